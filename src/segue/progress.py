@@ -4,9 +4,10 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Called with what is being done, how many steps are done, and how many there are."""
+    """A function that is told how far work is."""
 
-    def __call__(self, what: str, done: int, total: int) -> None: ...
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take note of what is being done, how many steps are done, and how many there are."""
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -28,7 +28,9 @@ class IdMap:
         self.series = clean_ids(ids if isinstance(ids, pl.Series) else pl.Series(values=_plain(ids)), noun)
         if self.series.len() and self.series.n_unique() != self.series.len():
             twice = self.series.filter(self.series.is_duplicated())[0]
-            raise DataError(f"the {noun} {twice!r} stands for more than one row; every {noun} must be there once")
+            raise DataError(
+                f"the {noun} {twice!r} stands for more than one row; every {noun} must be there once"
+            )
 
     @classmethod
     def trusted(cls, series: pl.Series, *, noun: str) -> IdMap:
@@ -66,7 +68,7 @@ class IdMap:
         if key is None:
             return -1
         if self._order is None:
-            place = bisect_left(self.series, key)  # type: ignore[arg-type]
+            place = bisect_left(self.series, key)
             return place if place < len(self) and self.series[place] == key else -1
         order = self._order
         place = bisect_left(order, key, key=lambda row: self.series[int(row)])
@@ -133,13 +135,12 @@ def clean_ids(series: pl.Series, noun: str) -> pl.Series:
     if series.null_count():
         row = series.is_null().arg_true()[0] + 1
         raise DataError(
-            f"{series.null_count():,} of {series.len():,} {noun} ids are missing (null), the first in row {row}; "
-            "drop these rows or fill them in"
+            f"{series.null_count():,} of {series.len():,} {noun} ids are missing (null), "
+            f"the first in row {row}; drop these rows or fill them in"
         )
     if series.dtype.is_integer():
-        if series.dtype in (pl.UInt64, pl.UInt128, pl.Int128) and series.max() > 2**63 - 1:  # type: ignore[operator]
-            return series.cast(pl.String)
-        return series.cast(pl.Int64)
+        narrow = series.cast(pl.Int64, strict=False)  # null where 64 bits are not enough
+        return series.cast(pl.String) if narrow.null_count() else narrow
     if series.dtype.is_float():
         return _whole(series, noun)
     if series.dtype == pl.String:
@@ -150,7 +151,9 @@ def clean_ids(series: pl.Series, noun: str) -> pl.Series:
         return pl.Series(series.name, [str(one) for one in series], pl.String)
     if series.dtype == pl.Null and not series.len():
         return series.cast(pl.Int64)
-    raise DataError(f"{noun} ids must be strings or integers, but these are {series.dtype}; cast the column first")
+    raise DataError(
+        f"{noun} ids must be strings or integers, but these are {series.dtype}; cast the column first"
+    )
 
 
 def _whole(series: pl.Series, noun: str) -> pl.Series:

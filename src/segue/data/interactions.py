@@ -80,12 +80,15 @@ class Interactions:
         return replace(self, matrix=matrix, times=None if self.times is None else self.times[mask])
 
     def core(self, users: int, items: int) -> Interactions:
-        """Drop users with fewer than `users` interactions and items with fewer than `items`, until none is left."""
+        """Drop users with fewer than `users` interactions and items with fewer than `items`, repeatedly."""
         if users < 0 or items < 0:
             raise SettingError(f"a core of {users} per user and {items} per item must not be negative")
         now = self.compact()
         while len(now):
-            rows, columns = np.diff(now.matrix.indptr), np.bincount(now.matrix.indices, minlength=len(now.items))
+            rows, columns = (
+                np.diff(now.matrix.indptr),
+                np.bincount(now.matrix.indices, minlength=len(now.items)),
+            )
             good = np.repeat(rows >= users, rows) & (columns[now.matrix.indices] >= items)
             if good.all():
                 return now
@@ -105,7 +108,9 @@ class Interactions:
         indptr = np.concatenate([[0], self.matrix.indptr[1:][rows]])
         shape = (int(rows.sum()), int(columns.sum()))
         return Interactions(
-            sp.csr_matrix((self.matrix.data, renumbered[self.matrix.indices].astype(np.int32), indptr), shape),
+            sp.csr_matrix(
+                (self.matrix.data, renumbered[self.matrix.indices].astype(np.int32), indptr), shape
+            ),
             IdMap.trusted(self.users.series.filter(pl.Series(rows)), noun="user"),
             IdMap.trusted(self.items.series.filter(pl.Series(columns)), noun="item"),
             self.times,
@@ -113,16 +118,23 @@ class Interactions:
         )
 
     def with_metadata(self, table: pl.DataFrame, item: str) -> Interactions:
-        """Attach what is known of the items: a frame with the ids in the column `item`; missing rows become null."""
-        wanted = self.items.series.alias(item)
+        """Attach a frame of what is known of items, their ids in the column `item`; null where unknown."""
         if item not in table.columns:
-            raise DataError(f"no column {item!r} in the item metadata; its columns are {', '.join(table.columns)}")
-        keyed = table.with_columns(clean_ids(table[item], "item").cast(wanted.dtype, strict=False))
-        if keyed[item].is_duplicated().any():
-            twice = keyed[item].filter(keyed[item].is_duplicated())[0]
+            raise DataError(
+                f"no column {item!r} in the item metadata; its columns are {', '.join(table.columns)}"
+            )
+        if table.width == 1:
+            raise DataError(f"the item metadata has no column but {item!r}: it says nothing about the items")
+        rows = self.items.rows(clean_ids(table[item], "item"))
+        known = np.flatnonzero(rows >= 0)
+        counts = np.bincount(rows[known], minlength=len(self.items))
+        if (counts > 1).any():
+            twice = self.items[int(np.argmax(counts > 1))]
             raise DataError(f"the item {twice!r} has more than one row of metadata; keep one")
-        rows = wanted.to_frame().join(keyed, on=item, how="left", maintain_order="left").drop(item)
-        return replace(self, item_metadata=rows)
+        places = np.full(len(self.items), -1, np.int64)
+        places[rows[known]] = known
+        order = pl.Series(places).replace(-1, None)
+        return replace(self, item_metadata=table.drop(item).select(pl.all().gather(order)))
 
 
 def from_csr(
@@ -135,7 +147,8 @@ def from_csr(
         place = int(np.flatnonzero(~np.isfinite(made.data))[0])
         row = int(np.searchsorted(made.indptr, place, side="right")) - 1
         raise DataError(
-            f"the weight of row {row}, column {made.indices[place]} is {made.data[place]}; weights must be finite"
+            f"the weight of row {row}, column {made.indices[place]} is {made.data[place]}; "
+            "weights must be finite"
         )
     made.eliminate_zeros()
     if not made.nnz:
@@ -151,7 +164,9 @@ def from_csr(
     )
 
 
-def from_frame(frame: pl.DataFrame, *, duplicates: str = "sum", min_weight: float | None = None) -> Interactions:
+def from_frame(
+    frame: pl.DataFrame, *, duplicates: str = "sum", min_weight: float | None = None
+) -> Interactions:
     """Check a frame with the columns user, item and perhaps weight and time, and make the matrix of it.
 
     Rows below `min_weight` are left out first. Rows of the same user and item become one:
@@ -159,7 +174,9 @@ def from_frame(frame: pl.DataFrame, *, duplicates: str = "sum", min_weight: floa
     `DataError`, which names the row, for ids that are missing and weights that are no finite number.
     """
     if duplicates not in DUPLICATES:
-        raise SettingError(f"duplicates={duplicates!r} is not known; there are {', '.join(map(repr, DUPLICATES))}")
+        raise SettingError(
+            f"duplicates={duplicates!r} is not known; there are {', '.join(map(repr, DUPLICATES))}"
+        )
     if not frame.height:
         raise DataError("there are no interactions in it: 0 rows")
     columns = {"user": clean_ids(frame["user"], "user"), "item": clean_ids(frame["item"], "item")}
@@ -170,8 +187,7 @@ def from_frame(frame: pl.DataFrame, *, duplicates: str = "sum", min_weight: floa
     checked = _weigh(pl.DataFrame(columns), min_weight)
     users, items = (checked[side].unique().sort() for side in ("user", "item"))
     pairs = checked.select(
-        _codes(checked["user"], users),
-        _codes(checked["item"], items),
+        (_codes(checked["user"], users) * items.len() + _codes(checked["item"], items)).alias("pair"),
         pl.col("weight") if "weight" in checked.columns else pl.lit(1.0, pl.Float32).alias("weight"),
         *([pl.col("time")] if "time" in checked.columns else []),
     )
@@ -181,7 +197,8 @@ def from_frame(frame: pl.DataFrame, *, duplicates: str = "sum", min_weight: floa
 
 def clean_numbers(series: pl.Series, noun: str) -> pl.Series:
     """Return finite float32 numbers, or raise naming the first row that holds none."""
-    numbers = series.cast(pl.Float32, strict=False)
+    texts = series.str.strip_chars() if series.dtype == pl.String else series
+    numbers = texts.cast(pl.Float32, strict=False)
     bad = (numbers.is_null() | ~numbers.is_finite()).fill_null(value=True)
     if bad.any():
         row = bad.arg_true()[0]
@@ -193,10 +210,12 @@ def clean_numbers(series: pl.Series, noun: str) -> pl.Series:
 
 
 def clean_times(series: pl.Series) -> pl.Series:
-    """Return seconds since 1970 as float64, from numbers (s, ms, us or ns by their size), dates or ISO text."""
+    """Return float64 seconds since 1970 from numbers (s, ms, us or ns by their size), dates or ISO text."""
+    given = series
     if series.dtype == pl.String:
+        series = series.str.strip_chars()
         numbers = series.cast(pl.Float64, strict=False)
-        series = series.str.to_datetime(strict=False) if numbers.null_count() > series.null_count() else numbers
+        series = numbers if numbers.null_count() * 2 < numbers.len() else _dates(series)
     if series.dtype == pl.Date or isinstance(series.dtype, pl.Datetime):
         seconds = series.cast(pl.Datetime("us")).to_physical().cast(pl.Float64) / 1e6
     elif series.dtype.is_numeric():
@@ -210,9 +229,21 @@ def clean_times(series: pl.Series) -> pl.Series:
         raise DataError(f"times must be numbers, dates or ISO text, but these are {series.dtype}")
     bad = (seconds.is_null() | ~seconds.is_finite()).fill_null(value=True)
     if bad.any():
-        row = bad.arg_true()[0] + 1
-        raise DataError(f"the time in row {row} is missing or cannot be read; fill it in or leave the column out")
+        row = bad.arg_true()[0]
+        raise DataError(
+            f"the time in row {row + 1} is {given[row]!r}, not a number, a date or ISO text; "
+            "correct it or leave the column out"
+        )
     return seconds
+
+
+def _dates(texts: pl.Series) -> pl.Series:
+    """Dates in UTC from text that begins with the year; null for other text: is 1/2/2020 in January?"""
+    iso = texts.to_frame("text").select(pl.when(pl.col("text").str.contains(r"^\d{4}-\d{2}")).then("text"))
+    try:
+        return iso.to_series().str.to_datetime(strict=False, time_zone="UTC")
+    except pl.exceptions.ComputeError:  # there is no format that the first of them has
+        return pl.Series(texts.name, [None] * texts.len(), pl.Datetime("us"))
 
 
 def _weigh(frame: pl.DataFrame, min_weight: float | None) -> pl.DataFrame:
@@ -226,9 +257,10 @@ def _weigh(frame: pl.DataFrame, min_weight: float | None) -> pl.DataFrame:
         kept = kept.filter(pl.col("weight") >= min_weight)
     if not kept.height:
         wanted = "weight other than zero" if min_weight is None else f"weight of at least {min_weight}"
+        weights = frame["weight"].to_numpy()
         raise DataError(
             f"no interaction is left: none of {frame.height:,} rows has a {wanted} "
-            f"(the weights go from {frame['weight'].min()} to {frame['weight'].max()})"
+            f"(the weights go from {weights.min()} to {weights.max()})"
         )
     return kept
 
@@ -236,31 +268,41 @@ def _weigh(frame: pl.DataFrame, min_weight: float | None) -> pl.DataFrame:
 def _codes(series: pl.Series, ids: pl.Series) -> pl.Series:
     table = pl.DataFrame({"id": ids}).with_row_index("row")
     found = series.alias("id").to_frame().join(table, on="id", how="left", maintain_order="left")["row"]
-    return found.cast(pl.Int32).alias(series.name)
+    return found.cast(pl.Int64)
 
 
 def _assemble(pairs: pl.DataFrame, users: IdMap, items: IdMap, duplicates: str) -> Interactions:
-    """Sort by user and item, merge runs of the same pair, and build the CSR from what is left."""
-    by = ["user", "item", "time"] if "time" in pairs.columns else ["user", "item"]
-    pairs = pairs.sort(by, maintain_order=True)
-    rows, columns, data = (pairs[name].to_numpy() for name in ("user", "item", "weight"))
-    times = pairs["time"].to_numpy() if "time" in pairs.columns else None
-    first = np.concatenate([[True], (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])])
+    """Sort by pair (user · items + item), merge runs of the same one, and build the CSR from what is left."""
+    timed = "time" in pairs.columns
+    pairs = pairs.sort(["pair", "time"] if timed else ["pair"], maintain_order=True)
+    cells, data = pairs["pair"].to_numpy(), pairs["weight"].to_numpy(writable=True)
+    times = pairs["time"].to_numpy(writable=True) if timed else None
+    first = np.concatenate([[True], cells[1:] != cells[:-1]])
     if not first.all():
         starts = np.flatnonzero(first)
-        last = np.concatenate([starts[1:], [len(rows)]]) - 1
+        last = np.concatenate([starts[1:], [len(cells)]]) - 1
         if duplicates == "sum":
-            data = np.add.reduceat(data.astype(np.float64), starts).astype(np.float32)
+            data = _summed(data, starts)
         else:
             data = np.maximum.reduceat(data, starts) if duplicates == "max" else data[last]
-        rows, columns, times = rows[last], columns[last], None if times is None else times[last]
+        cells, times = cells[last], None if times is None else times[last]
         log.info("%s repeated rows became one each (%s)", f"{len(first) - len(starts):,}", duplicates)
     shape = (len(users), len(items))
-    indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
-    matrix = sp.csr_matrix((data, columns, indptr), shape)
+    indptr = np.searchsorted(cells, np.arange(shape[0] + 1, dtype=np.int64) * shape[1])
+    matrix = sp.csr_matrix((data, (cells % shape[1]).astype(np.int32), indptr), shape)
     made = Interactions(matrix, users, items, times)
     zero = matrix.data == 0  # weights of both signs may cancel out
+    if zero.all():
+        raise DataError("no interaction is left: the weights of every user and item add up to zero")
     return made.where(~zero).compact() if zero.any() else made
+
+
+def _summed(weights: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        sums = np.add.reduceat(weights.astype(np.float64), starts).astype(np.float32)
+    if not np.isfinite(sums).all():
+        raise DataError("the weights of a repeated user and item add up to more than float32 can hold")
+    return sums
 
 
 def _transposed(made: Interactions) -> str:

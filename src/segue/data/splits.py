@@ -35,7 +35,9 @@ def last_split(matrix: Any, times: np.ndarray | None, test: float, seed: int) ->
     """
     known = _need_times(times)
     if test <= 0 or (test >= 1 and test != int(test)):
-        raise SettingError(f"test={test} for by='last' must be a share below 1 or a whole number of interactions")
+        raise SettingError(
+            f"test={test} for by='last' must be a share below 1 or a whole number of interactions"
+        )
     counts = np.diff(matrix.indptr)
     wanted = np.floor(counts * test).astype(np.int64) if test < 1 else np.full(len(counts), int(test))
     wanted = np.minimum(np.maximum(wanted, 1), np.maximum(counts - 1, 0))
@@ -73,8 +75,8 @@ def split_mask(matrix: Any, times: np.ndarray | None, test: float | None, by: st
     if mask.all() or not mask.any():
         empty = "training" if mask.all() else "test"
         raise DataError(
-            f"splitting {matrix.nnz:,} interactions by {by!r} with test={test} leaves the {empty} side empty; "
-            "there are too few of them, or (by time) they all carry the same time"
+            f"splitting {matrix.nnz:,} interactions by {by!r} with test={test} leaves the {empty} side "
+            "empty; there are too few of them, or (by time) they all carry the same time"
         )
     return mask
 
@@ -87,5 +89,7 @@ def _share(test: float) -> float:
 
 def _need_times(times: np.ndarray | None) -> np.ndarray:
     if times is None:
-        raise DataError("this split needs to know when each interaction was: read the data with a time column")
+        raise DataError(
+            "this split needs to know when each interaction was: read the data with a time column"
+        )
     return times

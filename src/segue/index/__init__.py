@@ -1,0 +1,11 @@
+"""The indexes: settings with one verb, `build`, and one signature of `search`."""
+
+from typing import Any
+
+from segue.index.exact import Exact, ExactIndex
+from segue.index.neighbors import Neighbors
+
+# "auto" is what is best for the vectors of a recommender: exact search.
+INDEXES: dict[str, Any] = {"exact": Exact, "auto": Exact}
+
+__all__ = ["INDEXES", "Exact", "ExactIndex", "Neighbors"]

@@ -24,17 +24,28 @@ class Neighbors(NamedTuple):
 
 
 class Excluded(NamedTuple):
-    """Items left out for each query, as checked CSR arrays: row q is `indices[indptr[q]:indptr[q + 1]]`, sorted."""
+    """Items left out for each query, as checked CSR arrays: row q is
+    `indices[indptr[q]:indptr[q + 1]]`, sorted.
+    """
 
     indptr: np.ndarray
     indices: np.ndarray
+
+
+def fixed(array: np.ndarray) -> np.ndarray:
+    """A read-only view: kernels are compiled once for it, whether the array is mapped from a file or not."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def check_vectors(vectors: Any, what: str, dim: int | None = None) -> np.ndarray:
     """Return finite (n, dim) float32 rows in C order, or raise `DataError`."""
     made = np.ascontiguousarray(vectors, dtype=np.float32)
     if made.ndim != 2:
-        raise DataError(f"{what} must be (n, dim), one vector a row, not {made.ndim}-dimensional {made.shape}")
+        raise DataError(
+            f"{what} must be (n, dim), one vector a row, not {made.ndim}-dimensional {made.shape}"
+        )
     if dim is not None and made.shape[1] != dim:
         raise DataError(f"{what} have {made.shape[1]} dimensions, but the index holds vectors of {dim}")
     if made.shape[1] == 0:

@@ -23,5 +23,7 @@ def inline(function: F) -> F:
     """Compile a small step that is pasted into the kernels which call it."""
     return cast(
         F,
-        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", inline="always")(function),
+        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", inline="always")(
+            function
+        ),
     )

@@ -14,7 +14,7 @@ _lock = Lock()
 
 
 def available() -> int:
-    """The number of threads that work is spread over: `SEGUE_THREADS`, or the processors this process may use."""
+    """Count the threads to spread work over: `SEGUE_THREADS`, or the processors this process may use."""
     named = os.environ.get("SEGUE_THREADS", "")
     if named.isdigit() and int(named) > 0:
         return int(named)
@@ -24,7 +24,7 @@ def available() -> int:
 
 
 def run(work: Callable[[int, int], Any], rows: int, *, chunk: int = 0, threads: int | None = None) -> None:
-    """Call `work(start, stop)` on ranges that together cover `rows`, each of `chunk` rows, from several threads.
+    """Call `work(start, stop)` from several threads, on ranges of `chunk` that together cover `rows`.
 
     The calling thread works too, so a call from inside the pool, or many callers at once, cannot
     wait for each other. An error in any range is raised here, after the others have stopped.
@@ -54,7 +54,7 @@ def run(work: Callable[[int, int], Any], rows: int, *, chunk: int = 0, threads: 
 
 
 def _shared_pool() -> ThreadPoolExecutor:
-    global _pool  # noqa: PLW0603 - one pool for the process, made when it is first needed
+    global _pool  # one for the process, made when it is first needed
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="segue")
@@ -63,7 +63,7 @@ def _shared_pool() -> ThreadPoolExecutor:
 
 def _forget_pool() -> None:
     """A forked child has none of its parent's threads, so it makes a pool of its own."""
-    global _pool, _lock  # noqa: PLW0603
+    global _pool, _lock
     _pool, _lock = None, Lock()
 
 

@@ -1,0 +1,416 @@
+"""The command line: parse, call one function, print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import polars as pl
+import typer
+
+import segue
+from segue import store
+from segue.data.sources import read_interactions, read_table
+from segue.errors import SegueError, SettingError
+from segue.evaluation import Evaluation, evaluate
+from segue.index import INDEXES
+from segue.models import MODELS
+from segue.parquet import write_parts
+from segue.recommender import Recommender, TrainedRecommender, load
+from segue.terminal import Bars, errors, evaluation_table, output, rows_table, summary
+
+app = typer.Typer(
+    name="segue",
+    help="From interactions to recommendations. Start with: segue demo",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model folder, as segue fit writes it.")
+]
+Depth = Annotated[int, typer.Option("-k", help="How many for each.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Exclude = Annotated[str, typer.Option(metavar="IDS", help="Items that nobody gets, separated by commas.")]
+Allow = Annotated[
+    str | None, typer.Option(metavar="IDS", help="The only items that may be given, by commas.")
+]
+IncludeSeen = Annotated[bool, typer.Option("--include-seen", help="Also what the user had in training.")]
+OnUnknown = Annotated[
+    str,
+    typer.Option(
+        metavar="raise|skip|popular", help="What unknown users get: an error, nothing, what is popular."
+    ),
+]
+User = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The users' column; else found by its name.")
+]
+Item = Annotated[str | None, typer.Option(metavar="COLUMN", help="The items' column.")]
+Weight = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="The column of ratings, counts or other weights.")
+]
+Time = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of times.")]
+MinWeight = Annotated[float | None, typer.Option(help="Leave out what weighs less, such as ratings below 4.")]
+Duplicates = Annotated[str, typer.Option(metavar="sum|last|max", help="What becomes of repeated pairs.")]
+Query = Annotated[
+    str | None, typer.Option(metavar="SQL", help="The SELECT, where the source is a database URL.")
+]
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what is done, on the error stream.")
+    ] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Set up what all commands share."""
+    if version:
+        output().print(segue.__version__)
+        raise typer.Exit
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
+
+
+@app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="A folder with MovieLens files to use instead.")] = None,
+    simulated: Annotated[bool, typer.Option(help="Use the simulated catalogue; download nothing.")] = False,
+    model: Annotated[Path, typer.Option("--output", "-o", help="Where the model is kept.")] = Path(
+        "segue-demo"
+    ),
+    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
+    quiet: Quiet = False,
+) -> None:
+    """Show the whole path on one data set: data, training, evaluation, recommendations.
+
+    Takes MovieLens small, downloaded once, or a simulated catalogue where that fails.
+
+    [dim]Example: segue demo --data ~/ml-latest-small[/dim]
+    """
+    from segue.demo import demo_data, run_demo  # what only the demo needs
+
+    found, what = demo_data(data, simulated=simulated, seed=seed)
+    run_demo(found, what, model, output(), progress=not quiet)
+
+
+@app.command()
+def fit(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="CSV, Parquet, a MovieLens folder, or a database URL with --query."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model folder to write.")
+    ],
+    user: User = None,
+    item: Item = None,
+    weight: Weight = None,
+    time: Time = None,
+    min_weight: MinWeight = None,
+    duplicates: Duplicates = "sum",
+    core: Annotated[
+        int | None, typer.Option(help="Keep users and items with at least so many interactions.")
+    ] = None,
+    query: Query = None,
+    items: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the items (title, …)."),
+    ] = None,
+    model: Annotated[str, typer.Option(help=f"One of: {', '.join(MODELS)}.")] = "ials",
+    index: Annotated[str, typer.Option(help=f"One of: {', '.join(INDEXES)}.")] = "auto",
+    dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the model; repeatable."),
+    ] = None,
+    test: Annotated[
+        float | None, typer.Option(help="Hold out this share (or number, with --by last) and evaluate on it.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option(metavar="random|time|last|users", help="How --test is held out.")
+    ] = "random",
+    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a model from interactions and save it.
+
+    Columns are found by their usual names (user_id, movieId, rating, timestamp, …) or named.
+
+    [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by time[/dim]
+    """
+    settings = _model_settings(model, dim, setting or [])
+    recommender = Recommender(settings, index)
+    data = read_interactions(
+        source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
+        duplicates=duplicates, core=core, query=query, items=items,
+    )  # fmt: skip
+    train, held = data.split(test=test, by=by, seed=seed) if test is not None else (data, None)
+    if not as_json:
+        output().print(f"Read {summary(data)}")
+    result = None
+    with Bars(shown=not quiet) as bars:
+        trained = recommender.fit(train, progress=bars)
+        if held is not None:
+            history, held = (None, held) if by != "users" else held.split(test=0.2, by="random", seed=seed)
+            result = evaluate(trained, held, history=history, progress=bars)
+            trained = replace(trained, metrics=dict(result.model))
+        trained = trained.save(folder)
+    told = {"model": str(folder), "version": trained.version, "settings": repr(trained.settings.model)}
+    if as_json:
+        _print_json({**told, **({} if result is None else _evaluation_json(result))})
+        return
+    if result is not None:
+        output().print(evaluation_table(result, _evaluation_title(result)))
+    output().print(f"Saved {told['settings']}\nas version {trained.version} in {folder}")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    model: ModelArgument,
+    test: Annotated[
+        str, typer.Argument(metavar="TEST", help="The held-out interactions, in any form fit takes.")
+    ],
+    k: Annotated[str, typer.Option("-k", metavar="K,K,…", help="The depths of the metrics.")] = "5,10,20",
+    include_seen: Annotated[
+        bool, typer.Option("--include-seen", help="Leave training items in the ranking (LightFM's protocol).")
+    ] = False,
+    history: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Histories to fold in instead of the training data.")
+    ] = None,
+    user: User = None,
+    item: Item = None,
+    weight: Weight = None,
+    time: Time = None,
+    min_weight: MinWeight = None,
+    duplicates: Duplicates = "sum",
+    query: Query = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure a model on held-out interactions, beside popularity and item-kNN.
+
+    [dim]Example: segue evaluate model test.csv --min-weight 4 -k 10,50[/dim]
+    """
+    columns: dict[str, Any] = {
+        "user": user, "item": item, "weight": weight, "time": time,
+        "min_weight": min_weight, "duplicates": duplicates,
+    }  # fmt: skip
+    trained = load(model)
+    held = read_interactions(test, query=query, **columns)
+    known = None if history is None else read_interactions(history, **columns)
+    with Bars(shown=not quiet) as bars:
+        result = evaluate(
+            trained, held, _depths(k), exclude_seen=not include_seen, history=known, progress=bars
+        )
+    if as_json:
+        _print_json(_evaluation_json(result))
+    else:
+        output().print(evaluation_table(result, _evaluation_title(result)))
+
+
+@app.command()
+def recommend(
+    model: ModelArgument,
+    user: Annotated[
+        list[str] | None, typer.Option("--user", "-u", metavar="ID", help="For whom; repeatable.")
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="IDS", help="For someone new: the items they had, separated by commas."),
+    ] = None,
+    k: Depth = 10,
+    exclude: Exclude = "",
+    allow: Allow = None,
+    include_seen: IncludeSeen = False,
+    on_unknown: OnUnknown = "raise",
+    as_json: Json = False,
+) -> None:
+    """Recommend items to users, or to someone new from a history.
+
+    [dim]Example: segue recommend model --user 42 -k 5[/dim]
+    """
+    if (user is None) == (history is None):
+        raise SettingError("say for whom: --user ID (repeatable), or --history ITEM,ITEM for someone new")
+    trained = load(model)
+    chosen: dict[str, Any] = {
+        "exclude_seen": not include_seen,
+        "exclude": _ids(exclude),
+        "allow": None if allow is None else _ids(allow),
+        "on_unknown": on_unknown,
+    }
+    if user is not None:
+        found = trained.recommend(user, k, **chosen)
+    else:
+        found = trained.recommend_for(_ids(history or ""), k, **chosen)
+    _print_rows(found, as_json, trained)
+
+
+@app.command()
+def similar(
+    model: ModelArgument,
+    item: Annotated[
+        list[str], typer.Option("--item", "-i", metavar="ID", help="Similar to what; repeatable.")
+    ],
+    k: Depth = 10,
+    exclude: Exclude = "",
+    allow: Allow = None,
+    as_json: Json = False,
+) -> None:
+    """Find the items nearest to an item.
+
+    [dim]Example: segue similar model --item 296[/dim]
+    """
+    trained = load(model)
+    found = trained.similar(item, k, exclude=_ids(exclude), allow=None if allow is None else _ids(allow))
+    _print_rows(found, as_json, trained)
+
+
+@app.command()
+def batch(
+    model: ModelArgument,
+    file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file to write.")],
+    users: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="CSV or Parquet whose first column names the users; else all."),
+    ] = None,
+    k: Depth = 10,
+    exclude: Exclude = "",
+    allow: Allow = None,
+    include_seen: IncludeSeen = False,
+    on_unknown: OnUnknown = "raise",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Recommend to all users, or to those in a file, and write Parquet: user_id, item_id, score, rank.
+
+    [dim]Example: segue batch model -o recs.parquet -k 20[/dim]
+    """
+    trained = load(model)
+    asked = None if users is None else read_table(users).to_series(0)
+    with Bars(shown=not quiet) as bars:
+        parts = trained.recommend_in_parts(
+            asked, k, exclude_seen=not include_seen, exclude=_ids(exclude),
+            allow=None if allow is None else _ids(allow), on_unknown=on_unknown, progress=bars,
+        )  # fmt: skip
+        rows = write_parts(parts, file)
+    told = {"file": str(file), "rows": rows, "model_version": trained.version}
+    if as_json:
+        _print_json(told)
+    else:
+        output().print(f"Wrote {rows:,} rows to {file} (model version {trained.version})")
+
+
+@app.command()
+def verify(model: ModelArgument, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Check every byte of a model against the checksums it was written with.
+
+    [dim]Example: segue verify model[/dim]
+    """
+    with Bars(shown=not quiet) as bars:
+        store.verify(model, progress=bars)
+    version = store.current_version(model)
+    if as_json:
+        _print_json({"model": str(model), "version": version, "intact": True})
+    else:
+        output().print(f"Version {version} in {model} is intact")
+
+
+def main() -> NoReturn:
+    """Run the command line; what segue refuses becomes one line and exit code 2."""
+    try:
+        app()
+    except SegueError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    sys.exit(0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    errors().print("[bold red]segue:[/bold red] ", end="")
+    errors().print(message, markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+def _model_settings(name: str, dim: int | None, given: list[str]) -> Any:
+    """The settings of a model by its name, with those of the command line filled in."""
+    settings = Recommender(name).model
+    kinds = {field.name: str(field.type) for field in fields(settings)}
+    values: dict[str, Any] = {} if dim is None else {"dim": dim}
+    for pair in given:
+        key, _, text = pair.partition("=")
+        values[key] = _value(key, text, kinds)
+    for key in values:
+        if key not in kinds:
+            raise SettingError(f"{name} has no setting {key!r}; it has {', '.join(kinds) or 'none'}")
+    return replace(settings, **values)
+
+
+def _value(key: str, text: str, kinds: dict[str, str]) -> Any:
+    kind = kinds.get(key, "str")
+    if "None" in kind and text.lower() == "none":
+        return None
+    try:
+        return int(text) if "int" in kind else float(text) if "float" in kind else text
+    except ValueError as error:
+        raise SettingError(f"--set {key}={text}: {key} must be {kind}") from error
+
+
+def _depths(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise SettingError(f"-k {text} must be whole numbers separated by commas, such as 5,10,20") from error
+
+
+def _ids(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _print_rows(frame: pl.DataFrame, as_json: bool, trained: TrainedRecommender) -> None:
+    if as_json:
+        _print_json({"model_version": trained.version, "items": frame.to_dicts()})
+    else:
+        output().print(rows_table(frame))
+
+
+def _evaluation_title(result: Evaluation) -> str:
+    left_out = f"; {result.left_out:,} without history left out" if result.left_out else ""
+    return f"Mean over {result.model.users:,} users ± standard error, all items ranked{left_out}"
+
+
+def _evaluation_json(result: Evaluation) -> dict[str, Any]:
+    return {
+        "users": result.model.users,
+        "left_out": result.left_out,
+        "metrics": {
+            name: {
+                metric: {"value": _number(row[metric]), "error": _number(row.errors[metric])}
+                for metric in row
+            }
+            for name, row in result.rows.items()
+        },
+    }
+
+
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return float(value) if value == value else None
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""Evaluate a recommender on held-out interactions, with the rows beside it that it must beat."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from segue.data.ids import IdMap
+from segue.data.interactions import Interactions
+from segue.errors import DataError, SettingError
+from segue.metrics import Metrics, Scorer, measure, rank
+from segue.models.baselines import ItemKNN, popularity
+from segue.progress import Progress, silent
+from segue.recommender import TrainedRecommender, spread
+
+log = logging.getLogger("segue")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Evaluation(Mapping[str, float]):
+    """The metrics of a model by name, such as `evaluation["ndcg@10"]`, and those of the rows beside it.
+
+    Attributes:
+        model: the model's metrics; `model.errors` holds the standard errors.
+        beside: name to metrics of the comparison rows, over the same users.
+        left_out: the number of test users without any history, who were not measured.
+    """
+
+    model: Metrics
+    beside: Mapping[str, Metrics]
+    left_out: int
+
+    def __getitem__(self, name: str) -> float:
+        return self.model[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.model)
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.model!r}, beside {', '.join(self.beside) or 'nothing'})"
+
+    @property
+    def rows(self) -> dict[str, Metrics]:
+        """All rows by name, the model's first."""
+        return {"model": self.model, **self.beside}
+
+    def frame(self) -> pl.DataFrame:
+        """Return a row per model and metric: model, metric, k, value, error."""
+        return pl.concat(
+            metrics.frame().select(pl.lit(name).alias("model"), pl.all())
+            for name, metrics in self.rows.items()
+        )
+
+
+def evaluate(
+    recommender: TrainedRecommender,
+    test: Interactions,
+    k: int | Iterable[int] = (5, 10, 20),
+    *,
+    exclude_seen: bool = True,
+    history: Interactions | None = None,
+    baselines: Iterable[str] = ("popularity", "item-knn"),
+    progress: Progress = silent,
+) -> Evaluation:
+    """Measure how well the held-out interactions are ranked, over the whole catalogue.
+
+    Users without any history are left out (nothing personal can be said of them) and counted;
+    held-out items that the model does not know count as missed.
+
+    Args:
+        recommender: what is to be measured.
+        test: the held-out interactions; ids are matched with the model's.
+        k: the depths of the metrics.
+        exclude_seen: leave the training items out of the ranking; False is LightFM's protocol.
+        history: what is known of the users instead of their training interactions: their vectors are
+            folded in from it, and its items are left out of the ranking (strong generalisation).
+        baselines: the rows beside the model, of "popularity" and "item-knn".
+        progress: told of the users ranked so far.
+
+    Raises `DataError` where nobody is left to measure, `SettingError` for a baseline that does not exist.
+    """
+    depths = (k,) if isinstance(k, (int, np.integer)) else tuple(k)
+    chosen = _choose(baselines)
+    rows = recommender.users.rows(test.users.series)  # of the test's users in the model
+    known = (
+        _known(recommender, rows) if history is None else _aligned(history, test.users, recommender.items)[0]
+    )
+    truth, unknown = _aligned(test, test.users, recommender.items)
+    tested = np.diff(test.matrix.indptr) > 0
+    informed = np.diff(known.indptr) > 0
+    users = np.flatnonzero(tested & informed)
+    left_out = int((tested & ~informed).sum())
+    if not len(users):
+        raise DataError(
+            f"none of the {tested.sum():,} users of the test data has a history to recommend from; "
+            "check that the ids are of the same kind as the model's, or pass history="
+        )
+    if left_out:
+        log.info("%s of %s test users have no history and are left out", f"{left_out:,}", f"{tested.sum():,}")
+
+    def measured(name: str, scorer: Scorer) -> Metrics:
+        def report(what: str, done: int, total: int) -> None:
+            progress(f"{what} ({name})", done, total)
+
+        seen = known if exclude_seen else None
+        ranks = rank(scorer, users, truth, seen, k=max(depths), unknown=unknown[users], progress=report)
+        return measure(ranks, depths)
+
+    items = recommender.embeddings.items
+    if history is None:
+        model = measured("model", lambda part: recommender.embeddings.users[rows[part]] @ items.T)
+    else:
+        model = measured("model", lambda part: recommender.fold_in(known[part]) @ items.T)
+    beside = {name: measured(name, BASELINES[name](recommender, known, progress)) for name in chosen}
+    return Evaluation(model, beside, left_out)
+
+
+def _known(recommender: TrainedRecommender, rows: np.ndarray) -> Any:
+    """The training interactions of model rows (q × items CSR); nothing for the row -1."""
+    found = recommender.history(rows[rows >= 0])
+    return spread(found, rows >= 0)
+
+
+def _aligned(given: Interactions, users: IdMap, items: IdMap) -> tuple[Any, np.ndarray]:
+    """The interactions of `users` with `items` as a CSR, and how many more each user has with others."""
+    pairs = given.matrix.tocoo()
+    row = users.rows(given.users.series)[pairs.row]
+    column = items.rows(given.items.series)[pairs.col]
+    there = (row >= 0) & (column >= 0)
+    matrix = sp.csr_matrix((pairs.data[there], (row[there], column[there])), (len(users), len(items)))
+    matrix.sort_indices()
+    return matrix, np.bincount(row[(row >= 0) & (column < 0)], minlength=len(users))
+
+
+def _popularity_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+    counts = popularity(recommender.seen).ravel()
+    return lambda rows: np.tile(counts, (len(rows), 1))
+
+
+def _knn_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+    training = Interactions(recommender.seen, recommender.users, recommender.items)
+    similarity = ItemKNN().fit(training, progress=progress)
+    return lambda rows: similarity.scores(known[rows])
+
+
+BASELINES = {"popularity": _popularity_scorer, "item-knn": _knn_scorer}
+
+
+def _choose(baselines: Iterable[str]) -> list[str]:
+    names = list(baselines)
+    for name in names:
+        if name not in BASELINES:
+            raise SettingError(f"there is no baseline {name!r}; there are {', '.join(BASELINES)}")
+    return names

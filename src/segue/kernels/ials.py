@@ -1,0 +1,185 @@
+"""Least squares for one side of iALS while the other side stands still.
+
+For a row with the items S the kernels minimise over x
+
+    sum_{i in S} c_i (1 - x.y_i)^2  +  a0 sum_i (x.y_i)^2  +  lam |x|^2,     lam = reg (|S| + a0 n)^nu
+
+whose normal equations are (a0 Y'Y + lam I + sum c_i y_i y_i') x = sum c_i y_i. The caller turns
+both sides to the eigenvectors of Y'Y, so that its part is a diagonal, g = a0 * eigenvalues: it costs
+d instead of d^2 a row, and m = g + lam preconditions the rest, which has rank |S|.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.kernels.compile import inline, kernel
+from segue.kernels.simd import prefetch
+
+ROOM = 256  # items of a row that are kept gathered; a longer row gathers them anew in each pass
+AHEAD = 6  # items whose vectors are on their way while one is copied
+LINE = 16  # float32 in a cache line
+
+
+@inline
+def penalty(seen, n, a0, reg, nu):
+    return max(np.float32(reg * (seen + a0 * n) ** nu), np.float32(1e-8))
+
+
+@kernel
+def gather(Y, indices, weights, Z, w):
+    """Copy the vectors and weights of some items side by side, filled up with zeros to a multiple of four."""
+    count, d = len(indices), Z.shape[1]
+    for z in range(count):
+        if z + AHEAD < count:
+            for j in range(0, d, LINE):
+                prefetch(Y, indices[z + AHEAD] * np.int64(d) + j)
+        i = indices[z]
+        w[z] = weights[z]
+        for j in range(Z.shape[1]):
+            Z[z, j] = Y[i, j]
+    for z in range(count, (count + 3) & ~3):
+        w[z] = 0
+        for j in range(Z.shape[1]):
+            Z[z, j] = 0
+
+
+@kernel
+def add_products(Z, w, count, target, sign, p, out):
+    """out += sum w_i (target + sign z_i.p) z_i over the gathered items, four at a time."""
+    for z in range(0, count, 4):
+        s0 = s1 = s2 = s3 = np.float32(0)
+        for j in range(len(p)):
+            q = p[j]
+            s0 += Z[z, j] * q
+            s1 += Z[z + 1, j] * q
+            s2 += Z[z + 2, j] * q
+            s3 += Z[z + 3, j] * q
+        s0 = w[z] * (target + sign * s0)
+        s1 = w[z + 1] * (target + sign * s1)
+        s2 = w[z + 2] * (target + sign * s2)
+        s3 = w[z + 3] * (target + sign * s3)
+        for j in range(len(p)):
+            out[j] += (s0 * Z[z, j] + s1 * Z[z + 1, j]) + (s2 * Z[z + 2, j] + s3 * Z[z + 3, j])
+
+
+@kernel
+def add_seen(Y, indices, weights, Z, w, fresh, target, sign, p, out):
+    """`add_products` over all items of a row; if they fit the buffer, it is filled only while `fresh`."""
+    room = len(Z)
+    for lo in range(0, len(indices), room):
+        hi = min(len(indices), lo + room)
+        if fresh or len(indices) > room:
+            gather(Y, indices[lo:hi], weights[lo:hi], Z, w)
+        add_products(Z, w, hi - lo, target, sign, p, out)
+
+
+@kernel
+def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, start, stop):
+    """Improve the rows [start, stop) of X by up to `steps` of preconditioned conjugate gradients."""
+    n, d = Y.shape
+    zero, one = np.float32(0), np.float32(1)
+    Z, w = np.empty((ROOM, d), np.float32), np.empty(ROOM, np.float32)
+    m, r, p, Ap = (
+        np.empty(d, np.float32),
+        np.empty(d, np.float32),
+        np.empty(d, np.float32),
+        np.empty(d, np.float32),
+    )
+    for u in range(start, stop):
+        lo, hi = indptr[u], indptr[u + 1]
+        x = X[u]
+        if lo == hi:
+            x[:] = 0
+            continue
+        lam = penalty(hi - lo, n, a0, reg, nu)
+        for j in range(d):
+            m[j] = g[j] + lam
+            r[j] = -m[j] * x[j]
+        add_seen(Y, indices[lo:hi], weights[lo:hi], Z, w, True, one, -one, x, r)
+        rz = zero
+        for j in range(d):
+            p[j] = r[j] / m[j]
+            rz += r[j] * p[j]
+        enough = tolerance * rz
+        for _ in range(steps):
+            if rz <= enough:
+                break
+            for j in range(d):
+                Ap[j] = m[j] * p[j]
+            add_seen(Y, indices[lo:hi], weights[lo:hi], Z, w, False, zero, one, p, Ap)
+            rz = advance(m, x, Ap, r, p, rz)
+
+
+@kernel
+def advance(m, x, Ap, r, p, rz):
+    """One step of x along p, and the next direction; returns the new r.(r/m)."""
+    pAp = np.float32(0)
+    for j in range(len(x)):
+        pAp += p[j] * Ap[j]
+    a = rz / pAp
+    after = np.float32(0)
+    for j in range(len(x)):
+        x[j] += a * p[j]
+        r[j] -= a * Ap[j]
+        Ap[j] = r[j] / m[j]
+        after += r[j] * Ap[j]
+    b = after / rz
+    for j in range(len(x)):
+        p[j] = Ap[j] + b * p[j]
+    return after
+
+
+@kernel
+def solve_cholesky(X, Y, g, indptr, indices, weights, a0, reg, nu, start, stop):
+    """Solve the rows [start, stop) of X exactly, each by one Cholesky factorisation A = L L'."""
+    n, d = Y.shape
+    A = np.empty((d, d), np.float32)
+    for u in range(start, stop):
+        x = X[u]
+        x[:] = 0
+        lo, hi = indptr[u], indptr[u + 1]
+        if lo == hi:
+            continue
+        A[:] = 0
+        lam = penalty(hi - lo, n, a0, reg, nu)
+        for j in range(d):
+            A[j, j] = g[j] + lam
+        for z in range(lo, hi):
+            y, c = Y[indices[z]], weights[z]
+            for j in range(d):
+                s = c * y[j]
+                x[j] += s
+                for l in range(j + 1):  # noqa: E741
+                    A[j, l] += s * y[l]
+        factorise(A)
+        substitute(A, x)
+
+
+@inline
+def dot(a, b):
+    total = np.float32(0)
+    for j in range(len(a)):
+        total += a[j] * b[j]
+    return total
+
+
+@kernel
+def factorise(A):
+    """Overwrite the lower triangle of a positive definite A with its Cholesky factor L."""
+    for j in range(len(A)):
+        for l in range(j):  # noqa: E741
+            A[j, l] = (A[j, l] - dot(A[j, :l], A[l, :l])) / A[l, l]
+        A[j, j] = np.sqrt(max(A[j, j] - dot(A[j, :j], A[j, :j]), np.float32(1e-20)))
+
+
+@kernel
+def substitute(L, x):
+    """Solve L L' x = b in place: forwards with L, then backwards with its transpose."""
+    d = len(x)
+    for j in range(d):
+        x[j] = (x[j] - dot(L[j, :j], x[:j])) / L[j, j]
+    for j in range(d - 1, -1, -1):
+        x[j] /= L[j, j]
+        for l in range(j):  # noqa: E741
+            x[l] -= L[j, l] * x[j]

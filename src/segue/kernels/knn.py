@@ -1,0 +1,38 @@
+"""Item-to-item similarity: co-occurrence of items in users' rows, the best few of each item kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.kernels.compile import kernel
+from segue.kernels.topk import empty_heap, replace_worst, sort_heap, worse
+
+
+@kernel
+def neighbours(item_indptr, item_users, user_indptr, user_items, lengths, shrink, start, stop, ids, scores):
+    """For the items [start, stop): the most similar others, cosine of their users with a shrunk denominator.
+
+    sim(i, j) = |U_i and U_j| / (|U_i|^.5 |U_j|^.5 + shrink); `lengths` holds |U_i|^.5.
+    """
+    n = len(item_indptr) - 1
+    common, touched = np.zeros(n, np.float32), np.empty(n, np.int32)
+    for i in range(start, stop):
+        count = 0
+        for y in range(item_indptr[i], item_indptr[i + 1]):
+            u = item_users[y]
+            for z in range(user_indptr[u], user_indptr[u + 1]):
+                j = user_items[z]
+                if common[j] == 0:
+                    touched[count] = j
+                    count += 1
+                common[j] += 1
+        best, found = scores[i], ids[i]
+        empty_heap(best, found)
+        for y in range(count):
+            j = touched[y]
+            if j != i:
+                score = common[j] / (lengths[i] * lengths[j] + shrink)
+                if worse(best[0], found[0], score, j):
+                    replace_worst(best, found, score, j)
+            common[j] = 0
+        sort_heap(best, found)

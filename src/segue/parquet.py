@@ -1,0 +1,44 @@
+"""Write a long table to one Parquet file, a part at a time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from segue.errors import DataError
+
+
+def write_parts(parts: Iterable[pl.DataFrame], file: Path) -> int:
+    """Write the parts, all of one schema, below each other; return the number of rows.
+
+    Memory holds a few parts at a time. The file appears under its name when it is whole; until then
+    whatever stood there stays. Raises `DataError` where it cannot be written.
+    """
+    if file.is_dir():
+        raise DataError(f"{file} is a folder; name the Parquet file to write")
+    if not file.parent.is_dir():
+        raise DataError(f"there is no folder {file.parent} to write {file.name} into")
+    rows = 0
+    stream = iter(parts)
+    first = next(stream)
+
+    def counted(*_: object) -> Iterator[pl.DataFrame]:
+        nonlocal rows
+        for part in chain([first], stream):
+            rows += part.height
+            yield part
+
+    draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
+    try:
+        register_io_source(counted, schema=first.schema).sink_parquet(draft)
+        draft.replace(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return rows

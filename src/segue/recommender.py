@@ -1,0 +1,446 @@
+"""The recommender: the only place that knows all the parts, from interactions to a list for a person."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from segue import store
+from segue.data.ids import Id, IdMap
+from segue.data.interactions import Interactions
+from segue.errors import CorruptModelError, SettingError
+from segue.index import INDEXES, Exact, ExactIndex
+from segue.index.neighbors import Neighbors, check_k
+from segue.models import MODELS, Embeddings
+from segue.models.baselines import popularity
+from segue.progress import Progress, silent
+
+ON_UNKNOWN = ("raise", "skip", "popular")
+USERS = 16_384  # answered at a time when all are asked for
+log = logging.getLogger("segue")
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """How to make recommendations: which model learns the vectors, and which index finds them.
+
+    Attributes:
+        model: the settings of a model, or its name in `segue.models.MODELS`.
+        index: the settings of an index, or its name in `segue.index.INDEXES`.
+    """
+
+    model: Any = "ials"
+    index: Any = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", named(self.model, MODELS, "model"))
+        object.__setattr__(self, "index", named(self.index, INDEXES, "index"))
+
+    def fit(self, interactions: Interactions, *, progress: Progress = silent) -> TrainedRecommender:
+        """Learn from the interactions and build the index; the result recommends and can be saved."""
+        model = self.model.resolved(interactions)
+        embeddings = model.fit(interactions, progress=progress)
+        return TrainedRecommender(
+            settings=replace(self, model=model),
+            users=interactions.users,
+            items=interactions.items,
+            embeddings=embeddings,
+            index=self.index.build(embeddings.items),
+            seen=interactions.matrix,
+            item_metadata=interactions.item_metadata,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedRecommender:
+    """Ids, vectors, an index and what every user has already seen.
+
+    Attributes:
+        settings: what it was made with.
+        users, items: the outside ids of the rows of both sides.
+        embeddings: the vectors.
+        index: of the item vectors, searched by inner product.
+        seen: users × items CSR, the training interactions.
+        item_metadata: a row per item (title, genres, …), or None.
+        metrics: what an evaluation found, kept beside the model.
+        version: the name in its model folder, None before it is saved.
+    """
+
+    settings: Recommender
+    users: IdMap
+    items: IdMap
+    embeddings: Embeddings
+    index: Any
+    seen: Any
+    item_metadata: pl.DataFrame | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    version: str | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"TrainedRecommender({self.settings.model!r}, {len(self.users):,} users, "
+            f"{len(self.items):,} items, version={self.version})"
+        )
+
+    def recommend(
+        self,
+        users: Id | Iterable[Id] | None = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        exclude: Iterable[Id] = (),
+        allow: Iterable[Id] | None = None,
+        on_unknown: str = "raise",
+        progress: Progress = silent,
+    ) -> pl.DataFrame:
+        """Recommend k items to each user: a frame of user_id, item_id, score, rank (and title, where known).
+
+        Args:
+            users: one id, many, or None for everyone.
+            k: items for each; fewer only where fewer are eligible.
+            exclude_seen: leave out what the user had in the training data.
+            exclude: items that nobody gets; ids that the model does not know are no matter.
+            allow: the only items that may be given; ids that the model does not know are no matter.
+            on_unknown: what users get whom the model has never seen: an error ("raise"), no rows
+                ("skip"), or the most popular items ("popular"). Users whose vector is zero, because they
+                have no history, get the most popular items in any case; their score is its number of users.
+            progress: told of the users answered so far.
+        """
+        parts = self.recommend_in_parts(
+            users,
+            k,
+            exclude_seen=exclude_seen,
+            exclude=exclude,
+            allow=allow,
+            on_unknown=on_unknown,
+            progress=progress,
+        )
+        return pl.concat(list(parts))
+
+    def recommend_in_parts(
+        self,
+        users: Id | Iterable[Id] | None = None,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        exclude: Iterable[Id] = (),
+        allow: Iterable[Id] | None = None,
+        on_unknown: str = "raise",
+        progress: Progress = silent,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield what `recommend` returns, some thousand users at a time, so that memory stays bounded."""
+        check_choice(on_unknown)
+        check_k(k)
+        asked, rows = self._rows_of(users, on_unknown)
+        eligible = self._eligible(exclude, allow)
+        for first in range(0, max(1, len(rows)), USERS):
+            progress("recommending", first, len(rows))
+            part = slice(first, first + USERS)
+            found = self._for_rows(rows[part], k, exclude_seen, eligible)
+            names = pl.DataFrame({"user_id": self._named(asked[part], rows[part])})
+            yield self._frame(found, names, "item_id")
+        progress("recommending", len(rows), len(rows))
+
+    def recommend_for(
+        self,
+        history: Iterable[Id] | Mapping[Id, float],
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        exclude: Iterable[Id] = (),
+        allow: Iterable[Id] | None = None,
+        on_unknown: str = "raise",
+    ) -> pl.DataFrame:
+        """Recommend k items to someone new: a frame of item_id, score, rank (and title).
+
+        Args:
+            history: the ids of the items the person had, or a mapping of them to weights. With an empty
+                history the most popular items are recommended.
+            k, exclude_seen, exclude, allow: as for `recommend`.
+            on_unknown: items of the history that the model does not know: an error ("raise"), or they
+                are left out ("skip" or "popular").
+        """
+        check_choice(on_unknown)
+        ids = [history] if isinstance(history, (str, int)) else list(history)
+        weights = list(history.values()) if isinstance(history, Mapping) else [1.0] * len(ids)
+        rows = self.items.require(ids) if on_unknown == "raise" else self.items.rows(ids)
+        known = rows >= 0
+        histories = sp.csr_matrix(
+            (np.asarray(weights, np.float32)[known], (np.zeros(known.sum(), np.int32), rows[known])),
+            (1, len(self.items)),
+        )
+        seen = histories if exclude_seen else None
+        found = self._search(self.fold_in(histories), k, seen, self._eligible(exclude, allow))
+        return self._frame(found, pl.DataFrame(), "item_id")
+
+    def similar(
+        self,
+        items: Id | Iterable[Id] | None = None,
+        k: int = 10,
+        *,
+        exclude: Iterable[Id] = (),
+        allow: Iterable[Id] | None = None,
+        progress: Progress = silent,
+    ) -> pl.DataFrame:
+        """Find the items nearest to items: a frame of item_id, neighbor_id, score (cosine), rank (and title).
+
+        Args:
+            items: one id, many, or None for all items.
+            k: neighbours for each; an item is never its own neighbour.
+            exclude, allow: as for `recommend`.
+            progress: told of the items answered so far.
+        """
+        check_k(k)
+        asked = self.items.series if items is None else _as_series(items)
+        rows = self.items.require(asked)
+        eligible = self._eligible(exclude, allow)
+        parts = []
+        for first in range(0, max(1, len(rows)), USERS):
+            progress("comparing", first, len(rows))
+            part = rows[first : first + USERS]
+            itself = _one_each(part, len(self.items))
+            vectors = self.embeddings.items[part]
+            found = self._by_cosine.search(vectors, k, exclude=itself, allow=eligible)
+            names = pl.DataFrame({"item_id": self.items.series.gather(part)})
+            parts.append(self._frame(found, names, "neighbor_id"))
+        progress("comparing", len(rows), len(rows))
+        return pl.concat(parts)
+
+    def fold_in(self, histories: Any) -> np.ndarray:
+        """Find the vectors (q, dim) float32 of people from their histories, a q × items CSR of weights."""
+        vectors: np.ndarray = self._folding.vectors(histories)
+        return vectors
+
+    def history(self, rows: np.ndarray) -> Any:
+        """Return what the users of some rows had, as a CSR (q × items)."""
+        if len(rows) == len(self.users) and np.array_equal(rows, np.arange(len(rows))):
+            return self.seen
+        starts, stops = self.seen.indptr[rows], self.seen.indptr[rows + 1]
+        if (starts < 0).any() or (stops < starts).any() or (stops > self.seen.nnz).any():
+            raise CorruptModelError(
+                "the table of seen items is damaged; run `segue verify` and restore the model"
+            )
+        counts = (stops - starts).astype(np.int64)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        places = np.arange(indptr[-1]) + np.repeat(starts - indptr[:-1], counts)
+        return sp.csr_matrix(
+            (self.seen.data[places], self.seen.indices[places], indptr), (len(rows), len(self.items))
+        )
+
+    def save(self, folder: str | Path) -> TrainedRecommender:
+        """Write a new version into a model folder and make it the current one; return it with its version."""
+        arrays = {
+            "users": self.embeddings.users,
+            "items": self.embeddings.items,
+            "seen.indptr": self.seen.indptr,
+            "seen.indices": self.seen.indices,
+            "seen.data": self.seen.data,
+        }
+        same = {}
+        for name, array in self.index.arrays().items():
+            if array is self.embeddings.items:
+                same[name] = "items"
+            else:
+                arrays[f"index.{name}"] = array
+        tables = {
+            "users": self.users.series.alias("id").to_frame(),
+            "items": self.items.series.alias("id").to_frame(),
+        }
+        if self.item_metadata is not None:
+            tables["item_metadata"] = self.item_metadata
+        meta = {
+            "model": _described(self.settings.model, MODELS),
+            "index": _described(self.settings.index, INDEXES),
+            "index_arrays": same,
+            "metrics": {name: float(value) for name, value in self.metrics.items() if np.isfinite(value)},
+        }
+        return replace(self, version=store.write(folder, arrays, tables, meta))
+
+    def titles(self, rows: np.ndarray) -> pl.Series | None:
+        """Return the titles of some items, None where the model knows of none."""
+        if self.item_metadata is None or "title" not in self.item_metadata.columns:
+            return None
+        return self.item_metadata["title"].gather(rows)
+
+    def _rows_of(self, users: Any, on_unknown: str) -> tuple[pl.Series, np.ndarray]:
+        """The users who are to be answered and their rows, -1 for those who get what is popular."""
+        if users is None:
+            return self.users.series, np.arange(len(self.users), dtype=np.int32)
+        asked = _as_series(users)
+        rows = self.users.require(asked) if on_unknown == "raise" else self.users.rows(asked)
+        if on_unknown == "skip":
+            return asked.filter(pl.Series(rows >= 0, dtype=pl.Boolean)), rows[rows >= 0]
+        return asked, rows
+
+    def _for_rows(
+        self, rows: np.ndarray, k: int, exclude_seen: bool, eligible: np.ndarray | None
+    ) -> Neighbors:
+        """Search for user rows; the row -1 is somebody unknown, who gets what is popular."""
+        known = rows >= 0
+        vectors = np.zeros((len(rows), self.embeddings.dim), np.float32)
+        vectors[known] = self.embeddings.users[rows[known]]
+        seen = None
+        if exclude_seen:
+            seen = self.history(rows) if known.all() else spread(self.history(rows[known]), known)
+        return self._search(vectors, k, seen, eligible)
+
+    def _search(self, vectors: np.ndarray, k: int, seen: Any, eligible: np.ndarray | None) -> Neighbors:
+        """Search the index; where a vector is zero nothing is known, and popularity decides."""
+        blank = np.asarray(~vectors.any(1))
+        if not blank.any():
+            found: Neighbors = self.index.search(vectors, k, exclude=seen, allow=eligible)
+            return found
+        ones = np.ones((int(blank.sum()), 1), np.float32)
+        popular = self._popular.search(ones, k, exclude=None if seen is None else seen[blank], allow=eligible)
+        if blank.all():
+            return popular
+        others = self.index.search(
+            vectors[~blank], k, exclude=None if seen is None else seen[~blank], allow=eligible
+        )
+        return Neighbors(
+            *(
+                _interleave(blank, everyones, theirs)
+                for everyones, theirs in zip(popular, others, strict=True)
+            )
+        )
+
+    def _eligible(self, exclude: Iterable[Id], allow: Iterable[Id] | None) -> np.ndarray | None:
+        """The bitmap of the items that may be given, None for all."""
+        left_out = self.items.rows(_as_series(exclude))
+        if allow is None and not len(left_out):
+            return None
+        bits = np.full(len(self.items), allow is None)
+        if allow is not None:
+            given = self.items.rows(_as_series(allow))
+            bits[given[given >= 0]] = True
+        bits[left_out[left_out >= 0]] = False
+        return bits
+
+    def _named(self, asked: pl.Series, rows: np.ndarray) -> pl.Series:
+        """The users' ids, in the kind that the model knows; what it does not know stays as it was asked."""
+        if (rows >= 0).all():
+            return self.users.series.gather(rows)
+        return asked if asked.dtype == self.users.series.dtype else asked.cast(pl.String)
+
+    def _frame(self, found: Neighbors, names: pl.DataFrame, column: str) -> pl.DataFrame:
+        """One row for each result: the names of the query, the item, its score and rank, and its title."""
+        query, place = np.nonzero(found.ids >= 0)
+        rows = found.ids[query, place]
+        frame = pl.DataFrame(
+            {
+                **{name: names[name].gather(query) for name in names.columns},
+                column: self.items.series.gather(rows),
+                "score": found.scores[query, place],
+                "rank": (place + 1).astype(np.int32),
+            }
+        )
+        titles = self.titles(rows)
+        return frame if titles is None else frame.with_columns(titles.alias("title"))
+
+    @cached_property
+    def _by_cosine(self) -> ExactIndex:
+        return Exact(metric="cosine").build(self.embeddings.items)
+
+    @cached_property
+    def _popular(self) -> ExactIndex:
+        return Exact().build(popularity(self.seen))
+
+    @cached_property
+    def _folding(self) -> Any:
+        return self.settings.model.folding(self.embeddings)
+
+
+def load(folder: str | Path) -> TrainedRecommender:
+    """Open the current version in a model folder; its arrays stay on disk until they are used.
+
+    Raises the errors of `segue.errors.ModelFolderError`: no model, a newer format, damaged files.
+    """
+    stored = store.open_model(folder)
+    arrays, meta, tables = stored.arrays, stored.meta, stored.tables
+    try:
+        model, index = (
+            registry[meta[part]["name"]](**meta[part]["settings"])
+            for part, registry in (("model", MODELS), ("index", INDEXES))
+        )
+        kept = {name.removeprefix("index."): arrays[name] for name in arrays if name.startswith("index.")}
+        kept |= {name: arrays[other] for name, other in meta["index_arrays"].items()}
+        users, items = (IdMap.trusted(tables[f"{side}s"]["id"], noun=side) for side in ("user", "item"))
+        seen = sp.csr_matrix(
+            (arrays["seen.data"], arrays["seen.indices"], arrays["seen.indptr"]), (len(users), len(items))
+        )
+        return TrainedRecommender(
+            settings=Recommender(model, index),
+            users=users,
+            items=items,
+            embeddings=Embeddings(arrays["users"], arrays["items"]),
+            index=index.from_arrays(kept),
+            seen=seen,
+            item_metadata=tables.get("item_metadata"),
+            metrics=meta["metrics"],
+            version=stored.version,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
+
+
+def named(given: Any, registry: dict[str, Any], what: str) -> Any:
+    """Return settings as they are, and for a name those that the registry has, with their defaults."""
+    if not isinstance(given, str):
+        if type(given) in registry.values():
+            return given
+        raise SettingError(
+            f"{given!r} is no {what}; give one of {', '.join(sorted(registry))} by name or its settings"
+        )
+    if given.lower() not in registry:
+        raise SettingError(f"there is no {what} {given!r}; there are {', '.join(sorted(registry))}")
+    return registry[given.lower()]()
+
+
+def check_choice(on_unknown: str) -> None:
+    """Raise `SettingError` for a policy that does not exist."""
+    if on_unknown not in ON_UNKNOWN:
+        raise SettingError(f"on_unknown={on_unknown!r} must be one of {', '.join(map(repr, ON_UNKNOWN))}")
+
+
+def _described(settings: Any, registry: dict[str, Any]) -> dict[str, Any]:
+    name = next(name for name, kind in registry.items() if kind is type(settings))
+    return {"name": name, "settings": asdict(settings)}
+
+
+def _as_series(ids: Any) -> pl.Series:
+    if isinstance(ids, pl.Series):
+        return ids
+    if isinstance(ids, (str, int, np.integer)):
+        ids = [ids]
+    values = [one.item() if isinstance(one, np.generic) else one for one in ids]
+    mixed = len({type(one) for one in values}) > 1
+    return pl.Series(values=[str(one) for one in values] if mixed else values)
+
+
+def _interleave(first: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Put the rows of `ones` where `first` is true and those of `others` elsewhere, each in their order."""
+    both = np.empty((len(first), *ones.shape[1:]), ones.dtype)
+    both[first], both[~first] = ones, others
+    return both
+
+
+def _one_each(rows: np.ndarray, width: int) -> Any:
+    """A CSR with one entry in each row."""
+    ones = np.ones(len(rows), np.float32)
+    return sp.csr_matrix((ones, rows, np.arange(len(rows) + 1)), (len(rows), width))
+
+
+def spread(matrix: Any, known: np.ndarray) -> Any:
+    """Put the rows of a CSR where `known` is true; the other rows stay empty."""
+    counts = np.zeros(len(known), np.int64)
+    counts[known] = np.diff(matrix.indptr)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    return sp.csr_matrix((matrix.data, matrix.indices, indptr), (len(known), matrix.shape[1]))
