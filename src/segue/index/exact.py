@@ -24,6 +24,7 @@ from segue.progress import Progress, silent
 BLOCK = 1 << 22  # scores that are held at a time
 NOTHING_ALLOWED = np.empty((0, 0), bool)
 NOTHING_EXCLUDED = np.empty(0, np.int32)
+NO_OFFSETS = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -47,28 +48,32 @@ class Exact:
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
             raise DataError("there are no vectors to search in")
-        return ExactIndex(self, METRICS[self.metric].items(checked), checked.shape[1])
+        metric = METRICS[self.metric]
+        turned = metric.turn(checked)
+        return ExactIndex(self, turned, half_squares(turned) if metric.is_distance else NO_OFFSETS)
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ExactIndex:
         """Take back what the index gave with `arrays`."""
-        vectors = arrays["vectors"]
-        return ExactIndex(self, vectors, vectors.shape[1] - (self.metric == "euclidean"))
+        return ExactIndex(self, arrays["vectors"], arrays["offsets"])
 
 
 @dataclass(frozen=True, eq=False)
 class ExactIndex:
-    """Vectors (n, dim or dim + 1) float32, turned so that the inner product is the order of the metric."""
+    """Vectors (n, dim) float32, turned as the metric wants, whose order is that of q·x - offset.
+
+    `offsets` is (n,) float32 for a distance, and empty where there are none.
+    """
 
     settings: Exact
     vectors: np.ndarray
-    dim: int
+    offsets: np.ndarray
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what a model folder keeps of the index."""
-        return {"vectors": self.vectors}
+        return {"vectors": self.vectors, "offsets": self.offsets}
 
     def search(
         self,
@@ -87,12 +92,11 @@ class ExactIndex:
         of its row is id -1 and score -inf. `effort` changes nothing here.
         """
         k = check_k(k)
-        metric = METRICS[self.settings.metric]
-        asked = check_vectors(queries, "queries", self.dim)
+        asked = check_vectors(queries, "queries", self.vectors.shape[1])
         count, n = len(asked), len(self)
         left_out = check_exclude(exclude, count, n)
         allowed = check_allow(allow, count, n)
-        turned = np.ascontiguousarray(metric.queries(asked))
+        turned = np.ascontiguousarray(METRICS[self.settings.metric].turn(asked))
         width = min(k, n)
         found = Neighbors(
             np.full((count, k), -1, np.int32),
@@ -106,7 +110,7 @@ class ExactIndex:
             part = slice(first, min(count, first + rows))
             self._search(turned[part], slack[part], width, left_out, allowed, part, found)
         progress("searching", count, count)
-        return found._replace(scores=metric.score(found.scores, asked))
+        return found
 
     def _search(
         self,
@@ -119,29 +123,43 @@ class ExactIndex:
         found: Neighbors,
     ) -> None:
         """Answer a block of queries into its rows of `found`."""
+        is_distance = METRICS[self.settings.metric].is_distance
         approximate = queries @ self.vectors.T
+        if is_distance:
+            approximate -= self.offsets
         size = len(queries)
         indptr, excluded = np.zeros(size + 1, np.int64), NOTHING_EXCLUDED
         if left_out is not None:
             indptr, excluded = left_out.indptr[part.start : part.stop + 1], left_out.indices
         allow = NOTHING_ALLOWED if allowed is None else allowed if len(allowed) == 1 else allowed[part]
         ids, scores = np.empty((size, k), np.int32), np.empty((size, k), np.float32)
-        given: tuple[Any, ...] = (
-            approximate,
-            slack,
-            *map(fixed, (queries, self.vectors, allow, indptr, excluded)),
-        )
+        asked, vectors, allow, indptr, excluded = map(fixed, (queries, self.vectors, allow, indptr, excluded))
         examined = found.examined[part]
 
         def work(start: int, stop: int) -> None:
-            scan.select(*given, start, stop, ids, scores, examined)
+            scan.select(
+                approximate, slack, asked, vectors, is_distance, allow, indptr, excluded,
+                start, stop, ids, scores, examined,
+            )  # fmt: skip
 
         threads.run(work, size)
         found.ids[part, :k], found.scores[part, :k] = ids, scores
 
     def _slack(self, queries: np.ndarray) -> np.ndarray:
-        """How far two float32 sums of the same products can lie apart: (q,) float32."""
+        """How far the rounding of two sums can set their order apart: (q,) float32.
+
+        A sum of d float32 products is off by at most about d eps |q||x|, in whatever order it is made.
+        """
         longest = float(np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors, dtype=np.float64).max()))
-        rounding = 2 * (queries.shape[1] + 2) * np.finfo(np.float32).eps
-        slack: np.ndarray = rounding * longest * np.linalg.norm(queries, axis=1)
+        lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
+        is_distance = METRICS[self.settings.metric].is_distance
+        sizes = (lengths + longest) ** 2 if is_distance else lengths * longest
+        rounding = 2 * (queries.shape[1] + 4) * np.finfo(np.float32).eps
+        slack: np.ndarray = rounding * sizes + np.finfo(np.float32).tiny
         return slack.astype(np.float32)
+
+
+def half_squares(vectors: np.ndarray) -> np.ndarray:
+    """|x|²/2 of each row, (n,) float32."""
+    squares: np.ndarray = 0.5 * np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return squares.astype(np.float32)

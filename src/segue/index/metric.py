@@ -1,4 +1,4 @@
-"""Cosine and euclidean search as inner products: the one place that turns vectors and scores."""
+"""Cosine and euclidean search as inner products: the one place that turns vectors and orders."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ import numpy as np
 
 
 class Metric(NamedTuple):
-    """How a metric becomes an inner product: on the items, on the queries, and back to a score.
+    """How a metric becomes an inner product.
 
-    `score(products, queries)` gives what the user sees, higher is nearer.
+    Attributes:
+        turn: what is done to the items at build, and to the queries at search.
+        is_distance: whether the score is the negative euclidean distance, whose order is that of
+            q·x - |x|²/2, because |q - x|² = |q|² - 2 (q·x - |x|²/2).
     """
 
-    items: Callable[[np.ndarray], np.ndarray]
-    queries: Callable[[np.ndarray], np.ndarray]
-    score: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    turn: Callable[[np.ndarray], np.ndarray]
+    is_distance: bool
+
+
+def as_they_are(vectors: np.ndarray) -> np.ndarray:
+    """Return the rows unchanged."""
+    return vectors
 
 
 def normalised(vectors: np.ndarray) -> np.ndarray:
@@ -26,31 +33,8 @@ def normalised(vectors: np.ndarray) -> np.ndarray:
     return unit
 
 
-def _same(vectors: np.ndarray) -> np.ndarray:
-    return vectors
-
-
-def _products(products: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    return products
-
-
-def _with_half_square(vectors: np.ndarray) -> np.ndarray:
-    """[x, -|x|²/2]: its product with [q, 1] falls with the distance |q - x|."""
-    squares = (vectors.astype(np.float64) ** 2).sum(1)
-    return np.column_stack([vectors, (-0.5 * squares).astype(np.float32)])
-
-
-def _with_one(queries: np.ndarray) -> np.ndarray:
-    return np.column_stack([queries, np.ones(len(queries), np.float32)])
-
-
-def _negative_distance(products: np.ndarray, queries: np.ndarray) -> np.ndarray:
-    squares = (queries.astype(np.float64) ** 2).sum(1, keepdims=True) - 2 * products.astype(np.float64)
-    return np.where(np.isneginf(products), -np.inf, 0.0 - np.sqrt(np.maximum(squares, 0))).astype(np.float32)
-
-
 METRICS: dict[str, Metric] = {
-    "dot": Metric(_same, _same, _products),
-    "cosine": Metric(normalised, normalised, _products),
-    "euclidean": Metric(_with_half_square, _with_one, _negative_distance),
+    "dot": Metric(as_they_are, is_distance=False),
+    "cosine": Metric(normalised, is_distance=False),
+    "euclidean": Metric(as_they_are, is_distance=True),
 }

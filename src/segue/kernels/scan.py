@@ -18,10 +18,35 @@ def dot(a, b):
 
 
 @kernel
-def select(approximate, slack, queries, vectors, allow, indptr, excluded, start, stop, ids, scores, examined):
-    """For the queries [start, stop): the k best items by `dot`, score descending, then id ascending.
+def nearness(a, b):
+    """The negative euclidean distance, from the differences themselves."""
+    total = np.float32(0)
+    for j in range(len(a)):
+        apart = a[j] - b[j]
+        total += apart * apart
+    return -np.sqrt(total)
 
-    `approximate` (q, n) differs from `dot` by at most `slack` (q,), so what lies within twice the
+
+@kernel
+def select(
+    approximate,
+    slack,
+    queries,
+    vectors,
+    is_distance,
+    allow,
+    indptr,
+    excluded,
+    start,
+    stop,
+    ids,
+    scores,
+    examined,
+):
+    """For the queries [start, stop): the k best items by their true score, then by the lower id.
+
+    The true score is `dot`, or `nearness` where `is_distance`. `approximate` (q, n) orders the items
+    as the true score does but for an error of at most `slack` (q,), so what lies within twice the
     slack of the k-th best is scored anew. `allow` (0, 1 or q rows of n) and the CSR rows of
     `excluded` say what is eligible; `approximate` is overwritten with -inf where it is not.
     """
@@ -37,7 +62,7 @@ def select(approximate, slack, queries, vectors, allow, indptr, excluded, start,
         count = 0
         for i in range(len(row)):
             if row[i] >= floor and row[i] > -np.inf:
-                score = dot(queries[q], vectors[i])
+                score = nearness(queries[q], vectors[i]) if is_distance else dot(queries[q], vectors[i])
                 count += 1
                 if worse(best[0], found[0], score, i):
                     replace_worst(best, found, score, i)

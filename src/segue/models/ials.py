@@ -65,6 +65,10 @@ class IALS:
         at_least(self, reg=0.0, reg_exponent=0.0)
         if self.unobserved_weight is not None:
             at_least(self, unobserved_weight=0.0)
+        if self.reg == 0 and self.unobserved_weight == 0:
+            raise SettingError(
+                "IALS(reg=0, unobserved_weight=0) leaves nothing that holds the vectors; set one"
+            )
         one_of(self, confidence=("binary", "weights"), solver=("cg", "cholesky"))
 
     def resolved(self, interactions: Interactions) -> IALS:

@@ -1,0 +1,102 @@
+"""The shape of the package: its public names, and which way its imports go."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import segue
+from segue import index, models
+
+SOURCE = Path(segue.__file__).parent
+STOREYS = [  # a module imports from lower storeys and from its own folder, never from a higher one
+    {"__main__"},
+    {"cli"},
+    {"demo"},
+    {"terminal", "parquet"},
+    {"evaluation"},
+    {"recommender"},
+    {"models", "index"},
+    {"data", "store", "metrics"},
+    {"progress", "kernels", "errors"},
+]
+MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+
+
+def part_of(path):
+    """The name by which the table above knows a module: its folder, or itself."""
+    return path.parts[0].removesuffix(".py")
+
+
+def storey_of(part):
+    return next(number for number, parts in enumerate(STOREYS) if part in parts)
+
+
+def imported(path):
+    """The modules of segue that a source file names in imports, wherever they stand."""
+    for node in ast.walk(ast.parse((SOURCE / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.split(".")[0] == "segue")
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "segue":
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; imports name the whole path"
+
+
+def test_public_names():
+    assert sorted(segue.__all__) == [
+        "Embeddings", "Evaluation", "Exact", "IALS", "Interactions", "ItemKNN", "Popularity", "Recommender",
+        "SegueError", "TrainedRecommender", "data", "evaluate", "index", "load", "models", "read_interactions",
+    ]  # fmt: skip
+    assert sorted(models.MODELS) == ["ials", "popularity"]
+    assert sorted(index.INDEXES) == ["auto", "exact"]
+    assert all(hasattr(segue, name) for name in segue.__all__)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path != Path("__init__.py")], ids=str)
+def test_imports_go_down(path):
+    own = part_of(path)
+    for name in imported(path):
+        parts = name.split(".")
+        if (len(parts) == 2 and parts[1] == "__version__") or name == "segue":
+            assert own == "cli", f"{path} imports the package that re-exports it"
+            continue
+        other = parts[1]
+        assert other == own or storey_of(other) > storey_of(own), (
+            f"{path} imports {name}, which is not below it"
+        )
+        if other == own:
+            package = (SOURCE / own / "__init__.py").exists()
+            assert not package or len(parts) > 2, f"{path} imports the __init__ of its own folder"
+
+
+def test_every_module_has_a_storey():
+    assert {part_of(path) for path in MODULES} - {"__init__"} == set().union(*STOREYS)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "kernels"], ids=str)
+def test_kernels_import_numbers_only(path):
+    tree = ast.parse((SOURCE / path).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            top = name.split(".")[0]
+            assert top in {"numpy", "numba", "llvmlite", "segue"} or top in STANDARD, f"{path} imports {name}"
+            assert top != "segue" or name.startswith("segue.kernels")
+
+
+STANDARD = {"__future__", "collections", "concurrent", "functools", "itertools", "os", "threading", "typing"}
+
+
+def test_no_kernel_uses_numbas_own_threads_and_nothing_pickles():
+    for path in MODULES:
+        text = (SOURCE / path).read_text(encoding="utf-8")
+        assert "parallel=True" not in text
+        assert "import pickle" not in text
+        assert "allow_pickle=True" not in text
+
+
+def test_every_module_says_what_it_is_for():
+    for path in MODULES:
+        assert ast.get_docstring(ast.parse((SOURCE / path).read_text(encoding="utf-8"))), path

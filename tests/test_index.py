@@ -1,0 +1,280 @@
+"""One contract for every index: the answers of `search`, its filters, and what it refuses."""
+
+import threading
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segue.errors import DataError, SettingError
+from segue.index import INDEXES, Exact
+
+EXACT = {"exact", "auto"}  # what must find the true neighbours; the others have floors of recall
+METRICS = ["dot", "cosine", "euclidean"]
+
+
+@pytest.fixture(params=sorted(INDEXES))
+def kind(request):
+    return INDEXES[request.param]
+
+
+def similarity(metric, queries, vectors):
+    """Scores in float64, higher is nearer."""
+    q, x = queries.astype(np.float64), vectors.astype(np.float64)
+    if metric == "dot":
+        return q @ x.T
+    if metric == "cosine":
+        lengths = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)[None]
+        return np.divide(q @ x.T, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+    return -np.sqrt(((q[:, None] - x[None]) ** 2).sum(2))
+
+
+def check_against_naive(found, scores, eligible, k):
+    """Every row: min(k, eligible) distinct eligible items, in order, and none better was left out."""
+    ids, values, _ = found
+    for q in range(len(scores)):
+        allowed = np.flatnonzero(eligible[q])
+        count = min(k, len(allowed))
+        got = ids[q, :count]
+        assert (ids[q, count:] == -1).all()
+        assert (values[q, count:] == -np.inf).all()
+        assert len(set(got.tolist())) == count
+        assert set(got.tolist()) <= set(allowed.tolist())
+        tolerance = 1e-5 * max(1.0, np.abs(scores[q]).max())
+        np.testing.assert_allclose(values[q, :count], scores[q, got], atol=30 * tolerance, rtol=1e-4)
+        best = np.sort(scores[q, allowed])[::-1][:count]
+        np.testing.assert_allclose(np.sort(scores[q, got])[::-1], best, atol=tolerance)
+        pairs = list(zip((-values[q, :count]).tolist(), got.tolist(), strict=True))
+        assert pairs == sorted(pairs), "order: score descending, then id ascending"
+
+
+def random_case(n, d, q, seed):
+    rng = np.random.default_rng(seed)
+    lengths = rng.lognormal(0, 0.7, (n, 1))
+    return (rng.standard_normal((n, d)) * lengths).astype(np.float32), rng.standard_normal((q, d)).astype(
+        np.float32
+    )
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("d", [1, 2, 5, 7, 13, 64, 130])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (1, 5), (3, 2), (17, 17), (100, 10), (1000, 100), (50, 80)])
+def test_answers_are_the_nearest(kind, metric, d, n, k):
+    vectors, queries = random_case(n, d, 9, seed=d * 1000 + n)
+    found = kind(metric=metric).build(vectors).search(queries, k)
+    assert found.ids.shape == found.scores.shape == (9, k)
+    assert (found.ids.dtype, found.scores.dtype, found.examined.dtype) == (np.int32, np.float32, np.int64)
+    assert found.examined.shape == (9,)
+    check_against_naive(found, similarity(metric, queries, vectors), np.ones((9, n), bool), k)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_filters_and_the_guarantee_of_k(kind, metric):
+    vectors, queries = random_case(200, 8, 40, seed=5)
+    rng = np.random.default_rng(6)
+    excluded = sp.random(40, 200, 0.3, "csr", np.float32, rng).toarray()
+    excluded[3] = np.ones(200)  # nothing is left for query 3
+    excluded[4] = np.r_[np.ones(199), 0]  # one is left for query 4
+    excluded = sp.csr_matrix(excluded)
+    scores = similarity(metric, queries, vectors)
+    kept = excluded.toarray() == 0
+    one = rng.random(200) < 0.5
+    each = rng.random((40, 200)) < np.linspace(0, 0.2, 40)[:, None]
+    index = kind(metric=metric).build(vectors)
+    for k in (1, 10, 150):
+        check_against_naive(index.search(queries, k, exclude=excluded), scores, kept, k)
+        check_against_naive(index.search(queries, k, allow=one), scores, np.tile(one, (40, 1)), k)
+        check_against_naive(index.search(queries, k, allow=one[None]), scores, np.tile(one, (40, 1)), k)
+        check_against_naive(index.search(queries, k, allow=each), scores, each, k)
+        found = index.search(queries, k, exclude=excluded, allow=each)
+        check_against_naive(found, scores, kept & each, k)
+
+
+def test_exclusions_with_unsorted_and_repeated_indices(kind):
+    vectors, queries = random_case(20, 4, 2, seed=7)
+    excluded = sp.csr_matrix((np.ones(5), np.array([9, 2, 2, 0, 19]), np.array([0, 3, 5])), (2, 20))
+    kept = np.ones((2, 20), bool)
+    kept[0, [9, 2]] = kept[1, [0, 19]] = False
+    found = kind().build(vectors).search(queries, 20, exclude=excluded)
+    check_against_naive(found, similarity("dot", queries, vectors), kept, 20)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_ties_go_to_the_lower_id(kind, metric):
+    vectors = np.tile(np.array([[1.0, 2.0, -1.0]], np.float32), (50, 1))
+    vectors[30:] = [0.5, 0.1, 0.3]
+    query = np.array([[1.0, 2.0, -1.0]], np.float32)
+    found = kind(metric=metric).build(vectors).search(query, 40)
+    assert found.ids[0].tolist() == [*range(30), *range(30, 40)]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_degenerate_vectors(kind, metric):
+    rng = np.random.default_rng(8)
+    ordinary = rng.standard_normal((60, 6)).astype(np.float32)
+    giant, zeros, tiny = ordinary.copy(), ordinary.copy(), ordinary * np.float32(1e-30)
+    giant[17] *= 1e6
+    zeros[::2] = 0
+    for vectors in (giant, zeros, tiny, np.zeros((60, 6), np.float32)):
+        for queries in (ordinary[:5], np.zeros((2, 6), np.float32)):
+            found = kind(metric=metric).build(vectors).search(queries, 7)
+            eligible = np.ones((len(queries), 60), bool)
+            check_against_naive(found, similarity(metric, queries, vectors), eligible, 7)
+
+
+def test_a_query_alone_gets_the_same_bytes_as_among_many(kind):
+    vectors, queries = random_case(3000, 33, 200, seed=9)
+    index = kind().build(vectors)
+    many = index.search(queries, 20)
+    for q in range(0, 200, 17):
+        one = index.search(queries[q : q + 1], 20)
+        assert one.ids.tobytes() == many.ids[q].tobytes()
+        assert one.scores.tobytes() == many.scores[q].tobytes()
+
+
+def test_no_queries(kind):
+    found = kind().build(np.ones((3, 2), np.float32)).search(np.empty((0, 2), np.float32), 4)
+    assert found.ids.shape == (0, 4)
+    assert found.examined.shape == (0,)
+
+
+def test_a_block_boundary_changes_nothing(kind, monkeypatch):
+    vectors, queries = random_case(100, 5, 30, seed=10)
+    excluded = sp.random(30, 100, 0.2, "csr", np.float32, np.random.default_rng(1))
+    allow = np.random.default_rng(2).random((30, 100)) < 0.5
+    index = kind().build(vectors)
+    whole = index.search(queries, 6, exclude=excluded, allow=allow)
+    monkeypatch.setattr("segue.index.exact.BLOCK", 400)
+    parts = index.search(queries, 6, exclude=excluded, allow=allow)
+    for ours, theirs in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_arrays_round_trip(kind):
+    vectors, queries = random_case(80, 7, 5, seed=11)
+    for metric in METRICS:
+        made = kind(metric=metric)
+        index = made.build(vectors)
+        kept = {name: array.copy() for name, array in index.arrays().items()}
+        for array in kept.values():
+            array.flags.writeable = False
+        again = made.from_arrays(kept)
+        for ours, theirs in zip(index.search(queries, 9), again.search(queries, 9), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        with pytest.raises(DataError, match="dimensions"):
+            again.search(np.ones((1, 8), np.float32), 1)
+
+
+def test_searching_from_many_threads(kind):
+    vectors, queries = random_case(500, 16, 64, seed=12)
+    index = kind().build(vectors)
+    expected = index.search(queries, 10).ids
+    wrong = []
+
+    def ask(me):
+        for _ in range(10):
+            if not np.array_equal(index.search(queries[me::8], 10).ids, expected[me::8]):
+                wrong.append(me)
+
+    askers = [threading.Thread(target=ask, args=(me,)) for me in range(8)]
+    for asker in askers:
+        asker.start()
+    for asker in askers:
+        asker.join(60)
+    assert not wrong
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    d=st.integers(1, 9),
+    k=st.integers(1, 50),
+    coarse=st.booleans(),
+    metric=st.sampled_from(METRICS),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_shape_with_any_filter(n, d, k, coarse, metric, seed):
+    rng = np.random.default_rng(seed)
+    vectors, queries = rng.standard_normal((n, d)), rng.standard_normal((4, d))
+    if coarse:  # many equal scores
+        vectors, queries = np.round(vectors), np.round(queries)
+    vectors, queries = vectors.astype(np.float32), queries.astype(np.float32)
+    excluded = sp.random(4, n, 0.3, "csr", np.float32, rng)
+    allow = rng.random((4, n)) < 0.8
+    eligible = allow & (excluded.toarray() == 0)
+    for name in EXACT:
+        index = INDEXES[name](metric=metric).build(vectors)
+        found = index.search(queries, k, exclude=excluded, allow=allow)
+        check_against_naive(found, similarity(metric, queries, vectors), eligible, k)
+
+
+def test_exact_examines_little_more_than_it_returns():
+    vectors, queries = random_case(5000, 32, 50, seed=13)
+    examined = Exact().build(vectors).search(queries, 10).examined
+    assert examined.min() >= 10
+    assert examined.mean() < 12
+
+
+BAD = np.array([[1.0, np.nan]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (
+            np.ones(3, np.float32),
+            r"the vectors must be \(n, dim\), one vector a row, not 1-dimensional \(3,\)",
+        ),
+        (np.ones((0, 3), np.float32), "no vectors to search in"),
+        (np.ones((3, 0), np.float32), "the vectors have no dimensions"),
+        (BAD, "the vectors must be finite, but row 0 holds NaN or infinity"),
+        (np.array([[1.0], [np.inf]], np.float32), "row 1 holds NaN or infinity"),
+    ],
+)
+def test_vectors_that_cannot_be_indexed(kind, vectors, message):
+    with pytest.raises(DataError, match=message):
+        kind().build(vectors)
+
+
+@pytest.mark.parametrize(
+    ("error", "queries", "arguments", "message"),
+    [
+        (DataError, np.ones((1, 3)), {"k": 1}, "queries have 3 dimensions, but the index holds vectors of 2"),
+        (DataError, BAD, {"k": 1}, "queries must be finite"),
+        (SettingError, np.ones((1, 2)), {"k": 0}, "k=0 must be a whole number of at least 1"),
+        (SettingError, np.ones((1, 2)), {"k": 1.5}, "k=1.5 must be a whole number"),
+        (SettingError, np.ones((1, 2)), {"k": True}, "k=True must be a whole number"),
+        (
+            DataError,
+            np.ones((1, 2)),
+            {"k": 1, "exclude": sp.csr_matrix((2, 5))},
+            r"queries × items, \(1, 5\)",
+        ),
+        (DataError, np.ones((1, 2)), {"k": 1, "allow": np.ones(4, bool)}, r"must be \(5,\) or \(1, 5\)"),
+        (
+            DataError,
+            np.ones((1, 2)),
+            {"k": 1, "allow": np.array([0, 1, 2, 3, 4])},
+            "must be a bitmap of bool",
+        ),
+    ],
+)
+def test_searches_that_cannot_be(kind, error, queries, arguments, message):
+    index = kind().build(np.ones((5, 2), np.float32))
+    with pytest.raises(error, match=message):
+        index.search(queries, **arguments)
+
+
+def test_an_exclusion_outside_the_catalogue(kind):
+    broken = sp.csr_matrix((1, 5), dtype=np.float32)
+    broken.indices, broken.data = np.array([7], np.int32), np.ones(1, np.float32)
+    broken.indptr = np.array([0, 1], np.int32)
+    with pytest.raises(DataError, match=r"outside 0\.\.4"):
+        kind().build(np.ones((5, 2), np.float32)).search(np.ones((1, 2)), 1, exclude=broken)
+
+
+def test_an_unknown_metric_names_those_there_are():
+    with pytest.raises(SettingError, match="'dot', 'cosine', 'euclidean'"):
+        Exact(metric="taxicab")
