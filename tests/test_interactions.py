@@ -198,6 +198,21 @@ def test_repeated_rows_become_one(duplicates, timed, weight, time):
     assert time is None or times_of(made) == {("u", "i"): time, ("u", "j"): 1}
 
 
+def test_many_rows_in_no_order_keep_their_order():
+    rng = np.random.default_rng(0)
+    rows = [
+        *zip(
+            rng.integers(0, 300, 30_000).tolist(),
+            rng.integers(0, 9, 30_000).tolist(),
+            range(1, 30_001),
+            strict=True,
+        )
+    ]
+    assert as_dict(from_frame(frame(rows, "weight"), duplicates="last")) == {row[:2]: row[2] for row in rows}
+    shuffled = rng.permutation(30_000)
+    assert IdMap(shuffled).rows(np.arange(30_000)).tolist() == np.argsort(shuffled).tolist()
+
+
 def test_without_weights_rows_are_counted():
     rows = [(1, "a"), (1, "a"), (2, "a")]
     assert as_dict(from_frame(frame(rows))) == {(1, "a"): 2, (2, "a"): 1}
@@ -231,8 +246,8 @@ def test_weights_that_cancel_out_leave_nothing():
 
 
 def test_sums_are_taken_in_float64():
-    table = pl.DataFrame({"user": [1] * 1001, "item": [1] * 1001, "weight": [2.0**24] + [1.0] * 1000})
-    assert from_frame(table).matrix.data.tolist() == [2**24 + 1000]
+    table = frame([(1, 1, 1.0), (1, 1, 2.0**24), (1, 1, 1.0)], "weight")
+    assert from_frame(table).matrix.data.tolist() == [2**24 + 2]
 
 
 def test_one_row_is_enough_and_none_is_not():
@@ -504,7 +519,8 @@ def test_a_users_split_takes_whole_users():
     fold_in, hidden = test.split(test=0.5, by="random", seed=0)
     assert len(fold_in) + len(hidden) == len(test)
     idle = sp.vstack([sp.csr_matrix((50, 3)), sp.eye(3)]).tocsr()  # users without anything are not drawn
-    assert len(from_csr(idle).split(test=0.34, by="users")[1]) == 1
+    for seed in range(5):
+        assert len(from_csr(idle).split(test=0.34, by="users", seed=seed)[1]) == 1
 
 
 def test_splits_that_cannot_be_are_refused():

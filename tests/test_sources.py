@@ -176,6 +176,8 @@ def test_named_columns_win_and_what_was_taken_is_logged(write, caplog):
     assert triples(made) == {("a", 5): (3, 9), ("b", 6): (4, 9)}
     assert "user = who, item = item_id, weight = Score 2, time = timestamp" in caplog.text
     # a column that is taken is not also guessed to be something else
+    twice = write("item_id,item,score\n1,2,3\n")
+    assert triples(read_interactions(twice, user="item_id")) == {(1, 2): (3, None)}
     assert triples(read_interactions(write("user,item\n1,2\n"), user="item", item="user")) == {
         (2, 1): (1, None)
     }
@@ -659,7 +661,8 @@ def table(postgres_url):
     name = f"sold_{uuid.uuid4().hex}"
     with psycopg.connect(postgres_url) as connection:
         connection.execute(
-            f"create table {name} (who int, item_id text, rating numeric(6, 2), at timestamptz, ref uuid)"
+            f"create table {name} (who int, item_id text, rating numeric(6, 2), at timestamptz, "
+            "ref uuid, n serial)"
         )
         connection.execute(
             f"insert into {name} values (7, 'a', 2.5, '2020-01-01Z', '00000000-0000-0000-0000-000000000001'),"
@@ -711,9 +714,11 @@ def test_postgresql_says_what_is_wrong(postgres_url, table):
         postgres_url, query='select 1 as "user"'
     )
     assert "needs query=" in refused(postgres_url, error=SettingError)
-    assert (
-        len(read_interactions(postgres_url, query=f"select * from {table}", user="who")) == 3
-    )  # nothing was lost
+    assert "cannot execute nextval() in a read-only transaction" in refused(
+        postgres_url, query=f"select who as user, nextval('{table}_n_seq') as item from {table}"
+    )
+    everything = read_interactions(postgres_url, query=f"select * from {table}", user="who")
+    assert len(everything) == 3  # nothing was lost
 
 
 @pytest.mark.parametrize(

@@ -501,6 +501,7 @@ def test_pruning_keeps_the_newest_and_the_current(model):
     assert store.prune(model, 4) == names[:1]
     (model / "CURRENT").write_text(names[1])
     (model / "versions" / ".dropped").mkdir()
+    (model / "versions" / ".dropped" / "users.npy").write_bytes(b"left by a killed process")
     (model / "versions" / "notes").mkdir()
     assert store.prune(model, 1) == names[2:4]
     assert sorted(entry.name for entry in (model / "versions").iterdir()) == [names[1], names[4], "notes"]
@@ -1043,6 +1044,7 @@ sys.path.insert(0, {sources!r})
 import numpy as np, polars as pl
 from pathlib import Path
 from segue import store
+os.fsync = lambda handle: time.sleep(0.001)  # a disk of even speed, so that the moments spread over all steps
 for number, delay in enumerate(sys.argv[3:]):
     folder = Path(sys.argv[1]) / str(number)
     child = os.fork()
@@ -1053,8 +1055,7 @@ for number, delay in enumerate(sys.argv[3:]):
                 arrays = {{name: np.full((2000, 64), mark, np.float32) for name in "abc"}}
                 tables = {{"t": pl.DataFrame({{"mark": [mark] * 10_000}})}}
                 store.write(folder, arrays, tables, {{"mark": mark}})
-                if mark > 5:
-                    store.prune(folder, 2)
+                store.prune(folder, 2)
         except KeyboardInterrupt:
             os._exit(130)
         finally:
@@ -1094,7 +1095,7 @@ def test_interrupted_at_any_moment(tmp_path):
     delays = [0.001 + number * 0.0043 for number in range(15)]
     assert stop_in_the_middle(tmp_path, signal.SIGINT, delays) == [130] * len(delays)
     for number in range(len(delays)):
-        assert leftovers(tmp_path / str(number)) == []
+        assert set(leftovers(tmp_path / str(number))) <= {".dropped"}  # an old version, half removed
         check_whole(tmp_path / str(number))
 
 

@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
+import re
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
+import numpy as np
 import polars as pl
 import typer
+from rich.text import Text
 
 import segue
 from segue import store
+from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_table
-from segue.errors import SegueError, SettingError
+from segue.errors import SegueError, SettingError, UnknownIdError
 from segue.evaluation import Evaluation, evaluate
 from segue.index import INDEXES
 from segue.models import MODELS
 from segue.parquet import write_parts
+from segue.progress import Progress
 from segue.recommender import Recommender, TrainedRecommender, load
 from segue.terminal import Bars, errors, evaluation_table, output, rows_table, summary
+
+INTERRUPTED = 130  # the exit code of what SIGINT ended
+# An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
+ARGUMENT = re.compile(
+    r"(?<!\w\()(?<![\w/\\.'\"-])"
+    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k)="
+    r"(?=(?P<value>[^\s,;.)])?)"
+)
 
 app = typer.Typer(
     name="segue",
@@ -40,7 +56,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
 Exclude = Annotated[str, typer.Option(metavar="IDS", help="Items that nobody gets, separated by commas.")]
 Allow = Annotated[
-    str | None, typer.Option(metavar="IDS", help="The only items that may be given, by commas.")
+    str | None, typer.Option(metavar="IDS", help="The only items that may be given, separated by commas.")
 ]
 IncludeSeen = Annotated[bool, typer.Option("--include-seen", help="Also what the user had in training.")]
 OnUnknown = Annotated[
@@ -64,17 +80,22 @@ Query = Annotated[
 ]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        output().print(segue.__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say what is done, on the error stream.")
     ] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+    ] = False,
 ) -> None:
     """Set up what all commands share."""
-    if version:
-        output().print(segue.__version__)
-        raise typer.Exit
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
 
 
@@ -133,12 +154,16 @@ def fit(
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the model; repeatable."),
     ] = None,
     test: Annotated[
-        float | None, typer.Option(help="Hold out this share (or number, with --by last) and evaluate on it.")
+        float | None,
+        typer.Option(
+            help="Hold out this share (or so many of each user, with --by last) and evaluate on it."
+        ),
     ] = None,
     by: Annotated[
-        str, typer.Option(metavar="random|time|last|users", help="How --test is held out.")
-    ] = "random",
-    seed: Annotated[int, typer.Option(help="Of the split.")] = 0,
+        str | None,
+        typer.Option(metavar="random|time|last|users", help="How to hold out; random unless it is named."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split; the model's is --set seed=1.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -154,24 +179,25 @@ def fit(
         source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
         duplicates=duplicates, core=core, query=query, items=items,
     )  # fmt: skip
-    train, held = data.split(test=test, by=by, seed=seed) if test is not None else (data, None)
+    train, held, history = _split(data, test, by, seed)
     if not as_json:
         output().print(f"Read {summary(data)}")
+    if held is not None and not as_json:
+        output().print(f"Learning from {len(train):,} of them; the others are held out")
     result = None
     with Bars(shown=not quiet) as bars:
         trained = recommender.fit(train, progress=bars)
         if held is not None:
-            history, held = (None, held) if by != "users" else held.split(test=0.2, by="random", seed=seed)
             result = evaluate(trained, held, history=history, progress=bars)
             trained = replace(trained, metrics=dict(result.model))
         trained = trained.save(folder)
-    told = {"model": str(folder), "version": trained.version, "settings": repr(trained.settings.model)}
     if as_json:
+        told = {"model": str(folder), "version": trained.version, "settings": repr(trained.settings.model)}
         _print_json({**told, **({} if result is None else _evaluation_json(result))})
         return
     if result is not None:
-        output().print(evaluation_table(result, _evaluation_title(result)))
-    output().print(f"Saved {told['settings']}\nas version {trained.version} in {folder}")
+        _print_evaluation(result)
+    output().print(f"Saved version {trained.version} in {folder}\n{trained.settings.model!r}")
 
 
 @app.command("evaluate")
@@ -205,17 +231,16 @@ def evaluate_command(
         "user": user, "item": item, "weight": weight, "time": time,
         "min_weight": min_weight, "duplicates": duplicates,
     }  # fmt: skip
+    depths = _depths(k)
     trained = load(model)
     held = read_interactions(test, query=query, **columns)
     known = None if history is None else read_interactions(history, **columns)
     with Bars(shown=not quiet) as bars:
-        result = evaluate(
-            trained, held, _depths(k), exclude_seen=not include_seen, history=known, progress=bars
-        )
+        result = evaluate(trained, held, depths, exclude_seen=not include_seen, history=known, progress=bars)
     if as_json:
         _print_json(_evaluation_json(result))
     else:
-        output().print(evaluation_table(result, _evaluation_title(result)))
+        _print_evaluation(result)
 
 
 @app.command()
@@ -226,7 +251,11 @@ def recommend(
     ] = None,
     history: Annotated[
         str | None,
-        typer.Option(metavar="IDS", help="For someone new: the items they had, separated by commas."),
+        typer.Option(
+            metavar="IDS",
+            help="For someone new: the items they had, separated by commas, and in double quotes where "
+            "an id has one itself.",
+        ),
     ] = None,
     k: Depth = 10,
     exclude: Exclude = "",
@@ -251,8 +280,13 @@ def recommend(
     if user is not None:
         found = trained.recommend(user, k, **chosen)
     else:
-        found = trained.recommend_for(_ids(history or ""), k, **chosen)
-    _print_rows(found, as_json, trained)
+        had = _ids(history or "")
+        with _looked_up(trained, had):
+            found = trained.recommend_for(had, k, **chosen)
+    if as_json:
+        _print_json({"model_version": trained.version, "items": found.to_dicts()})
+    else:
+        _print_rows(found)
 
 
 @app.command()
@@ -271,8 +305,18 @@ def similar(
     [dim]Example: segue similar model --item 296[/dim]
     """
     trained = load(model)
-    found = trained.similar(item, k, exclude=_ids(exclude), allow=None if allow is None else _ids(allow))
-    _print_rows(found, as_json, trained)
+    asked = list(dict.fromkeys(item))
+    with _looked_up(trained, asked):
+        found = trained.similar(asked, k, exclude=_ids(exclude), allow=None if allow is None else _ids(allow))
+    if as_json:
+        _print_json({"model_version": trained.version, "items": found.to_dicts()})
+        return
+    titles = trained.titles(trained.items.rows(asked))
+    for place, one in enumerate(asked):
+        called = "" if titles is None or titles[place] is None else f", {titles[place]}"
+        output().print(*([""] if place else []), f"Similar to {one}{called}:", sep="\n")
+        theirs = found.filter(pl.col("item_id").cast(pl.String) == one)
+        _print_rows(theirs.drop("item_id"))
 
 
 @app.command()
@@ -281,7 +325,9 @@ def batch(
     file: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The Parquet file to write.")],
     users: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="CSV or Parquet whose first column names the users; else all."),
+        typer.Option(
+            metavar="FILE", help="CSV or Parquet whose first column names the users, once or often; else all."
+        ),
     ] = None,
     k: Depth = 10,
     exclude: Exclude = "",
@@ -296,7 +342,7 @@ def batch(
     [dim]Example: segue batch model -o recs.parquet -k 20[/dim]
     """
     trained = load(model)
-    asked = None if users is None else read_table(users).to_series(0)
+    asked = None if users is None else read_table(users).to_series(0).unique(maintain_order=True)
     with Bars(shown=not quiet) as bars:
         parts = trained.recommend_in_parts(
             asked, k, exclude_seen=not include_seen, exclude=_ids(exclude),
@@ -317,7 +363,7 @@ def verify(model: ModelArgument, as_json: Json = False, quiet: Quiet = False) ->
     [dim]Example: segue verify model[/dim]
     """
     with Bars(shown=not quiet) as bars:
-        store.verify(model, progress=bars)
+        store.verify(model, progress=_in_mib(bars))
     version = store.current_version(model)
     if as_json:
         _print_json({"model": str(model), "version": version, "intact": True})
@@ -330,16 +376,29 @@ def main() -> NoReturn:
     try:
         app()
     except SegueError as error:
-        _fail(str(error), 2)
+        _fail(_as_options(str(error)), 2)
     except KeyboardInterrupt:
-        _fail("interrupted", 130)
+        _fail("interrupted", INTERRUPTED)
+    except SystemExit as ended:  # typer's own end of an interrupt, without a word
+        if ended.code == INTERRUPTED:
+            _fail("interrupted", INTERRUPTED)
+        raise
     sys.exit(0)
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    errors().print("[bold red]segue:[/bold red] ", end="")
-    errors().print(message, markup=False, soft_wrap=True)
+    errors().print(Text.assemble(("segue:", "bold red"), " ", message))
     sys.exit(code)
+
+
+def _as_options(message: str) -> str:
+    """Name arguments as they are named here: what the library calls min_weight=4 is --min-weight 4."""
+
+    def named(found: re.Match[str]) -> str:
+        option = "-k" if found["name"] == "k" else "--" + found["name"].replace("_", "-")
+        return option + (" " if found["value"] else "")
+
+    return ARGUMENT.sub(named, message)
 
 
 def _model_settings(name: str, dim: int | None, given: list[str]) -> Any:
@@ -348,7 +407,9 @@ def _model_settings(name: str, dim: int | None, given: list[str]) -> Any:
     kinds = {field.name: str(field.type) for field in fields(settings)}
     values: dict[str, Any] = {} if dim is None else {"dim": dim}
     for pair in given:
-        key, _, text = pair.partition("=")
+        key, given_value, text = pair.partition("=")
+        if not given_value:
+            raise SettingError(f"--set {pair} must be NAME=VALUE, such as --set iterations=8")
         values[key] = _value(key, text, kinds)
     for key in values:
         if key not in kinds:
@@ -357,13 +418,14 @@ def _model_settings(name: str, dim: int | None, given: list[str]) -> Any:
 
 
 def _value(key: str, text: str, kinds: dict[str, str]) -> Any:
-    kind = kinds.get(key, "str")
-    if "None" in kind and text.lower() == "none":
+    kind, _, optional = kinds.get(key, "str").partition(" | ")
+    if optional and text.lower() == "none":
         return None
     try:
-        return int(text) if "int" in kind else float(text) if "float" in kind else text
+        return int(text) if kind == "int" else float(text) if kind == "float" else text
     except ValueError as error:
-        raise SettingError(f"--set {key}={text}: {key} must be {kind}") from error
+        wanted = "a whole number" if kind == "int" else "a number"
+        raise SettingError(f"--set {key}={text} must be {wanted}{' or none' * bool(optional)}") from error
 
 
 def _depths(text: str) -> list[int]:
@@ -374,19 +436,65 @@ def _depths(text: str) -> list[int]:
 
 
 def _ids(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    parts = next(csv.reader([text], skipinitialspace=True), [])
+    return [part.strip() for part in parts if part.strip()]
 
 
-def _print_rows(frame: pl.DataFrame, as_json: bool, trained: TrainedRecommender) -> None:
-    if as_json:
-        _print_json({"model_version": trained.version, "items": frame.to_dicts()})
+def _split(
+    data: Interactions, test: float | None, by: str | None, seed: int
+) -> tuple[Interactions, Interactions | None, Interactions | None]:
+    """What to learn from, what to measure, and the histories of people who are not learned from."""
+    if test is None and by is None:
+        return data, None, None
+    train, held = data.split(test=test, by=by or "random", seed=seed)
+    if by != "users":
+        return train, held, None
+    history, held = held.split(test=0.2, by="random", seed=seed)
+    return train, held, history
+
+
+@contextmanager
+def _looked_up(trained: TrainedRecommender, asked: Iterable[str]) -> Iterator[None]:
+    """Say of items that are not known by their id which ones have such a title."""
+    try:
+        yield
+    except UnknownIdError as error:
+        unknown = [text for text in asked if trained.items.find(text) < 0]
+        hints = "".join(_titled(trained, text) for text in unknown[:3])
+        raise UnknownIdError(f"{error}{hints}") from error
+
+
+def _titled(trained: TrainedRecommender, text: str) -> str:
+    titles = trained.titles(np.arange(len(trained.items)))
+    if titles is None:
+        return ""
+    named = pl.DataFrame({"id": trained.items.series, "title": titles.cast(pl.String)})
+    alike = named.filter(pl.col("title").str.to_lowercase().str.contains(text.lower(), literal=True))
+    if alike.is_empty():
+        return ""
+    first = alike.sort(pl.col("title").str.len_chars(), maintain_order=True).head(3)
+    told = ", ".join(f"{one} ({title})" for one, title in first.iter_rows())
+    return f"; items with {text!r} in their title: {told}"
+
+
+def _in_mib(progress: Progress) -> Progress:
+    def told(what: str, done: int, total: int) -> None:
+        progress(f"{what}, MiB", -(-done >> 20), -(-total >> 20))
+
+    return told
+
+
+def _print_rows(frame: pl.DataFrame) -> None:
+    if frame.is_empty():
+        errors().print("Nothing is left to give: no item is eligible, or nobody is known.")
     else:
         output().print(rows_table(frame))
 
 
-def _evaluation_title(result: Evaluation) -> str:
+def _print_evaluation(result: Evaluation) -> None:
     left_out = f"; {result.left_out:,} without history left out" if result.left_out else ""
-    return f"Mean over {result.model.users:,} users ± standard error, all items ranked{left_out}"
+    output().print(f"Mean over {result.model.users:,} users ± standard error, all items ranked{left_out}")
+    output().print(evaluation_table(result))
 
 
 def _evaluation_json(result: Evaluation) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 from rich.console import Console
+from rich.text import Text
 
 from segue.data.download import cache_folder, movielens_small
+from segue.data.ids import Id
 from segue.data.interactions import Interactions
 from segue.data.simulate import simulate
 from segue.data.sources import read_interactions
@@ -38,69 +41,64 @@ def demo_data(folder: Path | None, *, simulated: bool, seed: int) -> tuple[Inter
 
 def run_demo(data: Interactions, what: str, output: Path, console: Console, *, progress: bool) -> None:
     """Show the data, train, evaluate, recommend to a person, find similar items, say what comes next."""
-    console.print(f"[bold]1 · The data[/bold]: {what}\n  {summary(data)}")
+    _head(console, "1 · The data", what)
+    console.print(f"  {summary(data)}")
     popular = _popular(data)
     console.print(rows_table(_described(data, popular).with_columns(users=_counts(data)[popular])), "")
 
     train, test = data.split(test=0.2, by="random", seed=0)
-    console.print(
-        f"[bold]2 · Training[/bold] iALS on {len(train):,} of them; {len(test):,} are held out. "
-        "(The first run on a machine compiles the kernels; later ones load them.)"
-    )
+    _head(console, "2 · Training", f"iALS learns from {len(train):,} of them; {len(test):,} are held out")
+    console.print("  The first run on a machine compiles the kernels; later ones load them.", "", sep="\n")
     with Bars(shown=progress) as bars:
         recommender = Recommender().fit(train, progress=bars)
         result = evaluate(recommender, test, k=10, progress=bars)
     recommender = replace(recommender, metrics=dict(result.model)).save(output)
-    title = (
-        "[bold]3 · How good it is[/bold]: held-out items in each user's ranking of all items ± standard error"
-    )
-    console.print("", evaluation_table(result, title), "", sep="\n")
-    _show_person(recommender, console)
-    _show_similar(recommender, popular[0], console)
-    _show_next(recommender, output, console)
 
-
-def _show_person(recommender: TrainedRecommender, console: Console) -> None:
+    _head(console, "3 · How good it is", "where the held-out items stand in each user's ranking of all items")
+    console.print(f"  mean over {result.model.users:,} users ± standard error", evaluation_table(result), "")
     row = _typical_user(recommender)
     had = recommender.history(np.array([row], np.int32))
-    best = had.indices[np.argsort(-had.data, kind="stable")][:SHOWN]
+    best = had.indices[np.argsort(-had.data, kind="stable")]
+    _show_person(recommender, row, best, console)
+    _show_similar(recommender, recommender.users[row], int(best[0]), console)
+    _show_next(recommender, recommender.users[row], recommender.items[int(best[0])], output, console)
+
+
+def _head(console: Console, name: str, rest: str) -> None:
+    console.print(Text.assemble((name, "bold"), f": {rest}"))
+
+
+def _show_person(recommender: TrainedRecommender, row: int, had: np.ndarray, console: Console) -> None:
     user = recommender.users[row]
-    console.print(
-        rows_table(
-            _described(recommender, best),
-            f"[bold]4 · A person[/bold]: user {user} had {had.nnz} items, such as",
-        )
-    )
+    _head(console, "4 · A person", f"user {user} had {len(had):,} items, such as")
+    console.print(rows_table(_described(recommender, had[:SHOWN])), "")
     found = recommender.recommend(user, k=SHOWN)
-    rows = recommender.items.rows(found["item_id"])
-    listed = _described(recommender, rows).with_columns(found["score"])
-    console.print(
-        "", rows_table(listed, f"and gets these recommended, out of {len(recommender.items):,}"), "", sep="\n"
-    )
+    listed = _described(recommender, recommender.items.rows(found["item_id"])).with_columns(found["score"])
+    console.print(f"and gets these recommended, out of {len(recommender.items):,}", rows_table(listed), "")
 
 
-def _show_similar(recommender: TrainedRecommender, row: int, console: Console) -> None:
-    found = recommender.similar(recommender.items[row], k=SHOWN)
-    name = recommender.titles(np.array([row]))
-    called = recommender.items[row] if name is None else name[0]
-    listed = _described(recommender, recommender.items.rows(found["neighbor_id"])).with_columns(
-        found["score"]
-    )
-    console.print(
-        rows_table(listed, f"[bold]5 · Similar items[/bold]: people who take {called} also take"), ""
-    )
+def _show_similar(recommender: TrainedRecommender, user: Id, row: int, console: Console) -> None:
+    item, titles = recommender.items[row], recommender.titles(np.array([row]))
+    called = f"item {item}" if titles is None else f"{titles[0]} (item {item})"
+    _head(console, "5 · Similar items", f"closest to {called}, which user {user} had")
+    found = recommender.similar(item, k=SHOWN)
+    rows = recommender.items.rows(found["neighbor_id"])
+    console.print(rows_table(_described(recommender, rows).with_columns(found["score"])), "")
 
 
-def _show_next(recommender: TrainedRecommender, output: Path, console: Console) -> None:
-    user, item = recommender.users[_typical_user(recommender)], recommender.items[0]
-    console.print(
-        f"[bold]6 · What next[/bold]: the model is in {output} (version {recommender.version})\n"
-        f"  segue recommend {output} --user {user} -k 5     more for this person\n"
-        f"  segue recommend {output} --history {item}         for someone new, from what they had\n"
-        f"  segue similar {output} --item {item}              what goes with an item\n"
-        f"  segue batch {output} -o recs.parquet         for everybody, as a file\n"
-        "  segue fit ratings.csv -o model               the same with your own data (segue fit --help)"
-    )
+def _show_next(recommender: TrainedRecommender, user: Id, item: Id, output: Path, console: Console) -> None:
+    model = shlex.quote(str(output))
+    commands = {
+        f"segue recommend {model} --user {user} -k 5": "more for this person",
+        f"segue recommend {model} --history {item}": "for someone new",
+        f"segue similar {model} --item {item}": "what goes with an item",
+        f"segue batch {model} -o recs.parquet": "for everybody, as a file",
+        "segue fit ratings.csv -o model": "your own data",
+    }
+    width = max(map(len, commands))
+    _head(console, "6 · What next", f"the model is in {output} (version {recommender.version})")
+    for command, purpose in commands.items():
+        console.print(f"  {command:{width}}  {purpose}")
 
 
 def _described(source: Interactions | TrainedRecommender, rows: np.ndarray) -> pl.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -14,7 +14,7 @@ from segue.errors import DataError
 
 
 def write_parts(parts: Iterable[pl.DataFrame], file: Path) -> int:
-    """Write the parts, all of one schema, below each other; return the number of rows.
+    """Write the parts, at least one and all of one schema, below each other; return the number of rows.
 
     Memory holds a few parts at a time. The file appears under its name when it is whole; until then
     whatever stood there stays. Raises `DataError` where it cannot be written.
@@ -33,12 +33,14 @@ def write_parts(parts: Iterable[pl.DataFrame], file: Path) -> int:
             rows += part.height
             yield part
 
-    draft = file.with_name(f".{file.name}.{os.getpid()}.draft")
     try:
-        register_io_source(counted, schema=first.schema).sink_parquet(draft)
-        draft.replace(file)
-    except OSError as error:
+        # A folder of its own: a thread of polars that outlives an interrupt then has nowhere to write.
+        with tempfile.TemporaryDirectory(
+            prefix=f".{file.name}.", dir=file.parent, ignore_cleanup_errors=True
+        ) as draft:
+            whole = Path(draft, file.name)
+            register_io_source(counted, schema=first.schema).sink_parquet(whole)
+            whole.replace(file)
+    except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{file} cannot be written: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return rows

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from segue import store
 from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions
-from segue.errors import CorruptModelError, SettingError
+from segue.errors import CorruptModelError, DataError, SettingError
 from segue.index import INDEXES, Exact, ExactIndex
 from segue.index.neighbors import Neighbors, check_k
 from segue.models import MODELS, Embeddings
@@ -162,20 +162,22 @@ class TrainedRecommender:
         """Recommend k items to someone new: a frame of item_id, score, rank (and title).
 
         Args:
-            history: the ids of the items the person had, or a mapping of them to weights. With an empty
-                history the most popular items are recommended.
+            history: the ids of the items the person had, or a mapping of them to weights, of which those of
+                zero do not count. With an empty history the most popular items are recommended.
             k, exclude_seen, exclude, allow: as for `recommend`.
             on_unknown: items of the history that the model does not know: an error ("raise"), or they
                 are left out ("skip" or "popular").
+
+        Raises `DataError` for weights that are negative or no finite numbers.
         """
         check_choice(on_unknown)
-        ids = [history] if isinstance(history, (str, int)) else list(history)
-        weights = list(history.values()) if isinstance(history, Mapping) else [1.0] * len(ids)
+        check_k(k)
+        ids = [history] if isinstance(history, (str, int, np.integer)) else list(history)
+        weights = _weights_of(history) if isinstance(history, Mapping) else np.ones(len(ids), np.float32)
         rows = self.items.require(ids) if on_unknown == "raise" else self.items.rows(ids)
-        known = rows >= 0
+        known = (rows >= 0) & (weights > 0)
         histories = sp.csr_matrix(
-            (np.asarray(weights, np.float32)[known], (np.zeros(known.sum(), np.int32), rows[known])),
-            (1, len(self.items)),
+            (weights[known], (np.zeros(known.sum(), np.int32), rows[known])), (1, len(self.items))
         )
         seen = histories if exclude_seen else None
         found = self._search(self.fold_in(histories), k, seen, self._eligible(exclude, allow))
@@ -376,18 +378,23 @@ def load(folder: str | Path) -> TrainedRecommender:
         seen = sp.csr_matrix(
             (arrays["seen.data"], arrays["seen.indices"], arrays["seen.indptr"]), (len(users), len(items))
         )
+        embeddings = Embeddings(arrays["users"], arrays["items"])
+        if (len(embeddings.users), len(embeddings.items)) != seen.shape:
+            raise ValueError(
+                f"vectors {embeddings.users.shape} and {embeddings.items.shape} for {seen.shape}"
+            )
         return TrainedRecommender(
             settings=Recommender(model, index),
             users=users,
             items=items,
-            embeddings=Embeddings(arrays["users"], arrays["items"]),
+            embeddings=embeddings,
             index=index.from_arrays(kept),
             seen=seen,
             item_metadata=tables.get("item_metadata"),
             metrics=meta["metrics"],
             version=stored.version,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
 
 
@@ -423,6 +430,16 @@ def _as_series(ids: Any) -> pl.Series:
     values = [one.item() if isinstance(one, np.generic) else one for one in ids]
     mixed = len({type(one) for one in values}) > 1
     return pl.Series(values=[str(one) for one in values] if mixed else values)
+
+
+def _weights_of(history: Mapping[Any, Any]) -> np.ndarray:
+    for item, weight in history.items():
+        if not isinstance(weight, (int, float, np.number)) or not 0 <= weight < np.inf:
+            raise DataError(
+                f"the weight of item {item!r} in the history is {weight!r}; "
+                "weights must be finite numbers, none negative"
+            )
+    return np.array(list(history.values()), np.float32)
 
 
 def _interleave(first: np.ndarray, ones: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -1,8 +1,11 @@
-"""What the command line shows: progress bars on the error stream, tables on the output."""
+"""What the command line shows: progress on the error stream, tables on the output."""
 
 from __future__ import annotations
 
+import math
+import os
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
@@ -10,7 +13,6 @@ import polars as pl
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
@@ -23,49 +25,74 @@ from rich.text import Text
 from segue.data.interactions import Interactions
 from segue.evaluation import Evaluation
 
-PLAIN_WIDTH = 120  # of tables that go to a file or a pipe
+UNBROKEN = 10_000  # columns of what goes to a file or a pipe, where lines are for programs to break
 NAMES = {"user_id": "user", "item_id": "item", "neighbor_id": "neighbour"}
 
 
 def output() -> Console:
     """Where answers go."""
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    fitted = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if fitted else UNBROKEN, highlight=False, markup=False, emoji=False)
 
 
 def errors() -> Console:
     """Where everything goes that is no answer."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 class Bars:
-    """A progress callback that draws a bar for each kind of work, with its rate and the time left."""
+    """A progress callback that draws a bar for each kind of work, with its rate and the time left.
+
+    Where the error stream is no terminal, each kind of work gets a line when it is done.
+    """
 
     def __init__(self, *, shown: bool = True) -> None:
+        self._shown = shown
+        self._console = errors()
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            _Count(),
             _Rate(),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            console=errors(),
-            disable=not shown,
+            console=Console(stderr=True, highlight=False),
         )
         self._tasks: dict[str, Any] = {}
+        self._since = time.monotonic()
 
     def __enter__(self) -> Bars:
-        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        if self._tasks:
+            self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Move the bar of this work, which is drawn when it is first named."""
+        if not self._shown:
+            return
+        if not self._console.is_terminal:
+            self._note(what, done, total)
+            return
         if what not in self._tasks:
+            self._bars.start()
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
+
+    def _note(self, what: str, done: int, total: int) -> None:
+        if done >= total:
+            now = time.monotonic()
+            self._console.print(f"{what}: {total:,} in {now - self._since:.1f} s")
+            self._since = now
+
+
+class _Count(ProgressColumn):
+    """How many steps are done, of how many."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:,.0f}/{task.total or 0:,.0f}")
 
 
 class _Rate(ProgressColumn):
@@ -78,21 +105,21 @@ class _Rate(ProgressColumn):
         )
 
 
-def rows_table(frame: pl.DataFrame, title: str | None = None) -> Table:
+def rows_table(frame: pl.DataFrame) -> Table:
     """A frame of results as a table, a column each, numbers to the right."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    made = Table(header_style="bold", box=None, pad_edge=False)
     for name, dtype in frame.schema.items():
         made.add_column(
             NAMES.get(name, name), justify="right" if dtype.is_numeric() else "left", overflow="fold"
         )
-    for row in frame.iter_rows():
-        made.add_row(*(Text(_cell(value)) for value in row))
+    for row in zip(*(_cells(column) for column in frame), strict=True):
+        made.add_row(*map(Text, row))
     return made
 
 
-def evaluation_table(result: Evaluation, title: str) -> Table:
+def evaluation_table(result: Evaluation) -> Table:
     """The metrics of a model beside those of the baselines, ± standard error; the best is bold."""
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    made = Table(header_style="bold", box=None, pad_edge=False)
     made.add_column("metric")
     for name in result.rows:
         made.add_column(name, justify="right")
@@ -100,9 +127,9 @@ def evaluation_table(result: Evaluation, title: str) -> Table:
         best = max(row[metric] for row in result.rows.values())
         cells = []
         for row in result.rows.values():
-            error = "" if row.errors[metric] != row.errors[metric] else f" ± {row.errors[metric]:.4f}"
-            style = "bold" if row[metric] == best else ""
-            cells.append(Text(f"{row[metric]:.4f}{error:9}", style=style))
+            error = "" if math.isnan(row.errors[metric]) else f" ± {row.errors[metric]:.4f}"
+            value = "–" if math.isnan(row[metric]) else f"{row[metric]:.4f}"
+            cells.append(Text(f"{value}{error:9}", style="bold" if row[metric] == best else ""))
         made.add_row(metric, *cells)
     return made
 
@@ -110,13 +137,24 @@ def evaluation_table(result: Evaluation, title: str) -> Table:
 def summary(data: Interactions) -> str:
     """The size of a data set in a line."""
     users, items = data.matrix.shape
-    density = 100 * len(data) / (users * items)
-    return f"{users:,} users × {items:,} items, {len(data):,} interactions ({density:.2g}% of all pairs)"
+    percent = 100 * len(data) / (users * items)
+    share = f"{percent:.2g}" if percent < 10 else f"{percent:.0f}"
+    return f"{users:,} users × {items:,} items, {len(data):,} interactions ({share}% of all pairs)"
+
+
+def _cells(column: pl.Series) -> list[str]:
+    """The values of a column as text, numbers with as many decimals as the largest needs."""
+    if column.dtype.is_float():
+        known = column.drop_nulls().drop_nans()
+        digits = 0
+        if (known != known.round()).any():
+            largest = known.filter(known.is_finite()).abs().max()
+            digits = max(4, 3 - math.floor(math.log10(float(largest))))  # type: ignore[arg-type]
+        return ["" if value is None else f"{value:.{digits}f}" for value in column]
+    return [_cell(value) for value in column.to_list()]
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import sys
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from pathlib import Path
 
 from segue.errors import DataError
@@ -37,22 +39,30 @@ def cache_folder() -> Path:
 def movielens_small(cache: Path, url: str = URL) -> Path:
     """Return the folder with MovieLens small, downloaded on the first call; `DataError` where that fails."""
     folder = cache / FOLDER
-    if all(_intact(folder / name) for name in SHA256):
-        return folder
-    files = _unpacked(_fetch(url), url)
+    try:
+        if not all(_intact(folder / name) for name in SHA256):
+            _keep(_unpacked(_fetch(url), url), folder)
+    except OSError as error:
+        raise DataError(f"the cache {folder} cannot be used: {error}; set SEGUE_CACHE") from error
+    return folder
+
+
+def _keep(files: dict[str, bytes], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         draft = folder / f"{name}.{os.getpid()}.draft"
-        draft.write_bytes(content)
-        draft.replace(folder / name)
-    return folder
+        try:
+            draft.write_bytes(content)
+            draft.replace(folder / name)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _fetch(url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - https, or a test's own server
             content: bytes = answer.read(LIMIT + 1)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise DataError(f"{url} cannot be downloaded: {reason}") from error
     return content
@@ -61,13 +71,18 @@ def _fetch(url: str) -> bytes:
 def _unpacked(content: bytes, url: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            files = {name: archive.read(f"{FOLDER}/{name}") for name in SHA256}
-    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+            files = {name: _member(archive, f"{FOLDER}/{name}") for name in SHA256}
+    except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
         raise DataError(f"{url} did not send the expected archive: {error}") from error
     for name, read in files.items():
         if hashlib.sha256(read).hexdigest() != SHA256[name]:
             raise DataError(f"{name} from {url} is not the edition that is wanted (its checksum differs)")
     return files
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    with archive.open(name) as member:
+        return member.read(LIMIT)
 
 
 def _intact(path: Path) -> bool:

@@ -91,7 +91,7 @@ def _movie_1m(line: str) -> tuple[int, str, str]:
 def _movie_100k(line: str) -> tuple[int, str, str]:
     fields = line.split("|")
     flags = zip(GENRES_100K, fields[5:], strict=True)
-    return int(fields[0]), fields[1], "|".join(genre for genre, flag in flags if int(flag) and genre)
+    return int(fields[0]), fields[1], "|".join(genre for genre, flag in flags if int(flag))
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
+from segue.kernels import axes as axes_kernels
 from segue.kernels import ials as kernels
 from segue.kernels import threads
 from segue.models.embeddings import Embeddings
@@ -18,6 +19,7 @@ from segue.progress import Progress, silent
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
 ROWS = 256  # rows that a thread takes at a time
+PART = 4096  # rows whose products are summed in float32
 EXACT_STEPS, EXACT = 100, 1e-10  # fold-in goes on until the squared residual has shrunk by so much
 
 
@@ -96,8 +98,8 @@ class IALS:
             users, items = self._half(users, items, by_user)
             items, users = self._half(items, users, by_item)
         progress("training", self.iterations, self.iterations)
-        _, axes = principal_axes(items)
-        return Embeddings(users @ axes, items @ axes)
+        _, axes = principal_axes(items, self.threads)
+        return Embeddings(turned(users, axes, self.threads), turned(items, axes, self.threads))
 
     def folding(self, embeddings: Embeddings) -> Folding:
         """Prepare the item side once, for folding in many histories; the settings must be `resolved`."""
@@ -105,12 +107,13 @@ class IALS:
             raise SettingError(
                 "IALS(unobserved_weight=None) cannot fold in: use the settings that were `resolved`"
             )
-        return Folding.of(self, embeddings.items)
+        gram, axes = principal_axes(embeddings.items, self.threads)
+        return Folding(self, turned(embeddings.items, axes, self.threads), gram, axes)
 
     def _half(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> tuple[np.ndarray, np.ndarray]:
         """Solve one side; both come back turned to the principal axes of the fixed one."""
-        gram, axes = principal_axes(fixed)
-        solved, fixed = solved @ axes, fixed @ axes
+        gram, axes = principal_axes(fixed, self.threads)
+        solved, fixed = turned(solved, axes, self.threads), turned(fixed, axes, self.threads)
         self._solve(solved, fixed, gram, matrix, self.cg_steps, 0.0)
         return solved, fixed
 
@@ -148,29 +151,45 @@ class IALS:
 
 @dataclass(frozen=True, eq=False)
 class Folding:
-    """The item side of a trained iALS, ready to find the vector of anyone whose history is known."""
+    """The item side of a trained iALS in its principal axes: it finds the vector that a history leads to."""
 
     settings: IALS
     items: np.ndarray
     gram: np.ndarray
     axes: np.ndarray
 
-    @classmethod
-    def of(cls, settings: IALS, items: np.ndarray) -> Folding:
-        """Turn the items (n, dim) float32 to their principal axes."""
-        gram, axes = principal_axes(items)
-        return cls(settings, items @ axes, gram, axes)
-
     def vectors(self, histories: Any) -> np.ndarray:
         """Solve for histories (q × items CSR) as training would: (q, dim) float32, zeros where empty."""
         weighted = self.settings._weighted(histories)
         solved = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         self.settings._solve(solved, self.items, self.gram, weighted, EXACT_STEPS, EXACT)
-        turned: np.ndarray = solved @ self.axes.T
-        return turned
+        return turned(solved, np.ascontiguousarray(self.axes.T), self.settings.threads)
 
 
-def principal_axes(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Return the eigenvalues (dim,) of vectors'vectors, largest first, and its eigenvectors (dim, dim)."""
-    values, axes = np.linalg.eigh((vectors.T @ vectors).astype(np.float64))
+    dim = vectors.shape[1]
+    parts = np.empty((max(1, -(-len(vectors) // PART)), dim, dim), np.float32)
+
+    def work(first: int, last: int) -> None:
+        axes_kernels.gram(vectors, first, last, parts[first // PART])
+
+    parts[:] = 0
+    threads.run(work, len(vectors), chunk=PART, threads=workers)
+    values, axes = np.linalg.eigh(
+        parts.sum(0, dtype=np.float64)
+    )  # summed in one order, whoever made the parts
     return np.maximum(values[::-1], 0).astype(np.float32), np.ascontiguousarray(axes[:, ::-1], np.float32)
+
+
+def turned(vectors: np.ndarray, axes: np.ndarray, workers: int | None = None) -> np.ndarray:
+    """Return the vectors (n, dim) in other axes, the columns of (dim, dim)."""
+    out = np.empty_like(vectors)
+    columns = np.ascontiguousarray(axes.T)
+    threads.run(
+        lambda first, last: axes_kernels.turn(vectors, columns, first, last, out),
+        len(vectors),
+        chunk=ROWS,
+        threads=workers,
+    )
+    return out

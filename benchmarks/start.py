@@ -1,0 +1,69 @@
+"""How long a person waits: `segue recommend` from the prompt, and the first fit with nothing compiled.
+
+    python benchmarks/start.py [--repeats 9]
+
+Whole processes are timed. The model has MovieLens small's size of 610 × 9,742 at 64 dimensions, or 100,000 × 25,000
+for the larger one. The first use is timed with an empty cache of kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+import segue
+
+SHAPES = {"small": (610, 9742, 100_000), "large": (100_000, 25_000, 2_000_000)}
+FIRST_USE = """
+import segue
+data = segue.data.simulate(500, 400, 10000)
+recommender = segue.Recommender().fit(data)
+recommender.recommend([1, 2], k=5)
+"""
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--repeats", type=int, default=9)
+    repeats = arguments.parse_args().repeats
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, shape in SHAPES.items():
+            model = Path(folder) / name
+            segue.Recommender().fit(segue.data.simulate(*shape)).save(model)
+            command = [sys.executable, "-m", "segue", "recommend", str(model), "--user", "7"]
+            seconds(command)
+            rows[f"segue recommend, {name} model"] = [seconds(command) for _ in range(repeats)]
+        rows["first fit → recommend, nothing compiled"] = [
+            seconds([sys.executable, "-c", FIRST_USE], Path(folder) / f"cache{turn}") for turn in range(3)
+        ]
+        rows["the same, compiled"] = [
+            seconds([sys.executable, "-c", FIRST_USE], Path(folder) / "cache0") for _ in range(repeats)
+        ]
+    table = Table("process", "median s", "min s", "max s")
+    for name, times in rows.items():
+        table.add_row(name, *(f"{f(times):.2f}" for f in (statistics.median, min, max)))
+    Console().print(table)
+    print(json.dumps({name: round(statistics.median(times), 3) for name, times in rows.items()}))
+
+
+def seconds(command: list[str], cache: Path | None = None) -> float:
+    """Run a command to its end; the wall time."""
+    environment = dict(os.environ) if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    started = time.perf_counter()
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
