@@ -313,6 +313,15 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
     assert save(tmp_path / "a") == first.replace("000001", "000002")
 
 
+def test_the_same_table_in_chunks_gives_the_same_bytes(tmp_path):
+    whole = pl.DataFrame({"x": ["a", "b", "c"], "y": [[1], [2, 3], []]})
+    parts = pl.concat([whole[:1], whole[1:]], rechunk=False)
+    assert parts.n_chunks() == 2
+    assert store.write(tmp_path / "a", {}, {"t": parts}, {}) == store.write(
+        tmp_path / "b", {}, {"t": whole}, {}
+    )
+
+
 def test_the_reader_in_the_docs_reads_it(model, monkeypatch):
     monkeypatch.chdir(model.parent)
     code = re.search(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL).group(1)

@@ -479,7 +479,8 @@ def _titled(trained: TrainedRecommender, text: str) -> str:
 
 def _in_mib(progress: Progress) -> Progress:
     def told(what: str, done: int, total: int) -> None:
-        progress(f"{what}, MiB", -(-done >> 20), -(-total >> 20))
+        size = -(-total >> 20)
+        progress(f"{what}, MiB", size if done == total else done >> 20, size)
 
     return told
 

@@ -13,7 +13,9 @@ TILE = 4
 def gram(Y, start, stop, out):
     """out = Y'Y over the rows [start, stop): the lower triangle, mirrored."""
     d = Y.shape[1]
-    out[:] = 0
+    for j in range(d):
+        for l in range(d):  # noqa: E741
+            out[j, l] = 0
     u = start
     while u + TILE <= stop:
         for j in range(d):
@@ -39,7 +41,8 @@ def turn(X, turned, start, stop, out):
     for first in range(start, stop, TILE):
         filled = min(TILE, stop - first)
         for t in range(filled):
-            P[t] = X[first + t]
+            for l in range(width):  # noqa: E741
+                P[t, l] = X[first + t, l]
         j = 0
         while j + 2 <= d:
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0)

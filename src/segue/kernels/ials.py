@@ -90,7 +90,8 @@ def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, s
         lo, hi = indptr[u], indptr[u + 1]
         x = X[u]
         if lo == hi:
-            x[:] = 0
+            for j in range(d):
+                x[j] = 0
             continue
         lam = penalty(hi - lo, n, a0, reg, nu)
         for j in range(d):
@@ -137,11 +138,13 @@ def solve_cholesky(X, Y, g, indptr, indices, weights, a0, reg, nu, start, stop):
     A = np.empty((d, d), np.float32)
     for u in range(start, stop):
         x = X[u]
-        x[:] = 0
         lo, hi = indptr[u], indptr[u + 1]
+        for j in range(d):
+            x[j] = 0
+            for l in range(d):  # noqa: E741
+                A[j, l] = 0
         if lo == hi:
             continue
-        A[:] = 0
         lam = penalty(hi - lo, n, a0, reg, nu)
         for j in range(d):
             A[j, j] = g[j] + lam
