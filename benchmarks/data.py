@@ -17,10 +17,9 @@ DATA = Path(os.environ.get("SEGUE_DATA", Path(__file__).resolve().parents[2] / "
 def load_split(name: str) -> tuple[Interactions, Interactions]:
     """Read train and test of a data set kept as lines of `user item item …` (gowalla, amazon-book)."""
     parts = [_pairs(DATA / name / f"{part}.txt.gz") for part in ("train", "test")]
-    shape = tuple(1 + max(int(part[axis].max()) for part in parts) for axis in (0, 1))
-    train, test = (
-        from_csr(sp.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape)) for users, items in parts
-    )
+    users, items = (1 + max(int(part[axis].max()) for part in parts) for axis in (0, 1))
+    matrices = (sp.csr_matrix((np.ones(len(pairs[0]), np.float32), pairs), (users, items)) for pairs in parts)
+    train, test = map(from_csr, matrices)
     return train, test
 
 

@@ -13,16 +13,17 @@ import argparse
 import json
 import time
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from data import load_split
 from implicit.als import AlternatingLeastSquares
 from rich.console import Console
 from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import segue
+from data import load_split
 from segue.data.interactions import Interactions
 from segue.metrics import Metrics, measure, rank
 
@@ -35,16 +36,19 @@ SWEEP = [(alpha, reg) for alpha in (1.0, 10.0, 40.0) for reg in (0.01, 0.1)]
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--dims", type=int, nargs="+", default=[64])
     arguments.add_argument("--data", nargs="+", default=["amazon-book"])
     arguments.add_argument("--repeats", type=int, default=7)
     given = arguments.parse_args()
-    rows: list[dict[str, Any]] = []
-    for name in given.data:
-        train, test = load_split(name)
-        for dim in given.dims:
-            rows.append({"data": name, "dim": dim, **compare(name, train, test, dim, given.repeats)})
+    splits = {name: load_split(name) for name in given.data}
+    rows: list[dict[str, Any]] = [
+        {"data": name, "dim": dim, **compare(name, *splits[name], dim, given.repeats)}
+        for name in given.data
+        for dim in given.dims
+    ]
     deep = train_deep()
     console = Console()
     console.print(_table("an iteration, two threads each", rows))
@@ -79,7 +83,7 @@ def segue_iterations(settings: segue.IALS, train: Interactions) -> list[float]:
     """Seconds of each of some iterations, the first left out."""
     moments: list[float] = []
     replace(settings, iterations=5).fit(train, progress=lambda *_: moments.append(time.perf_counter()))
-    return np.diff(moments)[1:].tolist()
+    return [later - earlier for earlier, later in pairwise(moments)][1:]
 
 
 def implicit_iterations(
@@ -88,8 +92,8 @@ def implicit_iterations(
     """Seconds of each of implicit's iterations, the first left out, and its vectors."""
     seconds: list[float] = []
     model = AlternatingLeastSquares(
-        factors=dim, alpha=alpha, regularization=reg, iterations=iterations, use_gpu=False, num_threads=THREADS,
-        random_state=0,
+        factors=dim, alpha=alpha, regularization=reg, iterations=iterations, use_gpu=False,
+        num_threads=THREADS, random_state=0,
     )  # fmt: skip
     with threadpool_limits(1, "blas"):
         model.fit(train.matrix, show_progress=False, callback=lambda _, took, *__: seconds.append(took))
@@ -124,7 +128,9 @@ def train_deep() -> dict[str, Any]:
 def scores_of(vectors: segue.Embeddings, train: Interactions, test: Interactions) -> Metrics:
     """Full ranking with the training items left out."""
     everyone = np.arange(len(train.users))
-    ranks = rank(lambda rows: vectors.users[rows] @ vectors.items.T, everyone, test.matrix, train.matrix, k=20)
+    ranks = rank(
+        lambda rows: vectors.users[rows] @ vectors.items.T, everyone, test.matrix, train.matrix, k=20
+    )
     return measure(ranks, (20,))
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/start.py [--repeats 9]
 
-Whole processes are timed. The model has MovieLens small's size of 610 × 9,742 at 64 dimensions, or 100,000 × 25,000
-for the larger one. The first use is timed with an empty cache of kernels.
+Whole processes are timed. The models have 64 dimensions and the sizes of `SHAPES`.
+The first use is timed with an empty cache of kernels.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ import segue
 
 SHAPES = {"small": (610, 9742, 100_000), "large": (100_000, 25_000, 2_000_000)}
 FIRST_USE = """
-import segue
-data = segue.data.simulate(500, 400, 10000)
+import scipy.sparse, segue
+data = segue.read_interactions(scipy.sparse.random(500, 400, 0.05, "csr", random_state=0))
 recommender = segue.Recommender().fit(data)
 recommender.recommend([1, 2], k=5)
 """
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--repeats", type=int, default=9)
     repeats = arguments.parse_args().repeats
     rows = {}

@@ -46,7 +46,8 @@ def imported(path):
 def test_public_names():
     assert sorted(segue.__all__) == [
         "Embeddings", "Evaluation", "Exact", "IALS", "Interactions", "ItemKNN", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "data", "evaluate", "index", "load", "models", "read_interactions",
+        "SegueError", "TrainedRecommender", "data", "evaluate", "index", "load", "models",
+        "read_interactions",
     ]  # fmt: skip
     assert sorted(models.MODELS) == ["ials", "popularity"]
     assert sorted(index.INDEXES) == ["auto", "exact"]

@@ -1,4 +1,4 @@
-"""What the README and the docs say is true: their code runs, their tree and their commands are those there are."""
+"""What the README and the docs say is true: their code runs, their tree and commands are those there are."""
 
 import os
 import re
@@ -37,7 +37,9 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name
+)
 def test_python_blocks_run(page, files, monkeypatch, capsys):
     monkeypatch.chdir(files)
     names = {}
@@ -50,7 +52,9 @@ def command_lines(page):
         yield from (line for line in code.splitlines() if line.startswith("segue "))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if [*command_lines(page)]], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if [*command_lines(page)]], ids=lambda page: page.name
+)
 def test_command_lines_run(page, files):
     environment = {**os.environ, "PYTHONWARNINGS": "error"}
     fit = "fit ratings.csv -o model --min-weight 4 --items movies.csv"
@@ -65,7 +69,9 @@ def test_command_lines_run(page, files):
 
 
 def test_every_command_is_in_the_readme_and_no_other():
-    named = set(re.findall(r"^\| `segue (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE))
+    named = set(
+        re.findall(r"^\| `segue (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     assert named == COMMANDS
 
 
@@ -79,12 +85,15 @@ def test_the_tree_of_the_readme_is_the_tree():
         else:
             assert len(line.split()) > 2, f"{name} is not explained"
             named.add(folder + name if line.startswith(" ") else name)
-    kept = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.split()  # fmt: skip
-    there = {name for name in kept if name.endswith((".py", ".md", ".sh")) or name in {".ci/run", "pyproject.toml"}}
+    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    kept = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    there = {
+        name for name in kept if name.endswith((".py", ".md", ".sh")) or name in {".ci/run", "pyproject.toml"}
+    }
     there -= {name for name in there if not (ROOT / name).exists()} | {"README.md"}
-    assert named == {name for name in there if not name.endswith("__init__.py") or name == "src/segue/__init__.py"}
+    assert named == {
+        name for name in there if not name.endswith("__init__.py") or name == "src/segue/__init__.py"
+    }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -174,9 +174,8 @@ def test_searching_from_many_threads(kind):
     wrong = []
 
     def ask(me):
-        for _ in range(10):
-            if not np.array_equal(index.search(queries[me::8], 10).ids, expected[me::8]):
-                wrong.append(me)
+        found = [index.search(queries[me::8], 10).ids for _ in range(10)]
+        wrong.extend(me for ids in found if not np.array_equal(ids, expected[me::8]))
 
     askers = [threading.Thread(target=ask, args=(me,)) for me in range(8)]
     for asker in askers:

@@ -53,6 +53,22 @@ def texts(data):
     return segue.Recommender(segue.IALS(dim=7, iterations=4)).fit(named)
 
 
+@pytest.fixture(scope="module")
+def kept(newcomers, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept") / "model"
+    made = dataclasses.replace(newcomers[0], metrics={"ndcg@10": 0.25, "coverage@10": float("nan")})
+    saved = made.save(folder)
+    return saved, segue.load(folder), folder
+
+
+@pytest.fixture(scope="module")
+def parts(trained, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    trained.save(folder)
+    stored = store.open_model(folder)
+    return stored.arrays, stored.tables, stored.meta
+
+
 def naive_order(scores, seen=(), exclude=(), allow=None):
     """The rows that may be given, the best first: score descending, then row ascending."""
     may = [row for row in range(len(scores)) if row not in seen and row not in exclude]
@@ -398,15 +414,8 @@ class TestPopularityModel:
 
 
 class TestSaveAndLoad:
-    @pytest.fixture(scope="class")
-    def loaded(self, newcomers, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("kept") / "model"
-        made = dataclasses.replace(newcomers[0], metrics={"ndcg@10": 0.25, "coverage@10": float("nan")})
-        saved = made.save(folder)
-        return saved, segue.load(folder), folder
-
-    def test_the_same_answers(self, loaded):
-        saved, loaded, _ = loaded
+    def test_the_same_answers(self, kept):
+        saved, loaded, _ = kept
         asked = [*range(1, 20), STRANGER, "x"]
         for question in (
             lambda one: one.recommend(k=7),
@@ -419,8 +428,8 @@ class TestSaveAndLoad:
         ):
             assert_frame_equal(question(loaded), question(saved), check_exact=True)
 
-    def test_what_is_kept(self, loaded, newcomers):
-        saved, loaded, folder = loaded
+    def test_what_is_kept(self, kept, newcomers):
+        saved, loaded, folder = kept
         assert loaded.version == saved.version == store.current_version(folder)
         assert newcomers[0].version is None, "saving must not change what was saved"
         assert loaded.settings == saved.settings == newcomers[0].settings
@@ -464,13 +473,6 @@ class TestSaveAndLoad:
 
 class TestForeignFolders:
     """Folders that are whole, but hold what no recommender wrote."""
-
-    @pytest.fixture(scope="class")
-    def parts(self, trained, tmp_path_factory):
-        folder = tmp_path_factory.mktemp("whole")
-        trained.save(folder)
-        stored = store.open_model(folder)
-        return stored.arrays, stored.tables, stored.meta
 
     @pytest.fixture
     def reopened(self, parts, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 import re
@@ -373,6 +374,9 @@ def verify(model: ModelArgument, as_json: Json = False, quiet: Quiet = False) ->
 
 def main() -> NoReturn:
     """Run the command line; what segue refuses becomes one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a title that the terminal cannot show is no error
     try:
         app()
     except SegueError as error:
@@ -518,7 +522,9 @@ def _number(value: float) -> float | None:
 
 
 def _print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(value, ensure_ascii=not unicode, default=str) + "\n")
+    sys.stdout.flush()  # where the reader has gone, it is told here
 
 
 if __name__ == "__main__":

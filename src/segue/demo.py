@@ -54,7 +54,7 @@ def run_demo(data: Interactions, what: str, output: Path, console: Console, *, p
         result = evaluate(recommender, test, k=10, progress=bars)
     recommender = replace(recommender, metrics=dict(result.model)).save(output)
 
-    _head(console, "3 · How good it is", "how high the held-out items rank among all items")
+    _head(console, "3 · How good it is", "where the held-out items rank among all items")
     console.print(f"  mean over {result.model.users:,} users ± standard error", evaluation_table(result), "")
     row = _typical_user(recommender)
     had = recommender.history(np.array([row], np.int32))

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
-from segue.metrics import Metrics, Scorer, measure, rank
+from segue.metrics import Metrics, Scorer, check_ks, measure, rank
 from segue.models.baselines import ItemKNN, popularity
 from segue.progress import Progress, silent
 from segue.recommender import TrainedRecommender, spread
@@ -86,9 +86,10 @@ def evaluate(
         baselines: the rows beside the model, of "popularity" and "item-knn".
         progress: told of the users ranked so far.
 
-    Raises `DataError` where nobody is left to measure, `SettingError` for a baseline that does not exist.
+    Raises `DataError` where nobody is left to measure, `SettingError` for a baseline that does not exist and
+    a k that is no whole number of at least 1.
     """
-    depths = (k,) if isinstance(k, (int, np.integer)) else tuple(k)
+    depths = check_ks(k)
     chosen = _choose(baselines)
     rows = recommender.users.rows(test.users.series)  # of the test's users in the model
     known = (

@@ -25,6 +25,7 @@ from rich.text import Text
 from segue.data.interactions import Interactions
 from segue.evaluation import Evaluation
 
+EVERY = 30.0  # seconds between two lines about the same work
 UNBROKEN = 10_000  # columns of what goes to a file or a pipe, where lines are for programs to break
 NAMES = {"user_id": "user", "item_id": "item", "neighbor_id": "neighbour"}
 
@@ -43,7 +44,8 @@ def errors() -> Console:
 class Bars:
     """A progress callback that draws a bar for each kind of work, with its rate and the time left.
 
-    Where the error stream is no terminal, each kind of work gets a line when it is done.
+    Where the error stream is no terminal, each kind of work gets a line when it is done, and long work
+    one now and then.
     """
 
     def __init__(self, *, shown: bool = True) -> None:
@@ -58,7 +60,7 @@ class Bars:
             console=Console(stderr=True, highlight=False),
         )
         self._tasks: dict[str, Any] = {}
-        self._since = time.monotonic()
+        self._since = self._told = time.monotonic()
 
     def __enter__(self) -> Bars:
         return self
@@ -82,10 +84,13 @@ class Bars:
         self._bars.update(self._tasks[what], completed=done, total=total)
 
     def _note(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
         if done >= total:
-            now = time.monotonic()
             self._console.print(f"{what}: {total:,} in {now - self._since:.1f} s")
-            self._since = now
+            self._since = self._told = now
+        elif now - self._told >= EVERY:
+            self._console.print(f"{what}: {done:,} of {total:,} after {now - self._since:.0f} s")
+            self._told = now
 
 
 class _Count(ProgressColumn):

@@ -17,30 +17,35 @@ from segue.kernels.compile import inline, kernel
 from segue.kernels.simd import prefetch
 
 ROOM = 256  # items of a row that are kept gathered; a longer row gathers them anew in each pass
-AHEAD = 6  # items whose vectors are on their way while one is copied
+AHEAD = 16  # items between the one whose vector is copied and the one whose vector is asked for
 LINE = 16  # float32 in a cache line
 
 
 @inline
 def penalty(seen, n, a0, reg, nu):
-    return max(np.float32(reg * (seen + a0 * n) ** nu), np.float32(1e-8))
+    size = np.float64(seen) + a0 * n
+    return max(np.float32(reg * (size if nu == 1 else size**nu)), np.float32(1e-8))
 
 
 @kernel
-def gather(Y, indices, weights, Z, w):
-    """Copy the vectors and weights of some items side by side, filled up with zeros to a multiple of four."""
-    count, d = len(indices), Z.shape[1]
-    for z in range(count):
-        if z + AHEAD < count:
-            for j in range(0, d, LINE):
-                prefetch(Y, indices[z + AHEAD] * np.int64(d) + j)
+def gather(Y, indices, weights, lo, hi, Z, w):
+    """Copy the vectors and weights of the items [lo, hi), filled up with zeros to a multiple of four.
+
+    What comes after them in `indices`, which is the next row's, is already asked for.
+    """
+    d = Z.shape[1]
+    last = len(indices) - 1
+    for z in range(lo, hi):
+        ahead = np.int64(indices[min(z + AHEAD, last)]) * d
+        for j in range(0, d, LINE):
+            prefetch(Y, ahead + j)
         i = indices[z]
-        w[z] = weights[z]
-        for j in range(Z.shape[1]):
-            Z[z, j] = Y[i, j]
-    for z in range(count, (count + 3) & ~3):
+        w[z - lo] = weights[z]
+        for j in range(d):
+            Z[z - lo, j] = Y[i, j]
+    for z in range(hi - lo, (hi - lo + 3) & ~3):
         w[z] = 0
-        for j in range(Z.shape[1]):
+        for j in range(d):
             Z[z, j] = 0
 
 
@@ -64,14 +69,14 @@ def add_products(Z, w, count, target, sign, p, out):
 
 
 @kernel
-def add_seen(Y, indices, weights, Z, w, fresh, target, sign, p, out):
-    """`add_products` over all items of a row; if they fit the buffer, it is filled only while `fresh`."""
+def add_seen(Y, indices, weights, lo, hi, Z, w, fresh, target, sign, p, out):
+    """`add_products` over the items [lo, hi); if they fit the buffer, it is filled only while `fresh`."""
     room = len(Z)
-    for lo in range(0, len(indices), room):
-        hi = min(len(indices), lo + room)
-        if fresh or len(indices) > room:
-            gather(Y, indices[lo:hi], weights[lo:hi], Z, w)
-        add_products(Z, w, hi - lo, target, sign, p, out)
+    for first in range(lo, hi, room):
+        last = min(hi, first + room)
+        if fresh or hi - lo > room:
+            gather(Y, indices, weights, first, last, Z, w)
+        add_products(Z, w, last - first, target, sign, p, out)
 
 
 @kernel
@@ -80,12 +85,8 @@ def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, s
     n, d = Y.shape
     zero, one = np.float32(0), np.float32(1)
     Z, w = np.empty((ROOM, d), np.float32), np.empty(ROOM, np.float32)
-    m, r, p, Ap = (
-        np.empty(d, np.float32),
-        np.empty(d, np.float32),
-        np.empty(d, np.float32),
-        np.empty(d, np.float32),
-    )
+    m, inverse = np.empty(d, np.float32), np.empty(d, np.float32)
+    r, p, Ap = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
     for u in range(start, stop):
         lo, hi = indptr[u], indptr[u + 1]
         x = X[u]
@@ -96,11 +97,12 @@ def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, s
         lam = penalty(hi - lo, n, a0, reg, nu)
         for j in range(d):
             m[j] = g[j] + lam
+            inverse[j] = one / m[j]
             r[j] = -m[j] * x[j]
-        add_seen(Y, indices[lo:hi], weights[lo:hi], Z, w, True, one, -one, x, r)
+        add_seen(Y, indices, weights, lo, hi, Z, w, True, one, -one, x, r)
         rz = zero
         for j in range(d):
-            p[j] = r[j] / m[j]
+            p[j] = r[j] * inverse[j]
             rz += r[j] * p[j]
         enough = tolerance * rz
         for _ in range(steps):
@@ -108,12 +110,12 @@ def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, s
                 break
             for j in range(d):
                 Ap[j] = m[j] * p[j]
-            add_seen(Y, indices[lo:hi], weights[lo:hi], Z, w, False, zero, one, p, Ap)
-            rz = advance(m, x, Ap, r, p, rz)
+            add_seen(Y, indices, weights, lo, hi, Z, w, False, zero, one, p, Ap)
+            rz = advance(inverse, x, Ap, r, p, rz)
 
 
 @kernel
-def advance(m, x, Ap, r, p, rz):
+def advance(inverse, x, Ap, r, p, rz):
     """One step of x along p, and the next direction; returns the new r.(r/m)."""
     pAp = np.float32(0)
     for j in range(len(x)):
@@ -123,11 +125,10 @@ def advance(m, x, Ap, r, p, rz):
     for j in range(len(x)):
         x[j] += a * p[j]
         r[j] -= a * Ap[j]
-        Ap[j] = r[j] / m[j]
-        after += r[j] * Ap[j]
+        after += r[j] * r[j] * inverse[j]
     b = after / rz
     for j in range(len(x)):
-        p[j] = Ap[j] + b * p[j]
+        p[j] = r[j] * inverse[j] + b * p[j]
     return after
 
 
