@@ -18,7 +18,7 @@ from segue.models.settings import at_least, check_implicit, one_of
 from segue.progress import Progress, silent
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
-ROWS = 256  # rows that a thread takes at a time
+ROWS = 1024  # rows that a thread takes at a time
 PART = 4096  # rows whose products are summed in float32
 EXACT_STEPS, EXACT = 100, 1e-10  # fold-in goes on until the squared residual has shrunk by so much
 
@@ -95,11 +95,13 @@ class IALS:
         users = np.zeros((n_users, self.dim), np.float32)
         for iteration in range(self.iterations):
             progress("training", iteration, self.iterations)
-            users, items = self._half(users, items, by_user)
-            items, users = self._half(items, users, by_item)
+            self._half(users, items, by_user)
+            self._half(items, users, by_item)
         progress("training", self.iterations, self.iterations)
         _, axes = principal_axes(items, self.threads)
-        return Embeddings(turned(users, axes, self.threads), turned(items, axes, self.threads))
+        for vectors in (users, items):
+            turn(vectors, axes, vectors, self.threads)
+        return Embeddings(users, items)
 
     def folding(self, embeddings: Embeddings) -> Folding:
         """Prepare the item side once, for folding in many histories; the settings must be `resolved`."""
@@ -108,14 +110,16 @@ class IALS:
                 "IALS(unobserved_weight=None) cannot fold in: use the settings that were `resolved`"
             )
         gram, axes = principal_axes(embeddings.items, self.threads)
-        return Folding(self, turned(embeddings.items, axes, self.threads), gram, axes)
+        items = np.empty_like(embeddings.items)
+        turn(embeddings.items, axes, items, self.threads)
+        return Folding(self, items, gram, axes)
 
-    def _half(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Solve one side; both come back turned to the principal axes of the fixed one."""
+    def _half(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> None:
+        """Solve one side in place; both are turned to the principal axes of the fixed one."""
         gram, axes = principal_axes(fixed, self.threads)
-        solved, fixed = turned(solved, axes, self.threads), turned(fixed, axes, self.threads)
+        for vectors in (solved, fixed):
+            turn(vectors, axes, vectors, self.threads)
         self._solve(solved, fixed, gram, matrix, self.cg_steps, 0.0)
-        return solved, fixed
 
     def _solve(
         self,
@@ -163,7 +167,8 @@ class Folding:
         weighted = self.settings._weighted(histories)
         solved = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         self.settings._solve(solved, self.items, self.gram, weighted, EXACT_STEPS, EXACT)
-        return turned(solved, np.ascontiguousarray(self.axes.T), self.settings.threads)
+        turn(solved, np.ascontiguousarray(self.axes.T), solved, self.settings.threads)
+        return solved
 
 
 def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -182,14 +187,11 @@ def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.
     return np.maximum(values[::-1], 0).astype(np.float32), np.ascontiguousarray(axes[:, ::-1], np.float32)
 
 
-def turned(vectors: np.ndarray, axes: np.ndarray, workers: int | None = None) -> np.ndarray:
-    """Return the vectors (n, dim) in other axes, the columns of (dim, dim)."""
-    out = np.empty_like(vectors)
+def turn(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | None = None) -> None:
+    """Write the vectors (n, dim) in other axes, the columns of (dim, dim), into `out`; it may be `vectors`."""
     columns = np.ascontiguousarray(axes.T)
-    threads.run(
-        lambda first, last: axes_kernels.turn(vectors, columns, first, last, out),
-        len(vectors),
-        chunk=ROWS,
-        threads=workers,
-    )
-    return out
+
+    def work(first: int, last: int) -> None:
+        axes_kernels.turn(vectors, columns, first, last, out)
+
+    threads.run(work, len(vectors), chunk=ROWS, threads=workers)
