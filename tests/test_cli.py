@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -561,7 +562,7 @@ class TestHelp:
     def test_every_option_says_what_it_is_for(self, told, name):
         lines = told(f"{name} --help").splitlines()
         for option in COMMANDS[name].params:
-            shown = option.opts[0] if option.opts[0].startswith("-") else option.metavar
+            shown = option.opts[0] if option.opts[0].startswith("-") else f"({option.name}|{option.metavar})"
             place = re.compile(rf"│ [* ]? *(-\S+ +)*{shown} ")
             line = next((line for line in lines if place.match(line)), None)
             assert line is not None, f"{shown} is not shown"
@@ -607,8 +608,9 @@ class TestProcess:
         reader, writer = os.pipe()
         os.close(reader)
         command = [sys.executable, "-m", "segue", *shlex.split(line)]
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
         ran = subprocess.run(
-            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            command, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, env=buffered, check=False
         )
         os.close(writer)
         assert (ran.returncode, ran.stderr) == (1, "")
@@ -630,7 +632,9 @@ class TestProcess:
         lines = re.split(r"[\r\n]+", plain)
         assert max(map(len, lines)) <= 80
         assert any(re.fullmatch(r"ranking \(model\) +━+ 60/60 +00:00", line) for line in lines), plain
-        assert "finding similar items" in plain
+        assert any(
+            re.fullmatch(r"finding similar items ━+ (\d+)/\1 +[\d,]+/s 00:\d\d", line) for line in lines
+        )
         assert any(line.startswith("ndcg@10") for line in lines)
 
 
@@ -700,6 +704,13 @@ class TestBars:
             "training: 4 in 100.0 s",
             "ranking: 4,000 in 20.0 s",
         ]
+
+    @pytest.mark.parametrize(
+        ("speed", "wanted"), [(None, ""), (3.21, "3.2/s"), (12.3, "12/s"), (8e6, "8,000,000/s")]
+    )
+    def test_the_rate(self, speed, wanted):
+        task = types.SimpleNamespace(finished_speed=None, speed=speed)
+        assert terminal._Rate().render(task).plain == wanted
 
     def test_nothing_where_none_are_wanted(self, capsys):
         with terminal.Bars(shown=False) as bars:

@@ -6,6 +6,7 @@ import socket
 import sys
 import threading
 import time
+import tracemalloc
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -163,10 +164,17 @@ def test_no_more_is_read_than_the_limit(tmp_path, archive, monkeypatch):
     monkeypatch.setattr(download, "LIMIT", 1_000)
     with serving(archive) as (url, _):
         refused(tmp_path, url, "did not send the expected archive")
-    bomb = zipped(movies=bytes(5_000_000))
+
+
+def test_no_more_is_unpacked_than_the_limit(tmp_path, monkeypatch):
+    bomb = zipped(movies=bytes(80_000_000))
     monkeypatch.setattr(download, "LIMIT", len(bomb))
     with serving(bomb) as (url, _):
+        tracemalloc.start()
         refused(tmp_path, url, "is not the edition that is wanted")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 20_000_000
 
 
 @pytest.mark.parametrize("status", [404, 500])

@@ -64,7 +64,7 @@ def test_a_file_is_replaced(tmp_path):
     assert_frame_equal(read(file), part(3, 100))
 
 
-@pytest.mark.parametrize("error", [CorruptModelError("damaged"), KeyboardInterrupt(), ValueError("bug")])
+@pytest.mark.parametrize("error", [CorruptModelError("damaged"), KeyboardInterrupt(), OSError("gone")])
 def test_whatever_ends_it_is_told_as_it_is_and_leaves_what_was(tmp_path, error):
     def parts():
         yield part(5)

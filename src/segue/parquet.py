@@ -24,12 +24,13 @@ def write_parts(parts: Iterable[pl.DataFrame], file: Path) -> int:
     if not file.parent.is_dir():
         raise DataError(f"there is no folder {file.parent} to write {file.name} into")
     rows = 0
+    ended: list[BaseException] = []
     stream = iter(parts)
     first = next(stream)
 
     def counted(*_: object) -> Iterator[pl.DataFrame]:
         nonlocal rows
-        for part in chain([first], stream):
+        for part in chain([first], _noting(stream, ended)):
             rows += part.height
             yield part
 
@@ -42,5 +43,18 @@ def write_parts(parts: Iterable[pl.DataFrame], file: Path) -> int:
             register_io_source(counted, schema=first.schema).sink_parquet(whole)
             whole.replace(file)
     except (OSError, pl.exceptions.PolarsError) as error:
+        if ended:
+            raise ended[0] from None
         raise DataError(f"{file} cannot be written: {error}") from error
     return rows
+
+
+def _noting(parts: Iterator[pl.DataFrame], ended: list[BaseException]) -> Iterator[pl.DataFrame]:
+    """Pass the parts on, and keep what they raise: some releases of polars only put it in words."""
+    try:
+        yield from parts
+    except GeneratorExit:
+        raise
+    except BaseException as error:
+        ended.append(error)
+        raise

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.kernels import axes as axes_kernels
@@ -181,14 +182,13 @@ def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.
 
     parts[:] = 0
     threads.run(work, len(vectors), chunk=PART, threads=workers)
-    values, axes = np.linalg.eigh(
-        parts.sum(0, dtype=np.float64)
-    )  # summed in one order, whoever made the parts
+    with on_one_thread():
+        values, axes = np.linalg.eigh(parts.sum(0, dtype=np.float64))  # one order, whoever made the parts
     return np.maximum(values[::-1], 0).astype(np.float32), np.ascontiguousarray(axes[:, ::-1], np.float32)
 
 
 def turn(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | None = None) -> None:
-    """Write the vectors (n, dim) in other axes, the columns of (dim, dim), into `out`; it may be `vectors`."""
+    """Write the vectors (n, dim) in other axes, the columns of (dim, dim), into `out`, maybe `vectors`."""
     columns = np.ascontiguousarray(axes.T)
 
     def work(first: int, last: int) -> None:
