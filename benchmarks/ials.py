@@ -61,7 +61,7 @@ def main() -> None:
 def compare(
     name: str, train: Interactions, test: Interactions, dim: int, repeats: int
 ) -> dict[int, dict[str, Any]]:
-    """Time iterations of one and of two steps and implicit's in turn; compare the quality after `ITERATIONS`."""
+    """Time iterations of one and two steps and implicit's in turn; compare quality after `ITERATIONS`."""
     alpha, reg, theirs = best_of_sweep(train, test, dim)
     base = segue.IALS(dim=dim, iterations=ITERATIONS, threads=THREADS, **OURS[name])  # type: ignore[arg-type]
     ours = {steps: replace(base, cg_steps=steps) for steps in STEPS}

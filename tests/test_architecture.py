@@ -1,6 +1,8 @@
 """The shape of the package: its public names, and which way its imports go."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,12 +48,21 @@ def imported(path):
 def test_public_names():
     assert sorted(segue.__all__) == [
         "Embeddings", "Evaluation", "Exact", "IALS", "Interactions", "ItemKNN", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "data", "evaluate", "index", "load", "models",
-        "read_interactions",
+        "SegueError", "TrainedRecommender", "data", "errors", "evaluate", "index", "load", "metrics",
+        "models", "read_interactions", "store",
     ]  # fmt: skip
     assert sorted(models.MODELS) == ["ials", "popularity"]
     assert sorted(index.INDEXES) == ["auto", "exact"]
-    assert all(hasattr(segue, name) for name in segue.__all__)
+    assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)
+    assert set(segue.__all__) <= set(dir(segue))
+    with pytest.raises(AttributeError, match="no attribute 'anything'"):
+        segue.anything  # noqa: B018
+
+
+def test_importing_the_package_imports_nothing_else():
+    code = "import sys, segue; print(*{'numpy', 'numba', 'polars', 'scipy'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == ""
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path != Path("__init__.py")], ids=str)

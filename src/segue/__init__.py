@@ -1,13 +1,19 @@
 """segue: learn vectors from interactions, find the best items for a vector, recommend."""
 
-from segue import data, index, models
-from segue.data.interactions import Interactions
-from segue.data.sources import read_interactions
-from segue.errors import SegueError
-from segue.evaluation import Evaluation, evaluate
-from segue.index import Exact
-from segue.models import IALS, Embeddings, ItemKNN, Popularity
-from segue.recommender import Recommender, TrainedRecommender, load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segue import data, errors, index, metrics, models, store
+    from segue.data.interactions import Interactions
+    from segue.data.sources import read_interactions
+    from segue.errors import SegueError
+    from segue.evaluation import Evaluation, evaluate
+    from segue.index.exact import Exact
+    from segue.models.baselines import ItemKNN, Popularity
+    from segue.models.embeddings import Embeddings
+    from segue.models.ials import IALS
+    from segue.recommender import Recommender, TrainedRecommender, load
 
 __version__ = "0.1.0"
 
@@ -23,9 +29,37 @@ __all__ = [
     "SegueError",
     "TrainedRecommender",
     "data",
+    "errors",
     "evaluate",
     "index",
     "load",
+    "metrics",
     "models",
     "read_interactions",
+    "store",
 ]
+
+_HOMES = {  # the modules of the names; each is imported when it is first asked for
+    "data.interactions": ("Interactions",),
+    "data.sources": ("read_interactions",),
+    "errors": ("SegueError",),
+    "evaluation": ("Evaluation", "evaluate"),
+    "index.exact": ("Exact",),
+    "models.baselines": ("ItemKNN", "Popularity"),
+    "models.embeddings": ("Embeddings",),
+    "models.ials": ("IALS",),
+    "recommender": ("Recommender", "TrainedRecommender", "load"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'segue' has no attribute {name!r}")
+    if name not in _HOME:
+        return import_module(f"segue.{name}")
+    return getattr(import_module(f"segue.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

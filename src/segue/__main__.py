@@ -2,15 +2,17 @@
 
 import gc
 
-from segue.cli import main
-
 RARELY = (100_000, 50, 50)  # new objects before Python looks for cycles, of which short commands leave few
 
 
 def run() -> None:
-    """Run the command line, without looking again and again through what the imports have made."""
+    """Run the command line, without looking again and again through what the imports make."""
+    gc.disable()
+    from segue.cli import main
+
     gc.freeze()
     gc.set_threshold(*RARELY)
+    gc.enable()
     try:
         main()
     finally:

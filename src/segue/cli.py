@@ -172,10 +172,11 @@ def fit(
 
     Columns are found by their usual names (user_id, movieId, rating, timestamp, …) or named.
 
-    [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by time[/dim]
+    [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by last[/dim]
     """
     settings = _model_settings(model, dim, setting or [])
     recommender = Recommender(settings, index)
+    store.check_target(folder)
     data = read_interactions(
         source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
         duplicates=duplicates, core=core, query=query, items=items,

@@ -11,6 +11,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
+from segue import store
 from segue.data.download import cache_folder, movielens_small
 from segue.data.ids import Id
 from segue.data.interactions import Interactions
@@ -41,6 +42,7 @@ def demo_data(folder: Path | None, *, simulated: bool, seed: int) -> tuple[Inter
 
 def run_demo(data: Interactions, what: str, output: Path, console: Console, *, progress: bool) -> None:
     """Show the data, train, evaluate, recommend to a person, find similar items, say what comes next."""
+    store.check_target(output)
     _head(console, "1 · The data", what)
     console.print(f"  {summary(data)}")
     popular = _popular(data)

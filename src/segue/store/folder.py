@@ -74,6 +74,12 @@ def write(
             return _write_version(folder, arrays, tables, plain)
 
 
+def check_target(folder: str | Path) -> None:
+    """Raise `NotAModelError` where `write` would refuse a folder: ask before work that takes long."""
+    with _explained("write", Path(folder)):
+        _refuse_foreign(Path(folder))
+
+
 def open_model(folder: str | Path, version: str | None = None) -> Stored:
     """Open the current version, or the one named, without reading its arrays.
 
