@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.layout import Layout, lay_out
 from segue.index.metric import METRICS
 from segue.index.neighbors import (
     Neighbors,
@@ -18,13 +21,12 @@ from segue.index.neighbors import (
     check_vectors,
     fixed,
 )
-from segue.kernels import scan, threads
+from segue.kernels import scan, simd, threads
 from segue.progress import Progress, silent
 
-BLOCK = 1 << 22  # scores that are held at a time
-NOTHING_ALLOWED = np.empty((0, 0), bool)
-NOTHING_EXCLUDED = np.empty(0, np.int32)
-NO_OFFSETS = np.empty(0, np.float32)
+QUERIES = 128  # that a thread takes at a time
+NOTHING_ALLOWED = fixed(np.empty((0, 0), bool))
+NOTHING_EXCLUDED = fixed(np.empty(0, np.int32))
 
 
 @dataclass(frozen=True)
@@ -43,37 +45,41 @@ class Exact:
                 f"Exact(metric={self.metric!r}) must be one of {', '.join(map(repr, METRICS))}"
             )
 
-    def build(self, vectors: np.ndarray) -> ExactIndex:
-        """Take vectors (n, dim), finite; raises `DataError` for anything else."""
+    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> ExactIndex:
+        """Lay out vectors (n, dim), finite; raises `DataError` for anything else.
+
+        `queries`: a sample of what will be asked, by which the layout is chosen; None takes some of
+        the vectors. Answers do not depend on it.
+        """
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
             raise DataError("there are no vectors to search in")
         metric = METRICS[self.metric]
         turned = metric.turn(checked)
-        return ExactIndex(self, turned, half_squares(turned) if metric.is_distance else NO_OFFSETS)
+        asked = turned if queries is None else metric.turn(check_vectors(queries, "queries", turned.shape[1]))
+        return ExactIndex(self, turned, lay_out(turned, asked, metric.is_distance))
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ExactIndex:
         """Take back what the index gave with `arrays`."""
-        return ExactIndex(self, arrays["vectors"], arrays["offsets"])
+        return ExactIndex(
+            self, arrays["vectors"], Layout(**{field.name: arrays[field.name] for field in fields(Layout)})
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class ExactIndex:
-    """Vectors (n, dim) float32, turned as the metric wants, whose order is that of q·x - offset.
-
-    `offsets` is (n,) float32 for a distance, and empty where there are none.
-    """
+    """Vectors (n, dim) float32, turned as the metric wants, and their layout for the scan."""
 
     settings: Exact
     vectors: np.ndarray
-    offsets: np.ndarray
+    layout: Layout
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what a model folder keeps of the index."""
-        return {"vectors": self.vectors, "offsets": self.offsets}
+        return {"vectors": self.vectors, **vars(self.layout)}
 
     def search(
         self,
@@ -96,70 +102,48 @@ class ExactIndex:
         count, n = len(asked), len(self)
         left_out = check_exclude(exclude, count, n)
         allowed = check_allow(allow, count, n)
-        turned = np.ascontiguousarray(METRICS[self.settings.metric].turn(asked))
+        turned = fixed(METRICS[self.settings.metric].turn(asked))
         width = min(k, n)
-        found = Neighbors(
-            np.full((count, k), -1, np.int32),
-            np.full((count, k), -np.inf, np.float32),
-            np.zeros(count, np.int64),
-        )
-        slack = self._slack(turned)
-        rows = max(1, BLOCK // n)
-        for first in range(0, count, rows):
-            progress("searching", first, count)
-            part = slice(first, min(count, first + rows))
-            self._search(turned[part], slack[part], width, left_out, allowed, part, found)
-        progress("searching", count, count)
-        return found
-
-    def _search(
-        self,
-        queries: np.ndarray,
-        slack: np.ndarray,
-        k: int,
-        left_out: Any,
-        allowed: Any,
-        part: slice,
-        found: Neighbors,
-    ) -> None:
-        """Answer a block of queries into its rows of `found`."""
-        is_distance = METRICS[self.settings.metric].is_distance
-        approximate = queries @ self.vectors.T
-        if is_distance:
-            approximate -= self.offsets
-        size = len(queries)
-        indptr, excluded = np.zeros(size + 1, np.int64), NOTHING_EXCLUDED
-        if left_out is not None:
-            indptr, excluded = left_out.indptr[part.start : part.stop + 1], left_out.indices
-        allow = NOTHING_ALLOWED if allowed is None else allowed if len(allowed) == 1 else allowed[part]
-        ids, scores = np.empty((size, k), np.int32), np.empty((size, k), np.float32)
-        asked, vectors, allow, indptr, excluded = map(fixed, (queries, self.vectors, allow, indptr, excluded))
-        examined = found.examined[part]
+        ids, scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
+        flat_ids, flat_scores = ids.ravel(), scores.ravel()
+        examined = np.empty(count, np.int64)
+        indptr = fixed(np.zeros(count + 1, np.int64) if left_out is None else left_out.indptr)
+        excluded = NOTHING_EXCLUDED if left_out is None else fixed(left_out.indices)
+        allow = NOTHING_ALLOWED if allowed is None else fixed(allowed)
 
         def work(start: int, stop: int) -> None:
-            scan.select(
-                approximate, slack, asked, vectors, is_distance, allow, indptr, excluded,
-                start, stop, ids, scores, examined,
-            )  # fmt: skip
+            scan.search(*self._given, turned, allow, indptr, excluded, start, stop, flat_ids, flat_scores, examined)
 
-        threads.run(work, size)
-        found.ids[part, :k], found.scores[part, :k] = ids, scores
+        chunk = min(QUERIES, -(-count // threads.available())) if count > 1 else 1
+        threads.run(work, count, chunk=chunk)
+        return Neighbors(_padded(ids, k, -1), _padded(scores, k, -np.inf), examined)
 
-    def _slack(self, queries: np.ndarray) -> np.ndarray:
-        """How far the rounding of two sums can set their order apart: (q,) float32.
-
-        A sum of d float32 products is off by at most about d eps |q||x|, in whatever order it is made.
-        """
-        longest = float(np.sqrt(np.einsum("ij,ij->i", self.vectors, self.vectors, dtype=np.float64).max()))
-        lengths = np.linalg.norm(queries.astype(np.float64), axis=1)
+    @cached_property
+    def _given(self) -> tuple[Any, ...]:
+        """What the scan needs of the index."""
+        form, layout = chosen_form(), self.layout
+        arrays = (
+            layout.codes, layout.order, self.vectors, layout.scales, layout.norms, layout.offsets,
+            layout.bounds, layout.means, layout.cuts, layout.widest, layout.axes, layout.centre,
+        )  # fmt: skip
+        rounding = float(layout.rounding[0])
         is_distance = METRICS[self.settings.metric].is_distance
-        sizes = (lengths + longest) ** 2 if is_distance else lengths * longest
-        rounding = 2 * (queries.shape[1] + 4) * np.finfo(np.float32).eps
-        slack: np.ndarray = rounding * sizes + np.finfo(np.float32).tiny
-        return slack.astype(np.float32)
+        return (simd.MARKS[form.name], *map(fixed, arrays), rounding, form.top, form.halves, is_distance)
 
 
-def half_squares(vectors: np.ndarray) -> np.ndarray:
-    """|x|²/2 of each row, (n,) float32."""
-    squares: np.ndarray = 0.5 * np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    return squares.astype(np.float32)
+def chosen_form() -> simd.Form:
+    """The best form of the scan that the processor has, or the one that `SEGUE_SIMD` names."""
+    usable = simd.usable()
+    named = os.environ.get("SEGUE_SIMD") or usable[0]
+    if named not in usable:
+        raise SettingError(f"SEGUE_SIMD={named!r} must be one of {', '.join(usable)} on this processor")
+    return simd.FORMS[named]
+
+
+def _padded(found: np.ndarray, k: int, filler: float) -> np.ndarray:
+    """Widen to k columns."""
+    if found.shape[1] == k:
+        return found
+    wide = np.full((len(found), k), filler, found.dtype)
+    wide[:, : found.shape[1]] = found
+    return wide

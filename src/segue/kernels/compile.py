@@ -27,3 +27,14 @@ def inline(function: F) -> F:
             function
         ),
     )
+
+
+def bare(function: F) -> F:
+    """Compile a step that makes no arrays and no views, so that it need not count references.
+
+    Counting takes an atomic write for every array at every call, which two threads wait for each other with.
+    """
+    return cast(
+        F,
+        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", _nrt=False)(function),
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels.compile import kernel
-from segue.kernels.topk import empty_heap, replace_worst, worse
+from segue.kernels.topk import empty_heap, replace_worst, sink, worse
 
 
 @kernel
@@ -58,7 +58,7 @@ def best_items(row: np.ndarray, best: np.ndarray) -> None:
     for size in range(len(best) - 1, 0, -1):  # move the worst to the end, again and again: best first
         s, i = scores[size], best[size]
         scores[size], best[size] = scores[0], best[0]
-        replace_worst(scores[:size], best[:size], s, i)
+        sink(scores, best, 0, size, s, i)
     for z in range(len(best)):
         if best[z] >= n:
             best[z] = -1

@@ -1,82 +1,335 @@
-"""Exact selection: from approximate scores with a known error to the k best by the true score."""
+"""Exact search by inner product: int8 codes in norm order decide what cannot be among the k best.
+
+Items lie in shelves of `SHELF`, ordered by norm and then by direction, their codes as
+
+    shelf, segment of dimensions, block of 16 items, group of 4 dimensions, item, dimension
+
+so that the first segment of a shelf is contiguous. With primes for what the codes stand for, and the
+dimensions split into a head (the segments summed so far) and the rest,
+
+    q.x <= q'.x' + |q - q'|_head |x|_head + |q'|_head |x - x'|_head + |q|_rest |x|_rest
+
+in integers for 16 items at once. What lies above the k-th best score by this bound is scored in
+float32 by `dot`, always summed in the same order; nothing else can be among the answers.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import kernel
-from segue.kernels.topk import empty_heap, replace_worst, sort_heap, worse
+from segue.kernels import simd
+from segue.kernels.axes import turn
+from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.topk import empty_heap, sink, sort_heap, worse
+
+SHELF = 128
+BLOCKS = SHELF // simd.LANES
+LOWEST, HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
+TINY = 1e-37  # more than underflow can change a sum
 
 
-@kernel
-def dot(a, b):
-    """The inner product as every answer states it: always summed in the same order."""
+@bare
+def dot(Q, q, X, i):
+    """The inner product of two rows as every answer states it: always summed in the same order."""
     total = np.float32(0)
-    for j in range(len(a)):
-        total += a[j] * b[j]
+    for j in range(Q.shape[1]):
+        total += Q[q, j] * X[i, j]
     return total
 
 
-@kernel
-def nearness(a, b):
-    """The negative euclidean distance, from the differences themselves."""
+@bare
+def nearness(Q, q, X, i):
+    """The negative euclidean distance of two rows, from the differences themselves."""
     total = np.float32(0)
-    for j in range(len(a)):
-        apart = a[j] - b[j]
+    for j in range(Q.shape[1]):
+        apart = Q[q, j] - X[i, j]
         total += apart * apart
     return -np.sqrt(total)
 
 
-@kernel
-def select(
-    approximate,
-    slack,
-    queries,
-    vectors,
-    is_distance,
-    allow,
-    indptr,
-    excluded,
-    start,
-    stop,
-    ids,
-    scores,
-    examined,
-):
-    """For the queries [start, stop): the k best items by their true score, then by the lower id.
+@bare
+def may_get(i, q, allow, indptr, excluded):
+    """Whether query q may get the item i: its bit of `allow` (0, 1 or q rows) is set, its row lacks it."""
+    if len(allow) and not allow[min(q, len(allow) - 1), i]:
+        return False
+    low, high = indptr[q], indptr[q + 1]
+    while low < high:
+        middle = (low + high) >> 1
+        if excluded[middle] < i:
+            low = middle + 1
+        else:
+            high = middle
+    return low == indptr[q + 1] or excluded[low] != i
 
-    The true score is `dot`, or `nearness` where `is_distance`. `approximate` (q, n) orders the items
-    as the true score does but for an error of at most `slack` (q,), so what lies within twice the
-    slack of the k-th best is scored anew. `allow` (0, 1 or q rows of n) and the CSR rows of
-    `excluded` say what is eligible; `approximate` is overwritten with -inf where it is not.
+
+@kernel
+def encode(turned, cuts, widest, top, halves, codes, scale, corrections, parts, sizes):
+    """Queries (m, d) to codes (m, 4 groups) int8, and what the bounds need of them.
+
+    parts[q, s] holds |q - q'|, |q'| up to the segment s, and |q| beyond it. Where sums are kept as
+    two int16, the step is so wide that no segment's sum leaves them: `widest[s]` is the largest norm of
+    the items' codes in each half.
     """
-    for q in range(start, stop):
-        row, best, found = approximate[q], scores[q], ids[q]
-        forbid(row, allow, q, excluded[indptr[q] : indptr[q + 1]])
-        empty_heap(best, found)
-        for i in range(len(row)):
-            if row[i] > best[0]:
-                replace_worst(best, found, row[i], i)
-        floor = best[0] - 2 * slack[q]
-        empty_heap(best, found)
-        count = 0
-        for i in range(len(row)):
-            if row[i] >= floor and row[i] > -np.inf:
-                score = nearness(queries[q], vectors[i]) if is_distance else dot(queries[q], vectors[i])
-                count += 1
-                if worse(best[0], found[0], score, i):
-                    replace_worst(best, found, score, i)
-        sort_heap(best, found)
-        examined[q] = count
+    d, segments = turned.shape[1], len(cuts) - 1
+    for q in range(len(turned)):
+        row = turned[q]
+        square, step = 0.0, 0.0
+        for j in range(d):
+            square += np.float64(row[j]) * row[j]
+            step = max(step, np.float64(abs(row[j])) / top)
+        sizes[q] = np.sqrt(square)
+        for s in range(segments):
+            if halves:
+                room = 32767.0 / max(widest[s, 0], widest[s, 1], 1.0) - np.sqrt(np.float64(cuts[s + 1] - cuts[s]))
+                step = max(step, length(turned, q, 4 * cuts[s], min(d, 4 * cuts[s + 1])) / room)
+        step = step if step > 0 else 1.0
+        scale[q] = step
+        error, known, seen = 0.0, 0.0, 0.0
+        for s in range(segments):
+            low = high = 0
+            for j in range(4 * cuts[s], 4 * cuts[s + 1]):
+                value = np.float64(row[j]) if j < d else 0.0
+                code = np.int64(np.rint(value / step))
+                codes[q, j] = code
+                seen += value * value
+                error += (value - code * step) ** 2
+                known += (code * step) ** 2
+                if j & 2:
+                    high += code
+                else:
+                    low += code
+            corrections[q, s] = packed(-128 * low, -128 * high) if halves else -128 * (low + high)
+            parts[q, s, 0], parts[q, s, 1] = np.sqrt(error), np.sqrt(known)
+            parts[q, s, 2] = np.sqrt(max(square - seen, 0.0)) if s + 1 < segments else 0.0
+
+
+@inline
+def packed(low, high):
+    """Two int16, which may wrap around, side by side in an int32."""
+    return ((high & 0xFFFF) << 16) | (low & 0xFFFF)
 
 
 @kernel
-def forbid(row, allow, q, excluded):
-    """Overwrite the scores of what is not eligible with -inf."""
-    if len(allow):
-        allowed = allow[min(q, len(allow) - 1)]
-        for i in range(len(row)):
-            if not allowed[i]:
-                row[i] = -np.inf
-    for z in range(len(excluded)):
-        row[excluded[z]] = -np.inf
+def length(X, u, start, stop):
+    """The length of a part of a row."""
+    total = 0.0
+    for j in range(start, stop):
+        total += np.float64(X[u, j]) * X[u, j]
+    return np.sqrt(total)
+
+
+@inline
+def rounding_of(size, norm, rounding, is_distance):
+    """How far float32 sums can be off."""
+    return rounding * ((size + norm) ** 2 if is_distance else size * norm) + TINY
+
+
+@inline
+def goal_of(worst, size, is_distance):
+    """What q.x - offset must reach, given the worst score that is kept."""
+    if is_distance and worst > -np.inf:
+        return 0.5 * (size * size - np.float64(worst) * worst)
+    return np.float64(worst)
+
+
+@inline
+def lowest_sum(goal, slack, parts, q, bounds, b, s, inverse):
+    """The largest integer sum up to the segment s that rules an item of shelf b out, given 1 / the sums' unit."""
+    open_ = parts[q, s, 0] * bounds[b, s, 0] + parts[q, s, 1] * bounds[b, s, 1] + parts[q, s, 2] * bounds[b, s, 2]
+    lacking = (goal - slack - open_ * (1 + 1e-6)) * inverse
+    return np.int32(min(max(np.floor(lacking - 1 - 1e-6 * abs(lacking)), -2147483648.0), 2147483647.0))
+
+
+@kernel
+def search(
+    form, codes, order, vectors, scales, norms, offsets, bounds, means, cuts, widest, axes, centre, rounding,
+    top, halves, is_distance, queries, allow, indptr, excluded, start, stop, ids, scores, examined,
+):  # fmt: skip
+    """The k best items for the queries [start, stop), into their rows of ids, scores and examined.
+
+    Each query begins with the shelf whose mean suits it best, so that it soon knows what to ask for.
+    Then shelves are the outer loop, so that each is read once for all of these queries; a query that
+    no later shelf can serve drops out.
+    """
+    count, groups, segments = stop - start, cuts[-1], len(cuts) - 1
+    turned = np.empty((count, queries.shape[1]), np.float32)
+    lay_out(queries, start, stop, centre, axes, turned)
+    nearest = np.empty((count, len(norms)), np.float32)
+    turn(turned, means, 0, count, nearest)
+    codes_of = np.empty((count, 4 * groups), np.int8)
+    unit, sizes = np.empty(count, np.float64), np.empty(count, np.float64)
+    corrections = np.empty((count, segments), np.int64)
+    parts = np.empty((count, segments, 3), np.float64)
+    encode(turned, cuts, widest, top, halves, codes_of, unit, corrections, parts, sizes)
+    words = codes_of.view(np.int32)
+    goals = np.full(count, -np.inf)
+    active, seeds = np.arange(count), np.empty(count, np.int64)
+    k = len(scores) // len(examined)
+    for q in range(count):
+        unit[q] = 1 / unit[q]
+        empty_heap(scores[(start + q) * k : (start + q + 1) * k], ids[(start + q) * k : (start + q + 1) * k])
+        examined[start + q] = 0
+        best = 0
+        for b in range(1, len(norms)):
+            if nearest[q, b] - offsets[b] > nearest[q, best] - offsets[best]:
+                best = b
+        seeds[q] = best
+    walk(
+        form, codes, order, vectors, scales, norms, offsets, bounds, cuts, rounding, is_distance, queries,
+        allow, indptr, excluded, start, ids, scores, examined,
+        words, corrections, parts, unit, sizes, goals, active, seeds,
+        np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64), np.empty(BLOCKS + 1, np.uint32),
+        np.empty(segments, np.int32),
+    )  # fmt: skip
+    for q in range(start, stop):
+        sort_heap(scores[q * k : (q + 1) * k], ids[q * k : (q + 1) * k])
+
+
+@bare
+def walk(
+    form, codes, order, vectors, scales, norms, offsets, bounds, cuts, rounding, is_distance, queries,
+    allow, indptr, excluded, start, ids, scores, examined,
+    words, corrections, parts, inverses, sizes, goals, active, seeds, partial, places, bits, bars,
+):  # fmt: skip
+    """Visit each query's best shelf, then all, from the longest vectors to the shortest.
+
+    A block whose items may be among the answers after the first segment is summed on, segment by
+    segment, while any may; what remains is scored.
+    """
+    left, width, stride, segments = len(active), cuts[1], SHELF * 4 * cuts[-1], len(cuts) - 1
+    k, d = len(scores) // len(examined), vectors.shape[1]
+    for step in range(-1, len(norms)):
+        kept = 0
+        for a in range(left):
+            q = active[a]
+            b = seeds[q] if step < 0 else step
+            size, norm = sizes[q], np.float64(norms[b])
+            slack = rounding_of(size, norm, rounding, is_distance)
+            goal = goals[q] + offsets[b]
+            if size * norm + slack < goal:
+                if is_distance:
+                    active[kept] = q
+                    kept += 1
+                continue
+            active[kept] = q
+            kept += 1
+            if step == seeds[q]:
+                continue
+            inverse = inverses[q] * scales[b]
+            least = lowest_sum(goal, slack, parts, q, bounds, b, 0, inverse)
+            noted = 0
+            for block in range(0, BLOCKS, 4):
+                at = b * stride + block * 64 * width
+                A = simd.start(form, corrections[q, 0])
+                B = simd.start(form, corrections[q, 0])
+                C = simd.start(form, corrections[q, 0])
+                D = simd.start(form, corrections[q, 0])
+                for g in range(width):
+                    word = words[q, g]
+                    A = simd.multiply(form, A, codes, at + g * 64, word)
+                    B = simd.multiply(form, B, codes, at + (width + g) * 64, word)
+                    C = simd.multiply(form, C, codes, at + (2 * width + g) * 64, word)
+                    D = simd.multiply(form, D, codes, at + (3 * width + g) * 64, word)
+                sums_a, sums_b = simd.total(form, A), simd.total(form, B)
+                sums_c, sums_d = simd.total(form, C), simd.total(form, D)
+                alive_a, alive_b = simd.above(sums_a, least), simd.above(sums_b, least)
+                alive_c, alive_d = simd.above(sums_c, least), simd.above(sums_d, least)
+                if (alive_a | alive_b) | (alive_c | alive_d):
+                    noted = note(partial, places, bits, noted, sums_a, block, alive_a)
+                    noted = note(partial, places, bits, noted, sums_b, block + 1, alive_b)
+                    noted = note(partial, places, bits, noted, sums_c, block + 2, alive_c)
+                    noted = note(partial, places, bits, noted, sums_d, block + 3, alive_d)
+            if noted == 0:
+                continue
+            for s in range(1, segments):
+                bars[s] = lowest_sum(goal, slack, parts, q, bounds, b, s, inverse)
+            bars[0] = least
+            remaining = items = 0
+            for place in range(noted):
+                sums, alive, block = simd.load_sums(partial, place * simd.LANES), bits[place], places[place]
+                for s in range(1, segments):
+                    at = b * stride + SHELF * 4 * cuts[s] + block * 64 * (cuts[s + 1] - cuts[s])
+                    more = simd.start(form, corrections[q, s])
+                    for g in range(cuts[s], cuts[s + 1]):
+                        more = simd.multiply(form, more, codes, at + (g - cuts[s]) * 64, words[q, g])
+                    sums = simd.plus(sums, simd.total(form, more))
+                    alive = simd.above(sums, bars[s])
+                    if alive == 0:
+                        break
+                if alive:
+                    simd.store_sums(partial, remaining * simd.LANES, sums)
+                    places[remaining], bits[remaining] = block, alive
+                    remaining += 1
+                    while alive:
+                        item = order[b * SHELF + block * 16 + simd.first_bit(alive)]
+                        alive &= alive - np.uint32(1)
+                        items += 1
+                        for line in range(0, min(d, 64), 16):
+                            simd.prefetch(vectors, item * d + line)
+            if remaining == 0:
+                continue
+            row = start + q
+            bar = bars[segments - 1]
+            preferred = bar_for(partial, remaining, k) if goal == -np.inf and items > k else bar
+            for _ in range(1 if preferred == bar else 2):
+                for place in range(remaining):
+                    alive = bits[place] & simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
+                    bits[place] ^= alive
+                    while alive:
+                        item = order[b * SHELF + places[place] * 16 + simd.first_bit(alive)]
+                        alive &= alive - np.uint32(1)
+                        if item >= 0 and may_get(item, row, allow, indptr, excluded):
+                            examined[row] += 1
+                            score = (
+                                nearness(queries, row, vectors, item) if is_distance else dot(queries, row, vectors, item)
+                            )
+                            if worse(scores[row * k], ids[row * k], score, item):
+                                sink(scores, ids, row * k, k, score, item)
+                                goals[q] = goal_of(scores[row * k], size, is_distance)
+                                bar = lowest_sum(
+                                    goals[q] + offsets[b], slack, parts, q, bounds, b, segments - 1, inverse
+                                )
+                preferred = bar
+        left = kept
+        if left == 0:
+            break
+
+
+@inline
+def note(partial, places, bits, place, sums, block, alive):
+    """Keep a block's sums if any of its items is alive."""
+    simd.store_sums(partial, place * simd.LANES, sums)
+    places[place], bits[place] = block, alive
+    return place + (1 if alive else 0)
+
+
+@bare
+def bar_for(partial, stop, k):
+    """A sum that at least k items exceed, and not many more."""
+    low, high = np.int64(LOWEST), np.int64(HIGHEST)
+    for _ in range(32):
+        middle = (low + high) >> 1
+        count = 0
+        for place in range(stop * simd.LANES):
+            count += partial[place] > middle
+        if count < k:
+            high = middle
+        else:
+            low = middle
+            if count < k + k // 2 + 8:
+                break
+    return np.int32(low)
+
+
+@kernel
+def lay_out(X, start, stop, centre, axes, out):
+    """out = (X[start:stop] - centre) in the given axes, the rows of (d, d); either may be empty."""
+    d = X.shape[1]
+    for u in range(start, stop):
+        for j in range(d):
+            out[u - start, j] = X[u, j]
+        if len(centre):
+            for j in range(d):
+                out[u - start, j] -= centre[j]
+    if len(axes):
+        turn(out, axes, 0, stop - start, out)

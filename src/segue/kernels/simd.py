@@ -1,13 +1,246 @@
-"""The only file that speaks LLVM: operations that Numba has no word for."""
+"""The only file that speaks LLVM: operations that Numba has no word for.
+
+The scan of int8 codes is written once, in terms of the operations below, of which some have a form
+for each kind of processor: AVX-512 VNNI, AVX2, and plain, for all others. Kernels take the form's mark as
+their first argument, so each is compiled, and cached, for the form that it is called with.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
+import llvmlite.binding as llvm
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.core.datamodel.models import PrimitiveModel
+from numba.extending import intrinsic, register_model
+
+LANES = 16  # items that are scored at once
+BYTE, SHORT, INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+SHORTS, INTS = ir.VectorType(SHORT, 2 * LANES), ir.VectorType(INT, LANES)
+
+
+class Form(NamedTuple):
+    """How a kind of processor multiplies int8 codes.
+
+    Attributes:
+        name: "plain", "avx2" or "avx512".
+        top: the largest code of a query.
+        halves: whether sums are kept as two int16 per item, one for the even and one for the odd pairs
+            of dimensions, which the caller must keep from overflowing.
+        needs: the processor's features that it uses.
+    """
+
+    name: str
+    top: int
+    halves: bool
+    needs: tuple[str, ...]
+
+
+FORMS = {
+    "avx512": Form("avx512", 127, False, ("avx512f", "avx512bw", "avx512vnni")),
+    # 255 * 64 * 2 is the largest sum of a pair that does not saturate
+    "avx2": Form("avx2", 63, True, ("avx2",)),
+    "plain": Form("plain", 127, False, ()),
+}
+# A kernel is told its form by the type of an empty array, which is the cheapest to recognise at a call.
+MARKS = {name: np.empty(0, [(name, np.int8)]) for name in FORMS}
+
+
+def usable() -> list[str]:
+    """Name the forms that this processor has, the best first."""
+    features = llvm.get_host_cpu_features()
+    return [name for name, form in FORMS.items() if all(features.get(need) for need in form.needs)]
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """A vector of sixteen sums, as a form keeps them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+
+
+SUMS, HALVES = Vector("int32x16"), Vector("int16x32")
+
+
+@register_model(Vector)
+class _VectorModel(PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, SHORTS if kind == HALVES else INTS)
+
+
+def _form(mark: types.Array) -> str:
+    return str(next(iter(mark.dtype.fields)))
+
+
+def _accumulator(mark: types.Array) -> Vector:
+    return HALVES if FORMS[_form(mark)].halves else SUMS
+
+
+def _splat(builder: Any, value: Any, count: int) -> Any:
+    kind = ir.VectorType(value.type, count)
+    one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT(0))
+    return builder.shuffle_vector(
+        one, ir.Constant(kind, ir.Undefined), ir.Constant(ir.VectorType(INT, count), [0] * count)
+    )
+
+
+def _part(builder: Any, vector: Any, first: int, count: int, step: int = 1) -> Any:
+    places = [first + step * lane for lane in range(count)]
+    return builder.shuffle_vector(
+        vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(ir.VectorType(INT, count), places)
+    )
+
+
+def _join(builder: Any, low: Any, high: Any) -> Any:
+    count = 2 * low.type.count
+    return builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(INT, count), list(range(count))))
+
+
+def _call(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
+    kind = ir.FunctionType(result, [arg.type for arg in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, target: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [offset]), target.as_pointer())
+
+
+@intrinsic
+def _start(typing: Any, form: Any, correction: Any) -> Any:
+    """Sums that begin with a correction: an int32, or two int16 side by side where sums are halves."""
+    result = _accumulator(form)
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        spread = _splat(builder, builder.trunc(args[1], INT), LANES)
+        return builder.bitcast(spread, SHORTS) if result == HALVES else spread
+
+    return result(form, types.int64), code
+
+
+@intrinsic
+def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, word: Any) -> Any:
+    """Add to each item's sum the products of its 4 unsigned codes at `offset` with the 4 signed ones in a word."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bytes64 = ir.VectorType(BYTE, 4 * LANES)
+        items = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], bytes64))
+        items.align = 1
+        query = builder.trunc(args[4], INT) if args[4].type != INT else args[4]
+        return _MULTIPLY[_form(form)](builder, args[1], items, _splat(builder, query, LANES))
+
+    return sums(form, sums, codes, types.intp, types.int32), code
+
+
+def _multiply_avx512(builder: Any, sums: Any, items: Any, query: Any) -> Any:
+    args = [sums, builder.bitcast(items, INTS), query]
+    return _call(builder, "llvm.x86.avx512.vpdpbusd.512", INTS, args)
+
+
+def _multiply_avx2(builder: Any, sums: Any, items: Any, query: Any) -> Any:
+    signed = builder.bitcast(query, items.type)
+    products = [
+        _call(
+            builder,
+            "llvm.x86.avx2.pmadd.ub.sw",
+            ir.VectorType(SHORT, LANES),
+            [_part(builder, items, first, 2 * LANES), _part(builder, signed, first, 2 * LANES)],
+        )
+        for first in (0, 2 * LANES)
+    ]
+    return builder.add(sums, _join(builder, *products))
+
+
+def _multiply_plain(builder: Any, sums: Any, items: Any, query: Any) -> Any:
+    wide = ir.VectorType(INT, 4 * LANES)
+    products = builder.mul(
+        builder.zext(items, wide), builder.sext(builder.bitcast(query, items.type), wide)
+    )
+    pairs = builder.add(*(_part(builder, products, odd, 2 * LANES, 2) for odd in (0, 1)))
+    quads = builder.add(*(_part(builder, pairs, odd, LANES, 2) for odd in (0, 1)))
+    return builder.add(sums, quads)
+
+
+_MULTIPLY = {"avx512": _multiply_avx512, "avx2": _multiply_avx2, "plain": _multiply_plain}
+
+
+@intrinsic
+def _total(typing: Any, form: Any, sums: Any) -> Any:
+    """The int32 sums."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if sums != HALVES:
+            return args[1]
+        half = ir.VectorType(SHORT, LANES)
+        ones = ir.Constant(half, [1] * LANES)
+        eights = [
+            _call(
+                builder,
+                "llvm.x86.avx2.pmadd.wd",
+                ir.VectorType(INT, LANES // 2),
+                [_part(builder, args[1], first, LANES), ones],
+            )
+            for first in (0, LANES)
+        ]
+        return _join(builder, *eights)
+
+    return SUMS(form, sums), code
+
+
+@intrinsic
+def _plus(typing: Any, a: Any, b: Any) -> Any:
+    """a + b, item by item."""
+    return SUMS(a, b), lambda _, builder, __, args: builder.add(*args)
+
+
+@intrinsic
+def _above(typing: Any, sums: Any, bound: Any) -> Any:
+    """A bit for each item whose sum exceeds the bound."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        higher = builder.icmp_signed(">", args[0], _splat(builder, args[1], LANES))
+        return builder.zext(builder.bitcast(higher, ir.IntType(LANES)), INT)
+
+    return types.uint32(sums, types.int32), code
+
+
+@intrinsic
+def _load_sums(typing: Any, array: Any, offset: Any) -> Any:
+    """Sixteen int32 of an array."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], INTS))
+        value.align = 4
+        return value
+
+    return SUMS(array, types.intp), code
+
+
+@intrinsic
+def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
+    """Put sixteen int32 into an array."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        stored = builder.store(
+            args[2], _pointer(context, builder, signature.args[0], args[0], args[1], INTS)
+        )
+        stored.align = 4
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, sums), code
+
+
+@intrinsic
+def _first_bit(typing: Any, bits: Any) -> Any:
+    """The place of the lowest bit that is set."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.zext(builder.cttz(args[0], ir.IntType(1)(0)), ir.IntType(64))
+
+    return types.int64(types.uint32), code
 
 
 @intrinsic
@@ -15,15 +248,22 @@ def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
     """Ask for the cache line of `array.flat[offset]` ahead of its use; any offset is safe."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        address = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        address = _pointer(context, builder, signature.args[0], args[0], args[1], BYTE)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [address, number(0), number(3), number(1)])
+        builder.call(function, [address, INT(0), INT(3), INT(1)])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), code
 
 
-prefetch: Any = _prefetch  # the intrinsic takes (array, offset); its first parameter is the compiler's
+# An intrinsic's first parameter is the compiler's, which a type checker cannot know.
+start: Any = _start
+multiply: Any = _multiply
+total: Any = _total
+plus: Any = _plus
+above: Any = _above
+load_sums: Any = _load_sums
+store_sums: Any = _store_sums
+first_bit: Any = _first_bit
+prefetch: Any = _prefetch

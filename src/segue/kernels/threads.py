@@ -29,6 +29,9 @@ def run(work: Callable[[int, int], Any], rows: int, *, chunk: int = 0, threads: 
     The calling thread works too, so a call from inside the pool, or many callers at once, cannot
     wait for each other. An error in any range is raised here, after the others have stopped.
     """
+    if 0 < rows <= chunk:
+        work(0, rows)
+        return
     threads = threads or available()
     chunk = chunk or max(1, -(-rows // (threads * 8)))
     ranges = -(-rows // chunk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import inline, kernel
+from segue.kernels.compile import bare, inline, kernel
 
 
 @inline
@@ -13,21 +13,31 @@ def worse(score, i, other, j):
     return score < other or (score == other and i > j)
 
 
-@kernel
-def replace_worst(scores, ids, score, i):
-    """Put (score, i) in the place of the root of the heap, and let it sink to where it belongs."""
-    place, size = 0, len(scores)
+@bare
+def sink(scores, ids, first, size, score, i):
+    """Put (score, i) in the place of the root of the heap at [first, first + size); let it sink.
+
+    No views are made, whose counting of references would cost more than the rest where many heaps lie in one array.
+    """
+    place = 0
     while True:
         child = 2 * place + 1
         if child >= size:
             break
-        if child + 1 < size and worse(scores[child + 1], ids[child + 1], scores[child], ids[child]):
-            child += 1
-        if not worse(scores[child], ids[child], score, i):
+        c = first + child
+        if child + 1 < size and worse(scores[c + 1], ids[c + 1], scores[c], ids[c]):
+            c += 1
+        if not worse(scores[c], ids[c], score, i):
             break
-        scores[place], ids[place] = scores[child], ids[child]
-        place = child
-    scores[place], ids[place] = score, i
+        scores[first + place], ids[first + place] = scores[c], ids[c]
+        place = c - first
+    scores[first + place], ids[first + place] = score, i
+
+
+@kernel
+def replace_worst(scores, ids, score, i):
+    """Put (score, i) in the place of the root of the heap, and let it sink to where it belongs."""
+    sink(scores, ids, 0, len(scores), score, i)
 
 
 @kernel
@@ -44,7 +54,7 @@ def sort_heap(scores, ids):
     for size in range(len(scores), 1, -1):
         score, i = scores[size - 1], ids[size - 1]
         scores[size - 1], ids[size - 1] = scores[0], ids[0]
-        replace_worst(scores[: size - 1], ids[: size - 1], score, i)
+        sink(scores, ids, 0, size - 1, score, i)
     for place in range(len(scores)):
         if scores[place] == -np.inf:
             ids[place] = -1

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from segue.blas import on_one_thread
+from segue.axes import principal_axes, turn
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
-from segue.kernels import axes as axes_kernels
 from segue.kernels import ials as kernels
 from segue.kernels import threads
 from segue.models.embeddings import Embeddings
@@ -20,7 +19,6 @@ from segue.progress import Progress, silent
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
 ROWS = 1024  # rows that a thread takes at a time
-PART = 4096  # rows whose products are summed in float32
 EXACT_STEPS, EXACT = 100, 1e-10  # fold-in goes on until the squared residual has shrunk by so much
 
 
@@ -170,28 +168,3 @@ class Folding:
         self.settings._solve(solved, self.items, self.gram, weighted, EXACT_STEPS, EXACT)
         turn(solved, np.ascontiguousarray(self.axes.T), solved, self.settings.threads)
         return solved
-
-
-def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the eigenvalues (dim,) of vectors'vectors, largest first, and its eigenvectors (dim, dim)."""
-    dim = vectors.shape[1]
-    parts = np.empty((max(1, -(-len(vectors) // PART)), dim, dim), np.float32)
-
-    def work(first: int, last: int) -> None:
-        axes_kernels.gram(vectors, first, last, parts[first // PART])
-
-    parts[:] = 0
-    threads.run(work, len(vectors), chunk=PART, threads=workers)
-    with on_one_thread():
-        values, axes = np.linalg.eigh(parts.sum(0, dtype=np.float64))  # one order, whoever made the parts
-    return np.maximum(values[::-1], 0).astype(np.float32), np.ascontiguousarray(axes[:, ::-1], np.float32)
-
-
-def turn(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | None = None) -> None:
-    """Write the vectors (n, dim) in other axes, the columns of (dim, dim), into `out`, maybe `vectors`."""
-    columns = np.ascontiguousarray(axes.T)
-
-    def work(first: int, last: int) -> None:
-        axes_kernels.turn(vectors, columns, first, last, out)
-
-    threads.run(work, len(vectors), chunk=ROWS, threads=workers)

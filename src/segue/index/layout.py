@@ -1,0 +1,156 @@
+"""The layout of vectors for the exact scan: in what order, in which axes, and as which codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from segue.axes import principal_axes, turn
+from segue.kernels import scan, shelves, simd, threads
+
+BAND = 2048  # items of like norm, among which direction decides the order
+LEAST = 1024  # fewer items are not worth axes of their own
+SEGMENT = 8  # groups of 4 dimensions in each segment but the first
+FIRST = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)  # groups of 4 dimensions that the first segment may have
+CHECK, GROUP = 6.0, 2.75  # cycles for a query and a block of 16 items, and for each group of dimensions
+AGAIN, GROUP_AGAIN = 40.0, 4.0  # the same for the segments after the first
+TYPICAL_K = 10
+SAMPLE = 48  # queries by which it is chosen
+SAMPLED = 64  # shelves on which it is chosen
+WHOLE = 16  # groups of 4 dimensions at most, that one segment's sums can hold
+CHUNK = 64  # shelves that a thread takes at a time
+EPS = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Arrays for `kernels.scan.search`: b shelves of 128 items, s segments of dimensions.
+
+    Attributes:
+        codes: uint8, the int8 codes plus 128 in the order that the scan reads them.
+        order: (n,) int32, the id of each place.
+        scales: (b,) float64, 1 / what a code of 1 stands for.
+        norms: (b,) float32, the largest norm.
+        offsets: (b,) float32, the smallest |x|²/2 for a distance, otherwise 0.
+        bounds: (b, s, 3) float32, the largest norm up to a segment, of the error up to it, and beyond it.
+        means: (b, dim) float32, the mean of each shelf, in the axes.
+        cuts: (s + 1,) int64, where segments begin, in groups of 4 dimensions.
+        widest: (s, 2) float32, the largest norm of codes in the even and odd pairs of dimensions.
+        axes: (dim, dim) float32, the principal axes as rows, or (0, 0).
+        centre: (dim,) float32, the mean, for a distance, or (0,).
+        rounding: (1,) float64, the relative error of float32 sums and axes.
+    """
+
+    codes: np.ndarray
+    order: np.ndarray
+    scales: np.ndarray
+    norms: np.ndarray
+    offsets: np.ndarray
+    bounds: np.ndarray
+    means: np.ndarray
+    cuts: np.ndarray
+    widest: np.ndarray
+    axes: np.ndarray
+    centre: np.ndarray
+    rounding: np.ndarray
+
+
+def lay_out(vectors: np.ndarray, queries: np.ndarray, is_distance: bool) -> Layout:
+    """Choose a layout for vectors (n, dim) float32, given a sample of queries (q, dim) or the vectors."""
+    n, dim = vectors.shape
+    centre = vectors.mean(0, dtype=np.float64).astype(np.float32) if is_distance else np.empty(0, np.float32)
+    placed = vectors - centre if is_distance else vectors
+    axes = np.empty((0, 0), np.float32)
+    rounding = 2 * (dim + 8) * EPS
+    if n >= LEAST and 8 <= dim <= n // 8:
+        axes = np.ascontiguousarray(principal_axes(placed)[1].T)
+        defect = np.linalg.norm(axes.astype(np.float64).T @ axes - np.eye(dim))
+        rounding += 2 * (dim / 4 + 16) * EPS * np.sqrt(dim) + 2 * float(defect)
+        placed, straight = np.empty_like(placed), placed
+        turn(straight, np.ascontiguousarray(axes.T), placed)
+    order = _ordered(placed)
+    sample = queries[np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(np.int64)]
+    if is_distance:
+        sample = sample - centre
+    cuts = _cuts(dim, _first_segment(placed, order, sample @ axes.T, is_distance) if len(axes) else WHOLE)
+    return _packed(placed, order, cuts, axes, centre, rounding, is_distance)
+
+
+def _ordered(placed: np.ndarray) -> np.ndarray:
+    """The ids by falling norm, and in bands of like norm by direction: (n,) int32."""
+    lengths = np.einsum("ij,ij->i", placed, placed, dtype=np.float64)
+    order = np.argsort(-lengths, kind="stable").astype(np.int32)
+
+    def work(start: int, stop: int) -> None:
+        shelves.group_by_direction(placed, order, start, stop, simd.LANES)
+
+    threads.run(work, len(order), chunk=BAND)
+    return order
+
+
+def _cuts(dim: int, first: int) -> np.ndarray:
+    """Where segments begin, in groups of 4 dimensions."""
+    groups = -(-dim // 4)
+    first = min(first, groups)
+    parts = -(-(groups - first) // SEGMENT)
+    rest = first + np.round(np.linspace(0, groups - first, parts + 1)).astype(np.int64)
+    return np.concatenate([[0], rest])
+
+
+def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is_distance: bool) -> int:
+    """How many groups of dimensions to sum for all items: few sums for all, or few items for the others.
+
+    Counts, for a sample of queries and of shelves, the blocks that are still alive after some dimensions
+    if the query's k-th best score is known, and weighs them with the processor cycles that each step takes.
+    """
+    groups = -(-placed.shape[1] // 4)
+    firsts = np.array([first for first in FIRST if first < groups] + [groups])
+    scores = sample @ placed.T
+    halves = 0.5 * np.einsum("ij,ij->i", placed, placed) if is_distance else np.zeros(len(placed), np.float32)
+    goals = np.partition(scores - halves, -TYPICAL_K, axis=1)[:, -TYPICAL_K]
+    count = -(-len(order) // scan.SHELF)
+    alive = np.zeros(len(firsts) + 1, np.int64)
+    for shelf in np.unique(np.linspace(0, count - 1, SAMPLED).astype(np.int64)):
+        shelves.survey(placed, order, sample, goals, halves, 4 * firsts, shelf, alive)
+    best, least = WHOLE, np.inf
+    for first in firsts[firsts <= WHOLE]:
+        cuts = _cuts(placed.shape[1], int(first))
+        left = np.interp(cuts[1:-1], firsts, alive[:-1])
+        cost = alive[-1] * (CHECK + GROUP * first) + (left * (AGAIN + GROUP_AGAIN * np.diff(cuts)[1:])).sum()
+        if cost < least:
+            best, least = int(first), cost
+    return best
+
+
+def _packed(
+    placed: np.ndarray,
+    order: np.ndarray,
+    cuts: np.ndarray,
+    axes: np.ndarray,
+    centre: np.ndarray,
+    rounding: float,
+    is_distance: bool,
+) -> Layout:
+    n = len(order)
+    count, segments = -(-n // scan.SHELF), len(cuts) - 1
+    codes = np.empty(count * scan.SHELF * 4 * int(cuts[-1]), np.uint8)
+    scales, norms = np.empty(count, np.float64), np.empty(count, np.float32)
+    bounds = np.empty((count, segments, 3), np.float32)
+    widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
+
+    def work(start: int, stop: int) -> None:
+        shelves.pack(placed, order, cuts, start, stop, codes, scales, norms, bounds, widest[start // CHUNK])
+
+    threads.run(work, count, chunk=CHUNK)
+    offsets = np.zeros(count, np.float32)
+    if is_distance:
+        halves = 0.5 * np.einsum("ij,ij->i", placed, placed, dtype=np.float64)[order]
+        offsets = np.minimum.reduceat(halves, np.arange(0, n, scan.SHELF)).astype(np.float32)
+    begins = np.arange(0, n, scan.SHELF)
+    means = np.add.reduceat(placed[order], begins) / np.diff(begins, append=n)[:, None].astype(np.float32)
+    filled = np.full(count * scan.SHELF, -1, np.int32)
+    filled[:n] = order
+    return Layout(
+        codes, filled, scales, norms, offsets, bounds, means, cuts, widest.max(0), axes, centre, np.array([rounding])
+    )

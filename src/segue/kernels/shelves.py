@@ -1,0 +1,239 @@
+"""How items are laid out for the scan: their order, the dimensions summed first, their codes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.kernels import simd
+from segue.kernels.compile import kernel
+from segue.kernels.scan import SHELF
+
+LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
+TURNS = 3  # power iterations for the direction of a cut
+
+
+@kernel
+def group_by_direction(X, order, start, stop, leaf):
+    """Reorder order[start:stop] so that items of like direction come together, `leaf` at a time.
+
+    Halves are cut at the median along the direction in which they spread most, and halved again.
+    """
+    d = X.shape[1]
+    along = np.empty(stop - start, np.float32)
+    mean, axis, other = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
+    lows, highs = np.empty(64, np.int64), np.empty(64, np.int64)
+    lows[0], highs[0], waiting = start, stop, 1
+    while waiting:
+        waiting -= 1
+        low, high = lows[waiting], highs[waiting]
+        if high - low <= leaf:
+            continue
+        widest_direction(X, order, low, high, mean, axis, other)
+        for z in range(low, high):
+            row = X[order[z]]
+            total = np.float32(0)
+            for j in range(d):
+                total += row[j] * axis[j]
+            along[z - start] = total
+        middle = low + (((high - low) // leaf + 1) // 2) * leaf
+        if middle >= high:
+            middle = low + leaf
+        part_at(along[low - start : high - start], order[low:high], middle - low)
+        lows[waiting], highs[waiting] = low, middle
+        lows[waiting + 1], highs[waiting + 1] = middle, high
+        waiting += 2
+
+
+@kernel
+def widest_direction(X, order, low, high, mean, axis, other):
+    """An estimate of the first principal axis of some rows, from the row that is farthest from their mean."""
+    d = len(mean)
+    for j in range(d):
+        mean[j] = 0
+    for z in range(low, high):
+        row = X[order[z]]
+        for j in range(d):
+            mean[j] += row[j]
+    for j in range(d):
+        mean[j] /= np.float32(high - low)
+    farthest = np.float32(-1)
+    for z in range(low, high):
+        row = X[order[z]]
+        total = np.float32(0)
+        for j in range(d):
+            total += (row[j] - mean[j]) * (row[j] - mean[j])
+        if total > farthest:
+            farthest = total
+            for j in range(d):
+                axis[j] = row[j] - mean[j]
+    for _ in range(TURNS):
+        shift = size = np.float32(0)
+        for j in range(d):
+            shift += axis[j] * mean[j]
+            other[j] = 0
+        for z in range(low, high):
+            row = X[order[z]]
+            total = np.float32(0)
+            for j in range(d):
+                total += row[j] * axis[j]
+            total -= shift
+            for j in range(d):
+                other[j] += total * (row[j] - mean[j])
+        for j in range(d):
+            size = max(size, abs(other[j]))
+        if size == 0:
+            return
+        for j in range(d):
+            axis[j] = other[j] / size
+
+
+@kernel
+def part_at(keys, order, place):
+    """Reorder both so that what stands before `place` has keys no larger than what stands after it."""
+    low, high = 0, len(keys) - 1
+    while low < high:
+        pivot = keys[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while keys[i] < pivot:
+                i += 1
+            while keys[j] > pivot:
+                j -= 1
+            if i <= j:
+                keys[i], keys[j] = keys[j], keys[i]
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+        if place <= j:
+            high = j
+        elif place >= i:
+            low = i
+        else:
+            return
+
+
+@kernel
+def survey(X, order, queries, goals, halves, cuts, shelf, alive):
+    """Count in alive[c] the blocks of a shelf that a bound after cuts[c] dimensions leaves.
+
+    alive[-1] counts those that norms leave. X (n, d) float32 and queries in the same axes; goals are what
+    q.x - halves must reach.
+    """
+    d, lanes = X.shape[1], simd.LANES
+    lengths = np.empty((lanes, len(cuts) + 1), np.float32)
+    for first in range(shelf * SHELF, min((shelf + 1) * SHELF, len(order)), lanes):
+        last = min(first + lanes, len(order))
+        offset = halves[order[first]]
+        for z in range(first, last):
+            rest_lengths(X[order[z]], cuts, lengths[z - first])
+            offset = min(offset, halves[order[z]])
+        for q in range(len(queries)):
+            query, goal = queries[q], goals[q] + offset
+            size = np.float32(0)
+            for j in range(d):
+                size += query[j] * query[j]
+            size = np.sqrt(size)
+            largest = np.float32(0)
+            for z in range(last - first):
+                largest = max(largest, lengths[z, len(cuts)])
+            if size * largest < goal:
+                continue
+            alive[len(cuts)] += 1
+            for c in range(len(cuts)):
+                rest = beyond = np.float32(0)
+                for z in range(last - first):
+                    rest = max(rest, lengths[z, c])
+                for j in range(cuts[c], d):
+                    beyond += query[j] * query[j]
+                lacking = goal - np.sqrt(beyond) * rest - LOOSE * size * largest
+                hit = False
+                for z in range(first, last):
+                    row = X[order[z]]
+                    total = np.float32(0)
+                    for j in range(min(cuts[c], d)):
+                        total += query[j] * row[j]
+                    hit = hit or total >= lacking
+                if not hit:
+                    break
+                alive[c] += 1
+
+
+@kernel
+def rest_lengths(row, cuts, out):
+    """The length of a row beyond each cut, and at last its whole length."""
+    total = np.float32(0)
+    j = len(row)
+    for c in range(len(cuts) - 1, -1, -1):
+        while j > cuts[c]:
+            j -= 1
+            total += row[j] * row[j]
+        out[c] = np.sqrt(total)
+    while j > 0:
+        j -= 1
+        total += row[j] * row[j]
+    out[len(cuts)] = np.sqrt(total)
+
+
+@kernel
+def pack(X, order, cuts, start, stop, codes, scales, norms, bounds, widest):
+    """Encode the shelves [start, stop), X (n, d) being in the scan's axes.
+
+    bounds[b, s] holds the largest |x|, |x - x'| up to the segment s, and |x| beyond it; widest[s] the
+    largest norm of codes in a segment's even and odd pairs of dimensions.
+    """
+    d, segments = X.shape[1], len(cuts) - 1
+    groups = cuts[segments]
+    for b in range(start, stop):
+        first, last = b * SHELF, min((b + 1) * SHELF, len(X))
+        step = np.float32(0)
+        for z in range(first, last):
+            row = X[order[z]]
+            for j in range(d):
+                step = max(step, abs(row[j]))
+        unit = np.float64(step) / 127 if step > 1e-35 else 1.0
+        unit = np.float64(np.float32(unit))
+        scales[b] = 1 / unit
+        norms[b] = 0
+        for s in range(segments):
+            bounds[b, s, 0] = bounds[b, s, 1] = bounds[b, s, 2] = 0
+        for place in range(SHELF):
+            pack_item(X, order, cuts, b, place, first + place < last, unit, codes, norms, bounds, widest, d, groups)
+
+
+@kernel
+def pack_item(X, order, cuts, b, place, real, unit, codes, norms, bounds, widest, d, groups):
+    """Encode one item of a shelf, or the emptiness that fills up the last one."""
+    segments = len(cuts) - 1
+    block, lane = place // simd.LANES, place % simd.LANES
+    row = X[order[b * SHELF + place] if real else 0]
+    seen = error = square = 0.0
+    if real:
+        for j in range(d):
+            square += np.float64(row[j]) * row[j]
+        norms[b] = max(norms[b], above(np.sqrt(square)))
+    for s in range(segments):
+        low = high = 0.0
+        base = b * SHELF * 4 * groups + SHELF * 4 * cuts[s] + block * 64 * (cuts[s + 1] - cuts[s])
+        for j in range(4 * cuts[s], 4 * cuts[s + 1]):
+            value = np.float64(row[j]) if real and j < d else 0.0
+            code = min(max(np.rint(value / unit), -127.0), 127.0)
+            g, within = j // 4 - cuts[s], j & 3
+            codes[base + g * 64 + lane * 4 + within] = np.uint8(np.int64(code) + 128)
+            seen += value * value
+            error += (value - code * unit) ** 2
+            if j & 2:
+                high += code * code
+            else:
+                low += code * code
+        widest[s, 0], widest[s, 1] = max(widest[s, 0], above(np.sqrt(low))), max(widest[s, 1], above(np.sqrt(high)))
+        if real:
+            bounds[b, s, 0] = max(bounds[b, s, 0], above(np.sqrt(seen)))
+            bounds[b, s, 1] = max(bounds[b, s, 1], above(np.sqrt(error)))
+            if s + 1 < segments:
+                bounds[b, s, 2] = max(bounds[b, s, 2], above(np.sqrt(max(square - seen, 0.0))))
+
+
+@kernel
+def above(value):
+    """A float32 that is no less than the value."""
+    return np.float32(value * (1 + 1e-6))
