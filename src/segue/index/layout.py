@@ -19,6 +19,7 @@ TYPICAL_K = 10
 SAMPLE = 48  # queries by which it is chosen
 SAMPLED = 64  # shelves on which it is chosen
 WHOLE = 16  # groups of 4 dimensions at most, that one segment's sums can hold
+LINE = 64  # bytes
 CHUNK = 64  # shelves that a thread takes at a time
 EPS = float(np.finfo(np.float32).eps)
 
@@ -134,7 +135,7 @@ def _packed(
 ) -> Layout:
     n = len(order)
     count, segments = -(-n // scan.SHELF), len(cuts) - 1
-    codes = np.empty(count * scan.SHELF * 4 * int(cuts[-1]), np.uint8)
+    codes = _aligned(count * scan.SHELF * 4 * int(cuts[-1]))
     scales, norms = np.empty(count, np.float64), np.empty(count, np.float32)
     bounds = np.empty((count, segments, 3), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
@@ -154,3 +155,10 @@ def _packed(
     return Layout(
         codes, filled, scales, norms, offsets, bounds, means, cuts, widest.max(0), axes, centre, np.array([rounding])
     )
+
+
+def _aligned(size: int) -> np.ndarray:
+    """Bytes that begin with a cache line, as every block of 16 items then does."""
+    room = np.empty(size + LINE, np.uint8)
+    begin = -room.ctypes.data % LINE
+    return room[begin : begin + size]

@@ -2,7 +2,7 @@
 
 Items lie in shelves of `SHELF`, ordered by norm and then by direction, their codes as
 
-    shelf, segment of dimensions, block of 16 items, group of 4 dimensions, item, dimension
+    shelf, group of 4 dimensions, item, dimension
 
 so that the first segment of a shelf is contiguous. With primes for what the codes stand for, and the
 dimensions split into a head (the segments summed so far) and the rest,
@@ -24,6 +24,7 @@ from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 SHELF = 128
 BLOCKS = SHELF // simd.LANES
+LINE = SHELF * 4  # bytes of a group of 4 dimensions
 LOWEST, HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 TINY = 1e-37  # more than underflow can change a sum
 
@@ -179,7 +180,6 @@ def search(
         allow, indptr, excluded, start, ids, scores, examined,
         words, corrections, parts, unit, sizes, goals, active, seeds,
         np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64), np.empty(BLOCKS + 1, np.uint32),
-        np.empty(segments, np.int32),
     )  # fmt: skip
     for q in range(start, stop):
         sort_heap(scores[q * k : (q + 1) * k], ids[q * k : (q + 1) * k])
@@ -189,7 +189,7 @@ def search(
 def walk(
     form, codes, order, vectors, scales, norms, offsets, bounds, cuts, rounding, is_distance, queries,
     allow, indptr, excluded, start, ids, scores, examined,
-    words, corrections, parts, inverses, sizes, goals, active, seeds, partial, places, bits, bars,
+    words, corrections, parts, inverses, sizes, goals, active, seeds, partial, places, bits,
 ):  # fmt: skip
     """Visit each query's best shelf, then all, from the longest vectors to the shortest.
 
@@ -219,17 +219,17 @@ def walk(
             least = lowest_sum(goal, slack, parts, q, bounds, b, 0, inverse)
             noted = 0
             for block in range(0, BLOCKS, 4):
-                at = b * stride + block * 64 * width
+                at = b * stride + block * 64
                 A = simd.start(form, corrections[q, 0])
                 B = simd.start(form, corrections[q, 0])
                 C = simd.start(form, corrections[q, 0])
                 D = simd.start(form, corrections[q, 0])
                 for g in range(width):
                     word = words[q, g]
-                    A = simd.multiply(form, A, codes, at + g * 64, word)
-                    B = simd.multiply(form, B, codes, at + (width + g) * 64, word)
-                    C = simd.multiply(form, C, codes, at + (2 * width + g) * 64, word)
-                    D = simd.multiply(form, D, codes, at + (3 * width + g) * 64, word)
+                    A = simd.multiply(form, A, codes, at + g * LINE, word)
+                    B = simd.multiply(form, B, codes, at + g * LINE + 64, word)
+                    C = simd.multiply(form, C, codes, at + g * LINE + 128, word)
+                    D = simd.multiply(form, D, codes, at + g * LINE + 192, word)
                 sums_a, sums_b = simd.total(form, A), simd.total(form, B)
                 sums_c, sums_d = simd.total(form, C), simd.total(form, D)
                 alive_a, alive_b = simd.above(sums_a, least), simd.above(sums_b, least)
@@ -241,38 +241,35 @@ def walk(
                     noted = note(partial, places, bits, noted, sums_d, block + 3, alive_d)
             if noted == 0:
                 continue
+            bar = least
             for s in range(1, segments):
-                bars[s] = lowest_sum(goal, slack, parts, q, bounds, b, s, inverse)
-            bars[0] = least
-            remaining = items = 0
-            for place in range(noted):
-                sums, alive, block = simd.load_sums(partial, place * simd.LANES), bits[place], places[place]
-                for s in range(1, segments):
-                    at = b * stride + SHELF * 4 * cuts[s] + block * 64 * (cuts[s + 1] - cuts[s])
+                bar = lowest_sum(goal, slack, parts, q, bounds, b, s, inverse)
+                wide, waiting, noted = cuts[s + 1] - cuts[s], noted, 0
+                for place in range(waiting):
+                    block = places[place]
+                    at = b * stride + SHELF * 4 * cuts[s] + block * 64
                     more = simd.start(form, corrections[q, s])
-                    for g in range(cuts[s], cuts[s + 1]):
-                        more = simd.multiply(form, more, codes, at + (g - cuts[s]) * 64, words[q, g])
-                    sums = simd.plus(sums, simd.total(form, more))
-                    alive = simd.above(sums, bars[s])
-                    if alive == 0:
-                        break
-                if alive:
-                    simd.store_sums(partial, remaining * simd.LANES, sums)
-                    places[remaining], bits[remaining] = block, alive
-                    remaining += 1
-                    while alive:
-                        item = order[b * SHELF + block * 16 + simd.first_bit(alive)]
-                        alive &= alive - np.uint32(1)
-                        items += 1
-                        for line in range(0, min(d, 64), 16):
-                            simd.prefetch(vectors, item * d + line)
-            if remaining == 0:
+                    for g in range(wide):
+                        more = simd.multiply(form, more, codes, at + g * LINE, words[q, cuts[s] + g])
+                    sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
+                    noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
+                if noted == 0:
+                    break
+            if noted == 0:
                 continue
+            items = 0
+            for place in range(noted):
+                alive = bits[place]
+                while alive:
+                    item = order[b * SHELF + places[place] * 16 + simd.first_bit(alive)]
+                    alive &= alive - np.uint32(1)
+                    items += 1
+                    for line in range(0, min(d, 64), 16):
+                        simd.prefetch(vectors, item * d + line)
             row = start + q
-            bar = bars[segments - 1]
-            preferred = bar_for(partial, remaining, k) if goal == -np.inf and items > k else bar
+            preferred = bar_for(partial, noted, k) if goal == -np.inf and items > k else bar
             for _ in range(1 if preferred == bar else 2):
-                for place in range(remaining):
+                for place in range(noted):
                     alive = bits[place] & simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
                     bits[place] ^= alive
                     while alive:

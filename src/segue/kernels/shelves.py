@@ -204,7 +204,6 @@ def pack(X, order, cuts, start, stop, codes, scales, norms, bounds, widest):
 def pack_item(X, order, cuts, b, place, real, unit, codes, norms, bounds, widest, d, groups):
     """Encode one item of a shelf, or the emptiness that fills up the last one."""
     segments = len(cuts) - 1
-    block, lane = place // simd.LANES, place % simd.LANES
     row = X[order[b * SHELF + place] if real else 0]
     seen = error = square = 0.0
     if real:
@@ -213,12 +212,10 @@ def pack_item(X, order, cuts, b, place, real, unit, codes, norms, bounds, widest
         norms[b] = max(norms[b], above(np.sqrt(square)))
     for s in range(segments):
         low = high = 0.0
-        base = b * SHELF * 4 * groups + SHELF * 4 * cuts[s] + block * 64 * (cuts[s + 1] - cuts[s])
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(row[j]) if real and j < d else 0.0
             code = min(max(np.rint(value / unit), -127.0), 127.0)
-            g, within = j // 4 - cuts[s], j & 3
-            codes[base + g * 64 + lane * 4 + within] = np.uint8(np.int64(code) + 128)
+            codes[(b * groups + j // 4) * SHELF * 4 + place * 4 + (j & 3)] = np.uint8(np.int64(code) + 128)
             seen += value * value
             error += (value - code * unit) ** 2
             if j & 2:

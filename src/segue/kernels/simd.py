@@ -142,16 +142,18 @@ def _multiply_avx512(builder: Any, sums: Any, items: Any, query: Any) -> Any:
 
 def _multiply_avx2(builder: Any, sums: Any, items: Any, query: Any) -> Any:
     signed = builder.bitcast(query, items.type)
-    products = [
-        _call(
-            builder,
-            "llvm.x86.avx2.pmadd.ub.sw",
-            ir.VectorType(SHORT, LANES),
-            [_part(builder, items, first, 2 * LANES), _part(builder, signed, first, 2 * LANES)],
-        )
-        for first in (0, 2 * LANES)
-    ]
-    return builder.add(sums, _join(builder, *products))
+    half = ir.VectorType(SHORT, LANES)
+    parts = []
+    for first in (0, LANES):
+        args = [_part(builder, items, 2 * first, 2 * LANES), _part(builder, signed, 2 * first, 2 * LANES)]
+        products = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", half, args)
+        parts.append(_kept(builder, builder.add(_part(builder, sums, first, LANES), products)))
+    return _join(builder, *parts)
+
+
+def _kept(builder: Any, value: Any) -> Any:
+    """The value, through an empty instruction: its sums cannot be reordered, which would spill registers."""
+    return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=x,0", [value], False)
 
 
 def _multiply_plain(builder: Any, sums: Any, items: Any, query: Any) -> Any:
