@@ -1,0 +1,142 @@
+"""A race of searches: each one's fastest setting that reaches a recall, timed in turn with the others."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from peers import Peer, Search
+
+WARM_UP = 256  # queries asked before the clock is started
+REST = 0.1  # seconds in which the threads of the one before fall asleep
+SHORTEST = 0.05  # seconds that a timing lasts at least
+STRIDE = 4  # settings jumped over while looking for the one
+CEILING = 0.99  # the recall up to which the curve is drawn
+
+
+@dataclass
+class Point:
+    """One setting of one search."""
+
+    setting: Any
+    recall: float
+    us: float
+
+
+@dataclass
+class Runner:
+    """A built search, what was measured of it, and the point with which it races."""
+
+    name: str
+    build_s: float
+    search: Search
+    is_exact: bool
+    points: list[Point] = field(default_factory=list)
+    best: Point | None = None
+    turns: list[float] = field(default_factory=list)
+
+    def row(self) -> dict[str, Any]:
+        """Everything measured, for a table and for JSON."""
+        reached = self.best or max(self.points, key=lambda point: point.recall)
+        return {
+            "name": self.name,
+            "us": round(reached.us, 2),
+            "recall": round(reached.recall, 4),
+            "reached": self.best is not None,
+            "setting": reached.setting,
+            "build_s": round(self.build_s, 2),
+            "turns_us": [round(turn, 2) for turn in self.turns],
+            "points": [[point.setting, round(point.recall, 4), round(point.us, 2)] for point in self.points],
+        }
+
+
+def log(text: str) -> None:
+    """Tell on the error stream how far the benchmark is."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def built(peer: Peer, items: np.ndarray, metric: str, threads: int, folder: Path | None) -> Runner:
+    """Build, or load what an earlier run built and the seconds it took."""
+    log(f"building {peer.name}")
+    kept = folder / peer.name.replace(" ", "-") if folder else None
+    times = folder / f"{peer.name.replace(' ', '-')}.seconds" if folder else None
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    known = json.loads(times.read_text()) if times and times.exists() else None
+    started = time.perf_counter()
+    search = peer.build(items, metric, threads, kept)
+    took = time.perf_counter() - started
+    if times and known is None:
+        times.write_text(json.dumps(took))
+    return Runner(peer.name, took if known is None else known, search, peer.is_exact)
+
+
+def microseconds(search: Search, queries: np.ndarray, k: int, setting: Any) -> tuple[float, np.ndarray]:
+    """Time a batch after a short one, as often as makes a timing; the time per query, and the ids."""
+    time.sleep(REST)
+    search(queries[:WARM_UP], k, setting)
+    passes, started = 0, time.perf_counter()
+    while passes == 0 or time.perf_counter() - started < SHORTEST:
+        ids = search(queries, k, setting)
+        passes += 1
+    return (time.perf_counter() - started) / passes / len(queries) * 1e6, ids
+
+
+def climb(settings: list[Any], measure: Callable[[Any], Point], target: float, limit: float) -> list[Point]:
+    """Measure settings from fast to accurate by leaps, then bisect for the first that reaches the target.
+
+    Ends at `CEILING`, or where a query takes more than `limit` microseconds.
+    """
+    points: dict[int, Point] = {}
+    for place in [*range(0, len(settings) - 1, STRIDE), len(settings) - 1]:
+        points[place] = measure(settings[place])
+        if points[place].recall >= max(target, CEILING) or points[place].us > limit:
+            break
+    reached = [place for place, point in sorted(points.items()) if point.recall >= target]
+    if reached:
+        high = reached[0]
+        low = max((place for place in points if place < high), default=-1)
+        while high - low > 1:
+            middle = (low + high) // 2
+            points[middle] = measure(settings[middle])
+            low, high = (low, middle) if points[middle].recall >= target else (middle, high)
+    return [point for _, point in sorted(points.items())]
+
+
+def race(
+    runners: list[Runner],
+    sweeps: dict[str, list[list[Any]]],
+    queries: np.ndarray,
+    k: int,
+    recall: Callable[[np.ndarray], float],
+    target: float,
+    repeats: int,
+) -> None:
+    """Fill in the runners: their points, and the medians of turns taken by all of them at their best."""
+    limit = np.inf
+    for runner in sorted(runners, key=lambda runner: not runner.is_exact):
+
+        def measure(setting: Any, search: Search = runner.search) -> Point:
+            us, ids = microseconds(search, queries, k, setting)
+            return Point(setting, recall(ids), us)
+
+        for settings in sweeps[runner.name]:
+            runner.points += climb(settings, measure, target, limit)
+        reached = [point for point in runner.points if point.recall >= target]
+        runner.best = min(reached, key=lambda point: point.us, default=None)
+        if runner.is_exact and runner.best:
+            limit = min(limit, 2 * runner.best.us)  # an approximate search that is slower has no use
+        log(f"{runner.name}: {runner.best or 'not reached'}")
+    racing = [(runner, runner.best) for runner in runners if runner.best]
+    for _ in range(repeats):
+        for runner, best in racing:
+            runner.turns.append(microseconds(runner.search, queries, k, best.setting)[0])
+    for runner, best in racing:
+        best.us = float(np.median(runner.turns)) if runner.turns else best.us
