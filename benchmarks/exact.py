@@ -8,9 +8,10 @@ recommend: vectors learned from interactions, asked with users by inner product.
 cosine, asked with 10,000 others. latency: one query at a time through Python, among amazon-book's items and
 among a million that are drawn from them and moved. million: build time and memory of a million.
 
-Two threads each. Sweeps are searched for the first setting that reaches the target; then all take turns,
-and medians count. Recall is against float64, and a tie in float32 is no mistake. With `--cache`, vectors and
-the peers' indexes are kept there, and long parts can be made of several runs with some `--peers` each.
+Two threads each. Sweeps are searched for the first setting that reaches the target; then all that are not
+hopelessly slow take turns, and medians count. Recall is against float64, and a tie in float32 is no mistake.
+With `--cache`, vectors and the peers' indexes are kept there, so that a second run is mostly searching, and
+long parts can be made of several runs with some `--peers` each.
 """
 
 from __future__ import annotations

@@ -350,17 +350,16 @@ def numpy() -> Peer:
 
 FLAT = faiss("flat", lambda n, dim: "Flat", only)
 NUMPY = numpy()
-GRAPHS = [
-    hnswlib(16), hnswlib(32), faiss_hnsw(16), faiss_hnsw(32), svs(32), svs(64),
-    usearch(16, "f32"), usearch(32, "f32"), usearch(16, "bf16"),
+WORTH_LIFTING = [
+    hnswlib(16), hnswlib(32), faiss_hnsw(16), faiss_hnsw(32), svs(32), usearch(16, "f32"),
+    faiss_ivf(1), faiss_ivf(4),
 ]  # fmt: skip
-PARTITIONS = [faiss_ivf(1), faiss_ivf(4), faiss_fast_scan(0), faiss_fast_scan(1), faiss_fast_scan(4)]
-SCANN = [scann(0), scann(1), scann(4), scann(1, soar=True), scann(4, soar=True)]
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in [
-        FLAT, NUMPY, *GRAPHS, *map(lifted, GRAPHS), *PARTITIONS, *map(lifted, PARTITIONS), *SCANN,
-        voyager(16), voyager(32),
+        FLAT, NUMPY, *WORTH_LIFTING, *map(lifted, WORTH_LIFTING), svs(64), usearch(16, "bf16"),
+        faiss_fast_scan(0), faiss_fast_scan(1), faiss_fast_scan(4),
+        scann(0), scann(1), scann(4), scann(1, soar=True), scann(4, soar=True), voyager(16), voyager(32),
     ]
 }  # fmt: skip
 

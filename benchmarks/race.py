@@ -15,10 +15,12 @@ import numpy as np
 from peers import Peer, Search
 
 WARM_UP = 256  # queries asked before the clock is started
-REST = 0.1  # seconds in which the threads of the one before fall asleep
+REST = 0.05  # seconds in which the threads of the one before fall asleep
 SHORTEST = 0.05  # seconds that a timing lasts at least
 STRIDE = 4  # settings jumped over while looking for the one
 CEILING = 0.99  # the recall up to which the curve is drawn
+GAIN = 0.001  # of recall by a leap, below which more leaps are in vain
+HOPELESS = 4  # times the time of the fastest approximate one: takes no turns
 
 
 @dataclass
@@ -92,13 +94,16 @@ def microseconds(search: Search, queries: np.ndarray, k: int, setting: Any) -> t
 def climb(settings: list[Any], measure: Callable[[Any], Point], target: float, limit: float) -> list[Point]:
     """Measure settings from fast to accurate by leaps, then bisect for the first that reaches the target.
 
-    Ends at `CEILING`, or where a query takes more than `limit` microseconds.
+    Ends at `CEILING`, where a leap gains nothing, or where a query takes more than `limit` microseconds.
     """
     points: dict[int, Point] = {}
+    before = -1.0
     for place in [*range(0, len(settings) - 1, STRIDE), len(settings) - 1]:
         points[place] = measure(settings[place])
-        if points[place].recall >= max(target, CEILING) or points[place].us > limit:
+        recall = points[place].recall
+        if recall >= max(target, CEILING) or recall < before + GAIN or points[place].us > limit:
             break
+        before = recall
     reached = [place for place, point in sorted(points.items()) if point.recall >= target]
     if reached:
         high = reached[0]
@@ -119,7 +124,10 @@ def race(
     target: float,
     repeats: int,
 ) -> None:
-    """Fill in the runners: their points, and the medians of turns taken by all of them at their best."""
+    """Fill in the runners: their points, and the medians of turns that they take at their best.
+
+    Those that the sweep shows to be `HOPELESS` keep what the sweep measured.
+    """
     limit = np.inf
     for runner in sorted(runners, key=lambda runner: not runner.is_exact):
 
@@ -132,11 +140,18 @@ def race(
         reached = [point for point in runner.points if point.recall >= target]
         runner.best = min(reached, key=lambda point: point.us, default=None)
         if runner.is_exact and runner.best:
-            limit = min(limit, 2 * runner.best.us)  # an approximate search that is slower has no use
+            limit = min(limit, runner.best.us)  # an approximate search that is slower has no use
         log(f"{runner.name}: {runner.best or 'not reached'}")
-    racing = [(runner, runner.best) for runner in runners if runner.best]
+    racing = contenders(runners)
     for _ in range(repeats):
         for runner, best in racing:
             runner.turns.append(microseconds(runner.search, queries, k, best.setting)[0])
     for runner, best in racing:
         best.us = float(np.median(runner.turns)) if runner.turns else best.us
+
+
+def contenders(runners: list[Runner]) -> list[tuple[Runner, Point]]:
+    """The exact ones, and the approximate ones that reach the target in reasonable time."""
+    reached = [(runner, runner.best) for runner in runners if runner.best]
+    fastest = min((best.us for runner, best in reached if not runner.is_exact), default=np.inf)
+    return [(runner, best) for runner, best in reached if runner.is_exact or best.us <= HOPELESS * fastest]
