@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from peers import Peer, Search
+from peers import FLAT, Peer, Search
 
 WARM_UP = 256  # queries asked before the clock is started
 REST = 0.05  # seconds in which the threads of the one before fall asleep
@@ -139,8 +139,8 @@ def race(
             runner.points += climb(settings, measure, target, limit)
         reached = [point for point in runner.points if point.recall >= target]
         runner.best = min(reached, key=lambda point: point.us, default=None)
-        if runner.is_exact and runner.best:
-            limit = min(limit, runner.best.us)  # an approximate search that is slower has no use
+        if runner.name == FLAT.name and runner.best:
+            limit = 1.5 * runner.best.us  # an approximate search that is slower has no use
         log(f"{runner.name}: {runner.best or 'not reached'}")
     racing = contenders(runners)
     for _ in range(repeats):
