@@ -59,5 +59,5 @@ def mark(panel: Any, row: dict[str, Any]) -> None:
     place, text = (1.0, row["us"]), f"{row['name']} {row['us']:.3g}"
     shape, size, colour = ("*", 140, "crimson") if ours else ("s", 40, "black")
     panel.scatter(*place, s=size, marker=shape, zorder=5, color=colour)
-    below = 3 if ours else -11
+    below = -11 if ours else 3
     panel.annotate(text, place, xytext=(-8, below), textcoords="offset points", ha="right", fontsize=9)
