@@ -16,7 +16,7 @@ from peers import FLAT, Peer, Search
 
 WARM_UP = 256  # queries asked before the clock is started
 REST = 0.05  # seconds in which the threads of the one before fall asleep
-SHORTEST = 0.05  # seconds that a timing lasts at least
+SHORTEST, LONGEST = 0.05, 3.0  # seconds that a timing lasts; a slow search is asked fewer queries
 STRIDE = 4  # settings jumped over while looking for the one
 CEILING = 0.99  # the recall up to which the curve is drawn
 GAIN = 0.001  # of recall by a leap, below which more leaps are in vain
@@ -81,9 +81,15 @@ def built(peer: Peer, items: np.ndarray, metric: str, threads: int, folder: Path
 
 
 def microseconds(search: Search, queries: np.ndarray, k: int, setting: Any) -> tuple[float, np.ndarray]:
-    """Time a batch after a short one, as often as makes a timing; the time per query, and the ids."""
+    """Time a batch after a short one, as often as makes a timing; the time per query, and the ids.
+
+    The queries of a batch cut short are the first ones, which are as random as the rest.
+    """
     time.sleep(REST)
+    started = time.perf_counter()
     search(queries[:WARM_UP], k, setting)
+    each = (time.perf_counter() - started) / min(WARM_UP, len(queries))
+    queries = queries[: max(WARM_UP, int(LONGEST / each))]
     passes, started = 0, time.perf_counter()
     while passes == 0 or time.perf_counter() - started < SHORTEST:
         ids = search(queries, k, setting)

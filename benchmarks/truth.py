@@ -39,14 +39,17 @@ class Truth:
         return tuple(np.ascontiguousarray(column) for column in found.T)
 
     def recall(self, ids: np.ndarray, kth: np.ndarray) -> float:
-        """The share of ids (q, k) among the k best, up to rounding in float32; repeats count once."""
+        """The share of ids (q, k) among the k best, up to rounding in float32; repeats count once.
+
+        Row i answers query i; there may be fewer rows than queries.
+        """
         ids = np.sort(ids.astype(np.int64), 1)
         fresh = np.ones(ids.shape, bool)
         fresh[:, 1:] = ids[:, 1:] != ids[:, :-1]
         known = (ids >= 0) & (ids < len(self.items))
         right = 0
         for start in range(0, len(ids), BLOCK * 16):
-            rows = slice(start, start + BLOCK * 16)
+            rows = slice(start, min(len(ids), start + BLOCK * 16))
             asked = self.queries[rows].astype(np.float64)
             found = self.items[np.where(known[rows], ids[rows], 0)].astype(np.float64)
             scores = np.einsum("qd,qkd->qk", asked, found)
