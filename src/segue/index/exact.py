@@ -24,7 +24,7 @@ from segue.index.neighbors import (
 from segue.kernels import scan, simd, threads
 from segue.progress import Progress, silent
 
-QUERIES = 128  # that a thread takes at a time
+QUERIES = 64  # that a thread takes at a time
 NOTHING_ALLOWED = fixed(np.empty((0, 0), bool))
 NOTHING_EXCLUDED = fixed(np.empty(0, np.int32))
 

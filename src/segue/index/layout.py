@@ -9,7 +9,7 @@ import numpy as np
 from segue.axes import principal_axes, turn
 from segue.kernels import scan, shelves, simd, threads
 
-BAND = 2048  # items of like norm, among which direction decides the order
+BAND, LIKE = 512, 0.95  # items at least, and norms, of a band in which direction decides the order
 LEAST = 1024  # fewer items are not worth axes of their own
 SEGMENT = 8  # groups of 4 dimensions in each segment but the first
 FIRST = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)  # groups of 4 dimensions that the first segment may have
@@ -80,13 +80,19 @@ def lay_out(vectors: np.ndarray, queries: np.ndarray, is_distance: bool) -> Layo
 
 def _ordered(placed: np.ndarray) -> np.ndarray:
     """The ids by falling norm, and in bands of like norm by direction: (n,) int32."""
-    lengths = np.einsum("ij,ij->i", placed, placed, dtype=np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", placed, placed, dtype=np.float64))
     order = np.argsort(-lengths, kind="stable").astype(np.int32)
+    falling = lengths[order]
+    bands = [0]
+    while bands[-1] < len(order):
+        like = int(np.searchsorted(-falling, -LIKE * falling[bands[-1]], side="right"))
+        bands.append(min(len(order), max(like, bands[-1] + BAND)))
 
     def work(start: int, stop: int) -> None:
-        shelves.group_by_direction(placed, order, start, stop, simd.LANES)
+        for band in range(start, stop):
+            shelves.group_by_direction(placed, order, bands[band], bands[band + 1], simd.LANES)
 
-    threads.run(work, len(order), chunk=BAND)
+    threads.run(work, len(bands) - 1, chunk=1)
     return order
 
 

@@ -197,6 +197,7 @@ def walk(
     segment, while any may; what remains is scored.
     """
     left, width, stride, segments = len(active), cuts[1], SHELF * 4 * cuts[-1], len(cuts) - 1
+    groups = cuts[-1]
     k, d = len(scores) // len(examined), vectors.shape[1]
     for step in range(-1, len(norms)):
         kept = 0
@@ -225,20 +226,19 @@ def walk(
                 C = simd.start(form, corrections[q, 0])
                 D = simd.start(form, corrections[q, 0])
                 for g in range(width):
-                    word = words[q, g]
-                    A = simd.multiply(form, A, codes, at + g * LINE, word)
-                    B = simd.multiply(form, B, codes, at + g * LINE + 64, word)
-                    C = simd.multiply(form, C, codes, at + g * LINE + 128, word)
-                    D = simd.multiply(form, D, codes, at + g * LINE + 192, word)
+                    word = q * groups + g
+                    A = simd.multiply(form, A, codes, at + g * LINE, words, word)
+                    B = simd.multiply(form, B, codes, at + g * LINE + 64, words, word)
+                    C = simd.multiply(form, C, codes, at + g * LINE + 128, words, word)
+                    D = simd.multiply(form, D, codes, at + g * LINE + 192, words, word)
                 sums_a, sums_b = simd.total(form, A), simd.total(form, B)
                 sums_c, sums_d = simd.total(form, C), simd.total(form, D)
-                alive_a, alive_b = simd.above(sums_a, least), simd.above(sums_b, least)
-                alive_c, alive_d = simd.above(sums_c, least), simd.above(sums_d, least)
-                if (alive_a | alive_b) | (alive_c | alive_d):
-                    noted = note(partial, places, bits, noted, sums_a, block, alive_a)
-                    noted = note(partial, places, bits, noted, sums_b, block + 1, alive_b)
-                    noted = note(partial, places, bits, noted, sums_c, block + 2, alive_c)
-                    noted = note(partial, places, bits, noted, sums_d, block + 3, alive_d)
+                largest = simd.larger(simd.larger(sums_a, sums_b), simd.larger(sums_c, sums_d))
+                if simd.above(largest, least):
+                    noted = note(partial, places, bits, noted, sums_a, block, simd.above(sums_a, least))
+                    noted = note(partial, places, bits, noted, sums_b, block + 1, simd.above(sums_b, least))
+                    noted = note(partial, places, bits, noted, sums_c, block + 2, simd.above(sums_c, least))
+                    noted = note(partial, places, bits, noted, sums_d, block + 3, simd.above(sums_d, least))
             if noted == 0:
                 continue
             bar = least
@@ -250,7 +250,7 @@ def walk(
                     at = b * stride + SHELF * 4 * cuts[s] + block * 64
                     more = simd.start(form, corrections[q, s])
                     for g in range(wide):
-                        more = simd.multiply(form, more, codes, at + g * LINE, words[q, cuts[s] + g])
+                        more = simd.multiply(form, more, codes, at + g * LINE, words, q * groups + cuts[s] + g)
                     sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
                     noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
                 if noted == 0:

@@ -122,17 +122,17 @@ def _start(typing: Any, form: Any, correction: Any) -> Any:
 
 
 @intrinsic
-def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, word: Any) -> Any:
-    """Add to each item's sum the products of its 4 unsigned codes at `offset` with the 4 signed ones in a word."""
+def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
+    """Add to each item's sum the products of its 4 unsigned codes at `offset` with the 4 signed ones of a word."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bytes64 = ir.VectorType(BYTE, 4 * LANES)
         items = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], bytes64))
         items.align = 1
-        query = builder.trunc(args[4], INT) if args[4].type != INT else args[4]
+        query = builder.load(_pointer(context, builder, signature.args[4], args[4], args[5], INT))
         return _MULTIPLY[_form(form)](builder, args[1], items, _splat(builder, query, LANES))
 
-    return sums(form, sums, codes, types.intp, types.int32), code
+    return sums(form, sums, codes, types.intp, words, types.intp), code
 
 
 def _multiply_avx512(builder: Any, sums: Any, items: Any, query: Any) -> Any:
@@ -196,6 +196,16 @@ def _total(typing: Any, form: Any, sums: Any) -> Any:
 def _plus(typing: Any, a: Any, b: Any) -> Any:
     """a + b, item by item."""
     return SUMS(a, b), lambda _, builder, __, args: builder.add(*args)
+
+
+@intrinsic
+def _larger(typing: Any, a: Any, b: Any) -> Any:
+    """The larger of each two."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.select(builder.icmp_signed(">", *args), *args)
+
+    return SUMS(a, b), code
 
 
 @intrinsic
@@ -264,6 +274,7 @@ start: Any = _start
 multiply: Any = _multiply
 total: Any = _total
 plus: Any = _plus
+larger: Any = _larger
 above: Any = _above
 load_sums: Any = _load_sums
 store_sums: Any = _store_sums
