@@ -123,8 +123,8 @@ class ExactIndex:
         """What the scan needs of the index."""
         form, layout = chosen_form(), self.layout
         arrays = (
-            layout.codes, layout.order, self.vectors, layout.scales, layout.norms, layout.offsets,
-            layout.bounds, layout.means, layout.cuts, layout.widest, layout.axes, layout.centre,
+            layout.codes, layout.order, self.vectors, layout.table, layout.means, layout.cuts, layout.widest,
+            layout.axes, layout.centre,
         )  # fmt: skip
         rounding = float(layout.rounding[0])
         is_distance = METRICS[self.settings.metric].is_distance

@@ -30,11 +30,8 @@ class Layout:
 
     Attributes:
         codes: uint8, the int8 codes plus 128 in the order that the scan reads them.
-        order: (n,) int32, the id of each place.
-        scales: (b,) float64, 1 / what a code of 1 stands for.
-        norms: (b,) float32, the largest norm.
-        offsets: (b,) float32, the smallest |x|²/2 for a distance, otherwise 0.
-        bounds: (b, s, 3) float32, the largest norm up to a segment, of the error up to it, and beyond it.
+        order: (128 b,) int32, the id of each place, -1 where there is none.
+        table: (b, 4 + 3 s) float32, what the bounds need of each shelf.
         means: (b, dim) float32, the mean of each shelf, in the axes.
         cuts: (s + 1,) int64, where segments begin, in groups of 4 dimensions.
         widest: (s, 2) float32, the largest norm of codes in the even and odd pairs of dimensions.
@@ -45,10 +42,7 @@ class Layout:
 
     codes: np.ndarray
     order: np.ndarray
-    scales: np.ndarray
-    norms: np.ndarray
-    offsets: np.ndarray
-    bounds: np.ndarray
+    table: np.ndarray
     means: np.ndarray
     cuts: np.ndarray
     widest: np.ndarray
@@ -140,27 +134,30 @@ def _packed(
     is_distance: bool,
 ) -> Layout:
     n = len(order)
-    count, segments = -(-n // scan.SHELF), len(cuts) - 1
+    codes, table, widest = _encoded(placed, order, cuts)
+    begins = np.arange(0, n, scan.SHELF)
+    if is_distance:
+        halves = 0.5 * np.einsum("ij,ij->i", placed, placed, dtype=np.float64)[order]
+        table[:, scan.OFFSET] = np.minimum.reduceat(halves, begins) * (1 - 1e-6)
+    means = np.add.reduceat(placed[order], begins) / np.diff(begins, append=n)[:, None].astype(np.float32)
+    filled = np.full(len(begins) * scan.SHELF, -1, np.int32)
+    filled[:n] = order
+    table[:, scan.CEILING] = np.maximum.accumulate(table[::-1, scan.NORM])[::-1]
+    return Layout(codes, filled, table, means, cuts, widest, axes, centre, np.array([rounding]))
+
+
+def _encoded(rows: np.ndarray, order: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Codes of rows in an order, the table of their shelves, and the widest norms of codes."""
+    count, segments = -(-len(order) // scan.SHELF), len(cuts) - 1
     codes = _aligned(count * scan.SHELF * 4 * int(cuts[-1]))
-    scales, norms = np.empty(count, np.float64), np.empty(count, np.float32)
-    bounds = np.empty((count, segments, 3), np.float32)
+    table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
 
     def work(start: int, stop: int) -> None:
-        shelves.pack(placed, order, cuts, start, stop, codes, scales, norms, bounds, widest[start // CHUNK])
+        shelves.pack(rows, order, cuts, start, stop, codes, table, widest[start // CHUNK])
 
     threads.run(work, count, chunk=CHUNK)
-    offsets = np.zeros(count, np.float32)
-    if is_distance:
-        halves = 0.5 * np.einsum("ij,ij->i", placed, placed, dtype=np.float64)[order]
-        offsets = np.minimum.reduceat(halves, np.arange(0, n, scan.SHELF)).astype(np.float32)
-    begins = np.arange(0, n, scan.SHELF)
-    means = np.add.reduceat(placed[order], begins) / np.diff(begins, append=n)[:, None].astype(np.float32)
-    filled = np.full(count * scan.SHELF, -1, np.int32)
-    filled[:n] = order
-    return Layout(
-        codes, filled, scales, norms, offsets, bounds, means, cuts, widest.max(0), axes, centre, np.array([rounding])
-    )
+    return codes, table, widest.max(0)
 
 
 def _aligned(size: int) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Exact search by inner product: int8 codes in norm order decide what cannot be among the k best.
 
-Items lie in shelves of `SHELF`, ordered by norm and then by direction, their codes as
+Items lie in blocks of 16, eight to a shelf, ordered by norm and, among like norms, by direction.
+Their codes lie as
 
     shelf, group of 4 dimensions, item, dimension
 
-so that the first segment of a shelf is contiguous. With primes for what the codes stand for, and the
-dimensions split into a head (the segments summed so far) and the rest,
+With primes for what the codes stand for, and the dimensions split into a head (the segments summed so
+far) and the rest,
 
     q.x <= q'.x' + |q - q'|_head |x|_head + |q'|_head |x - x'|_head + |q|_rest |x|_rest
 
@@ -22,9 +23,10 @@ from segue.kernels.axes import turn
 from segue.kernels.compile import bare, inline, kernel
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
-SHELF = 128
-BLOCKS = SHELF // simd.LANES
+BLOCKS = 8  # to a shelf
+SHELF = BLOCKS * simd.LANES
 LINE = SHELF * 4  # bytes of a group of 4 dimensions
+INVERSE, NORM, CEILING, OFFSET, BOUNDS = 0, 1, 2, 3, 4  # columns of the table of shelves
 LOWEST, HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 TINY = 1e-37  # more than underflow can change a sum
 
@@ -64,7 +66,7 @@ def may_get(i, q, allow, indptr, excluded):
 
 
 @kernel
-def encode(turned, cuts, widest, top, halves, codes, scale, corrections, parts, sizes):
+def encode(turned, cuts, widest, top, halves, codes, inverses, corrections, parts):
     """Queries (m, d) to codes (m, 4 groups) int8, and what the bounds need of them.
 
     parts[q, s] holds |q - q'|, |q'| up to the segment s, and |q| beyond it. Where sums are kept as
@@ -78,13 +80,12 @@ def encode(turned, cuts, widest, top, halves, codes, scale, corrections, parts, 
         for j in range(d):
             square += np.float64(row[j]) * row[j]
             step = max(step, np.float64(abs(row[j])) / top)
-        sizes[q] = np.sqrt(square)
         for s in range(segments):
             if halves:
                 room = 32767.0 / max(widest[s, 0], widest[s, 1], 1.0) - np.sqrt(np.float64(cuts[s + 1] - cuts[s]))
                 step = max(step, length(turned, q, 4 * cuts[s], min(d, 4 * cuts[s + 1])) / room)
         step = step if step > 0 else 1.0
-        scale[q] = step
+        inverses[q] = 1 / step
         error, known, seen = 0.0, 0.0, 0.0
         for s in range(segments):
             low = high = 0
@@ -134,103 +135,108 @@ def goal_of(worst, size, is_distance):
 
 
 @inline
-def lowest_sum(goal, slack, parts, q, bounds, b, s, inverse):
-    """The largest integer sum up to the segment s that rules an item of shelf b out, given 1 / the sums' unit."""
-    open_ = parts[q, s, 0] * bounds[b, s, 0] + parts[q, s, 1] * bounds[b, s, 1] + parts[q, s, 2] * bounds[b, s, 2]
-    lacking = (goal - slack - open_ * (1 + 1e-6)) * inverse
+def lowest_sum(goal, slack, parts, q, table, b, s, inverse):
+    """The largest integer sum up to the segment s that rules an item of shelf b out, given the query's 1 / unit."""
+    column = BOUNDS + 3 * s
+    open_ = (
+        parts[q, s, 0] * table[b, column]
+        + parts[q, s, 1] * table[b, column + 1]
+        + parts[q, s, 2] * table[b, column + 2]
+    )
+    lacking = (goal - slack - open_ * (1 + 1e-6)) * (inverse * table[b, INVERSE])
     return np.int32(min(max(np.floor(lacking - 1 - 1e-6 * abs(lacking)), -2147483648.0), 2147483647.0))
 
 
 @kernel
 def search(
-    form, codes, order, vectors, scales, norms, offsets, bounds, means, cuts, widest, axes, centre, rounding,
-    top, halves, is_distance, queries, allow, indptr, excluded, start, stop, ids, scores, examined,
+    form, codes, order, vectors, table, means, cuts, widest, axes, centre, rounding, top, halves, is_distance, queries, allow, indptr, excluded, start, stop, ids, scores, examined,
 ):  # fmt: skip
     """The k best items for the queries [start, stop), into their rows of ids, scores and examined.
 
     Each query begins with the shelf whose mean suits it best, so that it soon knows what to ask for.
-    Then shelves are the outer loop, so that each is read once for all of these queries; a query that
-    no later shelf can serve drops out.
+    Then pages are the outer loop, so that each is read once for all of these queries; a query that
+    no later page can serve drops out.
     """
-    count, groups, segments = stop - start, cuts[-1], len(cuts) - 1
-    turned = np.empty((count, queries.shape[1]), np.float32)
+    count, d, k = stop - start, queries.shape[1], len(scores) // len(examined)
+    turned = np.empty((count, d), np.float32)
     lay_out(queries, start, stop, centre, axes, turned)
-    nearest = np.empty((count, len(norms)), np.float32)
-    turn(turned, means, 0, count, nearest)
-    codes_of = np.empty((count, 4 * groups), np.int8)
-    unit, sizes = np.empty(count, np.float64), np.empty(count, np.float64)
-    corrections = np.empty((count, segments), np.int64)
-    parts = np.empty((count, segments, 3), np.float64)
-    encode(turned, cuts, widest, top, halves, codes_of, unit, corrections, parts, sizes)
-    words = codes_of.view(np.int32)
-    goals = np.full(count, -np.inf)
-    active, seeds = np.arange(count), np.empty(count, np.int64)
-    k = len(scores) // len(examined)
+    sizes, seeds = np.empty(count, np.float64), np.empty(count, np.int64)
     for q in range(count):
-        unit[q] = 1 / unit[q]
+        sizes[q] = length(turned, q, 0, d)
         empty_heap(scores[(start + q) * k : (start + q + 1) * k], ids[(start + q) * k : (start + q + 1) * k])
         examined[start + q] = 0
-        best = 0
-        for b in range(1, len(norms)):
-            if nearest[q, b] - offsets[b] > nearest[q, best] - offsets[best]:
-                best = b
-        seeds[q] = best
+    best_shelves(turned, means, table, seeds)
+    codes_of, inverses = np.empty((count, 4 * cuts[-1]), np.int8), np.empty(count, np.float64)
+    corrections = np.empty((count, len(cuts) - 1), np.int64)
+    parts = np.empty((count, len(cuts) - 1, 3), np.float64)
+    encode(turned, cuts, widest, top, halves, codes_of, inverses, corrections, parts)
     walk(
-        form, codes, order, vectors, scales, norms, offsets, bounds, cuts, rounding, is_distance, queries,
-        allow, indptr, excluded, start, ids, scores, examined,
-        words, corrections, parts, unit, sizes, goals, active, seeds,
-        np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64), np.empty(BLOCKS + 1, np.uint32),
+        form, codes, order, vectors, table, cuts, rounding, is_distance,
+        queries, allow, indptr, excluded, start, ids, scores, examined,
+        codes_of.view(np.int32), corrections, parts, inverses,
+        sizes, np.full(count, -np.inf), np.arange(count), seeds,
+        np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
+        np.empty(BLOCKS + 1, np.uint32),
     )  # fmt: skip
     for q in range(start, stop):
         sort_heap(scores[q * k : (q + 1) * k], ids[q * k : (q + 1) * k])
 
 
+@kernel
+def best_shelves(turned, means, table, seeds):
+    """The shelf with the highest mean score for each query."""
+    count, shelves = len(turned), len(means)
+    nearest = np.empty((count, shelves), np.float32)
+    turn(turned, means, 0, count, nearest)
+    for q in range(count):
+        best = 0
+        for b in range(1, shelves):
+            if nearest[q, b] - table[b, OFFSET] > nearest[q, best] - table[best, OFFSET]:
+                best = b
+        seeds[q] = best
+
+
 @bare
 def walk(
-    form, codes, order, vectors, scales, norms, offsets, bounds, cuts, rounding, is_distance, queries,
-    allow, indptr, excluded, start, ids, scores, examined,
-    words, corrections, parts, inverses, sizes, goals, active, seeds, partial, places, bits,
+    form, codes, order, vectors, table, cuts, rounding, is_distance,
+    queries, allow, indptr, excluded, start, ids, scores, examined,
+    words, corrections, parts, inverses,
+    sizes, goals, active, seeds, partial, places, bits,
 ):  # fmt: skip
-    """Visit each query's best shelf, then all, from the longest vectors to the shortest.
+    """Visit each query's best shelf, then all shelves, from the longest vectors to the shortest.
 
     A block whose items may be among the answers after the first segment is summed on, segment by
     segment, while any may; what remains is scored.
     """
-    left, width, stride, segments = len(active), cuts[1], SHELF * 4 * cuts[-1], len(cuts) - 1
-    groups = cuts[-1]
+    left, width, groups, segments = len(active), cuts[1], cuts[-1], len(cuts) - 1
     k, d = len(scores) // len(examined), vectors.shape[1]
-    for step in range(-1, len(norms)):
+    for step in range(-1, len(table)):
         kept = 0
         for a in range(left):
             q = active[a]
             b = seeds[q] if step < 0 else step
-            size, norm = sizes[q], np.float64(norms[b])
-            slack = rounding_of(size, norm, rounding, is_distance)
-            goal = goals[q] + offsets[b]
-            if size * norm + slack < goal:
-                if is_distance:
-                    active[kept] = q
-                    kept += 1
+            size = sizes[q]
+            slack = rounding_of(size, np.float64(table[b, CEILING]), rounding, is_distance)
+            goal = goals[q] + table[b, OFFSET]
+            if not is_distance and size * table[b, CEILING] + slack < goal:
                 continue
             active[kept] = q
             kept += 1
-            if step == seeds[q]:
+            if step == seeds[q] or size * table[b, NORM] + slack < goal:
                 continue
-            inverse = inverses[q] * scales[b]
-            least = lowest_sum(goal, slack, parts, q, bounds, b, 0, inverse)
+            least = lowest_sum(goal, slack, parts, q, table, b, 0, inverses[q])
             noted = 0
             for block in range(0, BLOCKS, 4):
-                at = b * stride + block * 64
+                at = b * LINE * groups + block * 64
                 A = simd.start(form, corrections[q, 0])
                 B = simd.start(form, corrections[q, 0])
                 C = simd.start(form, corrections[q, 0])
                 D = simd.start(form, corrections[q, 0])
                 for g in range(width):
-                    word = q * groups + g
-                    A = simd.multiply(form, A, codes, at + g * LINE, words, word)
-                    B = simd.multiply(form, B, codes, at + g * LINE + 64, words, word)
-                    C = simd.multiply(form, C, codes, at + g * LINE + 128, words, word)
-                    D = simd.multiply(form, D, codes, at + g * LINE + 192, words, word)
+                    A = simd.multiply(form, A, codes, at + g * LINE, words, q * groups + g)
+                    B = simd.multiply(form, B, codes, at + g * LINE + 64, words, q * groups + g)
+                    C = simd.multiply(form, C, codes, at + g * LINE + 128, words, q * groups + g)
+                    D = simd.multiply(form, D, codes, at + g * LINE + 192, words, q * groups + g)
                 sums_a, sums_b = simd.total(form, A), simd.total(form, B)
                 sums_c, sums_d = simd.total(form, C), simd.total(form, D)
                 largest = simd.larger(simd.larger(sums_a, sums_b), simd.larger(sums_c, sums_d))
@@ -239,29 +245,28 @@ def walk(
                     noted = note(partial, places, bits, noted, sums_b, block + 1, simd.above(sums_b, least))
                     noted = note(partial, places, bits, noted, sums_c, block + 2, simd.above(sums_c, least))
                     noted = note(partial, places, bits, noted, sums_d, block + 3, simd.above(sums_d, least))
-            if noted == 0:
-                continue
             bar = least
             for s in range(1, segments):
-                bar = lowest_sum(goal, slack, parts, q, bounds, b, s, inverse)
-                wide, waiting, noted = cuts[s + 1] - cuts[s], noted, 0
-                for place in range(waiting):
-                    block = places[place]
-                    at = b * stride + SHELF * 4 * cuts[s] + block * 64
-                    more = simd.start(form, corrections[q, s])
-                    for g in range(wide):
-                        more = simd.multiply(form, more, codes, at + g * LINE, words, q * groups + cuts[s] + g)
-                    sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
-                    noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
                 if noted == 0:
                     break
+                bar = lowest_sum(goal, slack, parts, q, table, b, s, inverses[q])
+                waiting, noted = noted, 0
+                for p in range(waiting):
+                    block = places[p]
+                    at = b * LINE * groups + block * 64
+                    more = simd.start(form, corrections[q, s])
+                    for g in range(cuts[s], cuts[s + 1]):
+                        more = simd.multiply(form, more, codes, at + g * LINE, words, q * groups + g)
+                    sums = simd.plus(simd.load_sums(partial, p * simd.LANES), simd.total(form, more))
+                    noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
             if noted == 0:
                 continue
             items = 0
-            for place in range(noted):
-                alive = bits[place]
+            for p in range(noted):
+                places[p] = b * SHELF + places[p] * simd.LANES
+                alive = bits[p]
                 while alive:
-                    item = order[b * SHELF + places[place] * 16 + simd.first_bit(alive)]
+                    item = order[places[p] + simd.first_bit(alive)]
                     alive &= alive - np.uint32(1)
                     items += 1
                     for line in range(0, min(d, 64), 16):
@@ -269,11 +274,11 @@ def walk(
             row = start + q
             preferred = bar_for(partial, noted, k) if goal == -np.inf and items > k else bar
             for _ in range(1 if preferred == bar else 2):
-                for place in range(noted):
-                    alive = bits[place] & simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
-                    bits[place] ^= alive
+                for p in range(noted):
+                    alive = bits[p] & simd.above(simd.load_sums(partial, p * simd.LANES), max(bar, preferred))
+                    bits[p] ^= alive
                     while alive:
-                        item = order[b * SHELF + places[place] * 16 + simd.first_bit(alive)]
+                        item = order[places[p] + simd.first_bit(alive)]
                         alive &= alive - np.uint32(1)
                         if item >= 0 and may_get(item, row, allow, indptr, excluded):
                             examined[row] += 1
@@ -284,7 +289,7 @@ def walk(
                                 sink(scores, ids, row * k, k, score, item)
                                 goals[q] = goal_of(scores[row * k], size, is_distance)
                                 bar = lowest_sum(
-                                    goals[q] + offsets[b], slack, parts, q, bounds, b, segments - 1, inverse
+                                    goals[q] + table[b, OFFSET], slack, parts, q, table, b, segments - 1, inverses[q]
                                 )
                 preferred = bar
         left = kept
@@ -296,7 +301,7 @@ def walk(
 def note(partial, places, bits, place, sums, block, alive):
     """Keep a block's sums if any of its items is alive."""
     simd.store_sums(partial, place * simd.LANES, sums)
-    places[place], bits[place] = block, alive
+    places[place], bits[place] = block, np.int32(alive)
     return place + (1 if alive else 0)
 
 

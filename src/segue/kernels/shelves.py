@@ -6,7 +6,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.compile import kernel
-from segue.kernels.scan import SHELF
+from segue.kernels.scan import BOUNDS, INVERSE, NORM, SHELF
 
 LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
 TURNS = 3  # power iterations for the direction of a cut
@@ -175,14 +175,14 @@ def rest_lengths(row, cuts, out):
 
 
 @kernel
-def pack(X, order, cuts, start, stop, codes, scales, norms, bounds, widest):
-    """Encode the shelves [start, stop), X (n, d) being in the scan's axes.
+def pack(X, order, cuts, start, stop, codes, table, widest):
+    """Encode the shelves [start, stop) of X (n, d), which is in the scan's axes, as `kernels.scan` says.
 
-    bounds[b, s] holds the largest |x|, |x - x'| up to the segment s, and |x| beyond it; widest[s] the
-    largest norm of codes in a segment's even and odd pairs of dimensions.
+    A shelf's row of the table: 1 / the unit of its codes, the largest |x|, two zeros, and for each
+    segment the largest |x|, |x - x'| up to it, and |x| beyond it. widest[s]: the largest norm of codes in a segment's
+    even and odd pairs of dimensions.
     """
-    d, segments = X.shape[1], len(cuts) - 1
-    groups = cuts[segments]
+    d = X.shape[1]
     for b in range(start, stop):
         first, last = b * SHELF, min((b + 1) * SHELF, len(X))
         step = np.float32(0)
@@ -190,32 +190,30 @@ def pack(X, order, cuts, start, stop, codes, scales, norms, bounds, widest):
             row = X[order[z]]
             for j in range(d):
                 step = max(step, abs(row[j]))
-        unit = np.float64(step) / 127 if step > 1e-35 else 1.0
-        unit = np.float64(np.float32(unit))
-        scales[b] = 1 / unit
-        norms[b] = 0
-        for s in range(segments):
-            bounds[b, s, 0] = bounds[b, s, 1] = bounds[b, s, 2] = 0
+        inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
+        for column in range(table.shape[1]):
+            table[b, column] = 0
+        table[b, INVERSE] = inverse
         for place in range(SHELF):
-            pack_item(X, order, cuts, b, place, first + place < last, unit, codes, norms, bounds, widest, d, groups)
+            pack_item(X, order, cuts, b, place, first + place < last, 1 / np.float64(inverse), codes, table, widest)
 
 
 @kernel
-def pack_item(X, order, cuts, b, place, real, unit, codes, norms, bounds, widest, d, groups):
+def pack_item(X, order, cuts, b, place, real, unit, codes, table, widest):
     """Encode one item of a shelf, or the emptiness that fills up the last one."""
-    segments = len(cuts) - 1
+    d, segments = X.shape[1], len(cuts) - 1
     row = X[order[b * SHELF + place] if real else 0]
     seen = error = square = 0.0
     if real:
         for j in range(d):
             square += np.float64(row[j]) * row[j]
-        norms[b] = max(norms[b], above(np.sqrt(square)))
+        table[b, NORM] = max(table[b, NORM], above(np.sqrt(square)))
     for s in range(segments):
         low = high = 0.0
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(row[j]) if real and j < d else 0.0
             code = min(max(np.rint(value / unit), -127.0), 127.0)
-            codes[(b * groups + j // 4) * SHELF * 4 + place * 4 + (j & 3)] = np.uint8(np.int64(code) + 128)
+            codes[((b * cuts[-1] + j // 4) * SHELF + place) * 4 + (j & 3)] = np.uint8(np.int64(code) + 128)
             seen += value * value
             error += (value - code * unit) ** 2
             if j & 2:
@@ -224,10 +222,11 @@ def pack_item(X, order, cuts, b, place, real, unit, codes, norms, bounds, widest
                 low += code * code
         widest[s, 0], widest[s, 1] = max(widest[s, 0], above(np.sqrt(low))), max(widest[s, 1], above(np.sqrt(high)))
         if real:
-            bounds[b, s, 0] = max(bounds[b, s, 0], above(np.sqrt(seen)))
-            bounds[b, s, 1] = max(bounds[b, s, 1], above(np.sqrt(error)))
+            column = BOUNDS + 3 * s
+            table[b, column] = max(table[b, column], above(np.sqrt(seen)))
+            table[b, column + 1] = max(table[b, column + 1], above(np.sqrt(error)))
             if s + 1 < segments:
-                bounds[b, s, 2] = max(bounds[b, s, 2], above(np.sqrt(max(square - seen, 0.0))))
+                table[b, column + 2] = max(table[b, column + 2], above(np.sqrt(max(square - seen, 0.0))))
 
 
 @kernel
