@@ -133,7 +133,8 @@ def ours() -> Peer:
         index = segue.index.Exact(metric=metric).build(items)
 
         def search(queries: np.ndarray, k: int, setting: Any) -> np.ndarray:
-            return index.search(queries, k).ids
+            found: np.ndarray = index.search(queries, k).ids
+            return found
 
         return search
 

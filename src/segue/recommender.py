@@ -17,7 +17,7 @@ from segue import store
 from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions
 from segue.errors import CorruptModelError, DataError, SettingError
-from segue.index import INDEXES, Exact, ExactIndex
+from segue.index import INDEXES, Exact
 from segue.index.neighbors import Neighbors, check_k
 from segue.models import MODELS, Embeddings
 from segue.models.baselines import popularity
@@ -53,7 +53,7 @@ class Recommender:
             users=interactions.users,
             items=interactions.items,
             embeddings=embeddings,
-            index=self.index.build(embeddings.items),
+            index=self.index.build(embeddings.items, queries=embeddings.users),
             seen=interactions.matrix,
             item_metadata=interactions.item_metadata,
         )
@@ -303,8 +303,8 @@ class TrainedRecommender:
         ones = np.ones((int(blank.sum()), 1), np.float32)
         popular = self._popular.search(ones, k, exclude=None if seen is None else seen[blank], allow=eligible)
         if blank.all():
-            return popular
-        others = self.index.search(
+            return Neighbors(*popular)
+        others: Neighbors = self.index.search(
             vectors[~blank], k, exclude=None if seen is None else seen[~blank], allow=eligible
         )
         return Neighbors(
@@ -348,11 +348,11 @@ class TrainedRecommender:
         return frame if titles is None else frame.with_columns(titles.alias("title"))
 
     @cached_property
-    def _by_cosine(self) -> ExactIndex:
+    def _by_cosine(self) -> Any:
         return Exact(metric="cosine").build(self.embeddings.items)
 
     @cached_property
-    def _popular(self) -> ExactIndex:
+    def _popular(self) -> Any:
         return Exact().build(popularity(self.seen))
 
     @cached_property

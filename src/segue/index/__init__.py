@@ -3,9 +3,10 @@
 from typing import Any
 
 from segue.index.exact import Exact, ExactIndex
+from segue.index.measured import MeasuredIndex
 from segue.index.neighbors import Neighbors
 
 # "auto" is what is best for the vectors of a recommender: exact search.
 INDEXES: dict[str, Any] = {"exact": Exact, "auto": Exact}
 
-__all__ = ["INDEXES", "Exact", "ExactIndex", "Neighbors"]
+__all__ = ["INDEXES", "Exact", "ExactIndex", "MeasuredIndex", "Neighbors"]

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from segue.errors import DataError, SettingError
-from segue.index.layout import Layout, lay_out
+from segue.index.layout import Layout, lay_out, layout_of
+from segue.index.measured import MEASURES, MeasuredIndex
 from segue.index.metric import METRICS
-from segue.index.neighbors import (
-    Neighbors,
-    check_allow,
-    check_exclude,
-    check_k,
-    check_vectors,
-    fixed,
-)
-from segue.kernels import scan, simd, threads
+from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors, fixed
+from segue.kernels import measures, scan, simd
 from segue.progress import Progress, silent
 
-QUERIES = 64  # that a thread takes at a time
-NOTHING_ALLOWED = fixed(np.empty((0, 0), bool))
-NOTHING_EXCLUDED = fixed(np.empty(0, np.int32))
+FEW = 64  # members of an allow list, or one item in so many, that are scored without a scan
 
 
 @dataclass(frozen=True)
@@ -34,19 +26,19 @@ class Exact:
     """Exact k-nearest-neighbour search.
 
     Attributes:
-        metric: "dot" (inner product), "cosine", or "euclidean" (scores are negative distances).
+        metric: "dot" (inner product), "cosine", or the distances "euclidean", "manhattan" and "hamming"
+            (of vectors of 0 and 1), whose scores are negative.
     """
 
     metric: str = "dot"
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise SettingError(
-                f"Exact(metric={self.metric!r}) must be one of {', '.join(map(repr, METRICS))}"
-            )
+        known = [*METRICS, *MEASURES]
+        if self.metric not in known:
+            raise SettingError(f"Exact(metric={self.metric!r}) must be one of {', '.join(map(repr, known))}")
 
-    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> ExactIndex:
-        """Lay out vectors (n, dim), finite; raises `DataError` for anything else.
+    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> Any:
+        """Lay out vectors (n, dim), finite, as an `ExactIndex` or a `MeasuredIndex`, or raise `DataError`.
 
         `queries`: a sample of what will be asked, by which the layout is chosen; None takes some of
         the vectors. Answers do not depend on it.
@@ -54,16 +46,20 @@ class Exact:
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
             raise DataError("there are no vectors to search in")
+        if self.metric in MEASURES:
+            return MeasuredIndex.of(self, checked)
         metric = METRICS[self.metric]
         turned = metric.turn(checked)
-        asked = turned if queries is None else metric.turn(check_vectors(queries, "queries", turned.shape[1]))
+        asked = turned
+        if queries is not None and len(queries):
+            asked = metric.turn(check_vectors(queries, "queries", turned.shape[1]))
         return ExactIndex(self, turned, lay_out(turned, asked, metric.is_distance))
 
-    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ExactIndex:
-        """Take back what the index gave with `arrays`."""
-        return ExactIndex(
-            self, arrays["vectors"], Layout(**{field.name: arrays[field.name] for field in fields(Layout)})
-        )
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Any:
+        """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
+        if self.metric in MEASURES:
+            return MeasuredIndex.from_arrays(self, arrays)
+        return ExactIndex(self, arrays["vectors"], layout_of(arrays, arrays["vectors"].shape))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,28 +91,34 @@ class ExactIndex:
 
         `exclude`: CSR queries × items, what each query must not get. `allow`: one bitmap (n,) or one
         per query (q, n) of bool, what may be got. Every query gets min(k, eligible) items; the rest
-        of its row is id -1 and score -inf. `effort` changes nothing here.
+        of its row is id -1 and score -inf. `effort` changes nothing here. `progress` hears of the
+        queries answered, where there are many.
         """
-        k = check_k(k)
-        asked = check_vectors(queries, "queries", self.vectors.shape[1])
-        count, n = len(asked), len(self)
-        left_out = check_exclude(exclude, count, n)
-        allowed = check_allow(allow, count, n)
-        turned = fixed(METRICS[self.settings.metric].turn(asked))
-        width = min(k, n)
-        ids, scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
-        flat_ids, flat_scores = ids.ravel(), scores.ravel()
-        examined = np.empty(count, np.int64)
-        indptr = fixed(np.zeros(count + 1, np.int64) if left_out is None else left_out.indptr)
-        excluded = NOTHING_EXCLUDED if left_out is None else fixed(left_out.indices)
-        allow = NOTHING_ALLOWED if allowed is None else fixed(allowed)
+        asked = check_asked(
+            check_vectors(queries, "queries", self.vectors.shape[1]), k, exclude, allow, len(self)
+        )
+        turned = fixed(METRICS[self.settings.metric].turn(asked.queries))
+        few = self._few(asked.allow)
+        search: Any = scan.search
+        given: tuple[Any, ...] = self._given
+        filters: tuple[Any, ...] = asked.filters
+        if few is not None:
+            is_distance = METRICS[self.settings.metric].is_distance
+            search, given = measures.search_members, (is_distance, fixed(self.vectors), *map(fixed, few))
+            filters = filters[1:]
 
-        def work(start: int, stop: int) -> None:
-            scan.search(*self._given, turned, allow, indptr, excluded, start, stop, flat_ids, flat_scores, examined)
+        def work(start: int, stop: int, *answers: np.ndarray) -> None:
+            search(*given, turned, *filters, start, stop, *answers)
 
-        chunk = min(QUERIES, -(-count // threads.available())) if count > 1 else 1
-        threads.run(work, count, chunk=chunk)
-        return Neighbors(_padded(ids, k, -1), _padded(scores, k, -np.inf), examined)
+        return answered(asked, work, progress)
+
+    def _few(self, allow: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """The allowed items of each row and where each row's begin, if a scan is not worth it for so few."""
+        limit = max(FEW, len(self) // FEW)
+        if not len(allow) or np.count_nonzero(allow) > limit * len(allow):
+            return None
+        rows, members = np.nonzero(allow)
+        return members.astype(np.int32), np.searchsorted(rows, np.arange(len(allow) + 1))
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:
@@ -138,12 +140,3 @@ def chosen_form() -> simd.Form:
     if named not in usable:
         raise SettingError(f"SEGUE_SIMD={named!r} must be one of {', '.join(usable)} on this processor")
     return simd.FORMS[named]
-
-
-def _padded(found: np.ndarray, k: int, filler: float) -> np.ndarray:
-    """Widen to k columns."""
-    if found.shape[1] == k:
-        return found
-    wide = np.full((len(found), k), filler, found.dtype)
-    wide[:, : found.shape[1]] = found
-    return wide

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from segue.axes import principal_axes, turn
+from segue.errors import DataError
 from segue.kernels import scan, shelves, simd, threads
 
 BAND, LIKE = 512, 0.95  # items at least, and norms, of a band in which direction decides the order
 LEAST = 1024  # fewer items are not worth axes of their own
 SEGMENT = 8  # groups of 4 dimensions in each segment but the first
 FIRST = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)  # groups of 4 dimensions that the first segment may have
-CHECK, GROUP = 6.0, 2.75  # cycles for a query and a block of 16 items, and for each group of dimensions
-AGAIN, GROUP_AGAIN = 40.0, 4.0  # the same for the segments after the first
+CHECK, GROUP = 10.0, 1.8  # cycles for a query and a block of 16 items, and for each group of dimensions
+AGAIN, GROUP_AGAIN = 60.0, 5.0  # the same for the segments after the first
 TYPICAL_K = 10
 SAMPLE = 48  # queries by which it is chosen
 SAMPLED = 64  # shelves on which it is chosen
@@ -49,6 +51,34 @@ class Layout:
     axes: np.ndarray
     centre: np.ndarray
     rounding: np.ndarray
+
+
+def layout_of(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Layout:
+    """The layout among the arrays of an index of vectors (n, dim); a `DataError` if they do not fit."""
+    given = {field.name: arrays.get(field.name) for field in fields(Layout)}
+    missing = [name for name, array in given.items() if array is None]
+    if missing:
+        raise DataError(f"the index lacks the arrays {', '.join(missing)}; build it again from its vectors")
+    layout = Layout(**{name: array for name, array in given.items() if array is not None})
+    (n, dim), count, segments = shape, len(layout.table), len(layout.cuts) - 1
+    cuts = layout.cuts.tolist()
+    fits = (
+        count == -(-n // scan.SHELF)
+        and cuts == sorted(set(cuts))
+        and (cuts[0], cuts[-1]) == (0, -(-dim // 4))
+        and layout.codes.shape == (count * scan.SHELF * 4 * cuts[-1],)
+        and layout.table.shape == (count, scan.BOUNDS + 3 * segments)
+        and layout.means.shape == (count, dim)
+        and layout.widest.shape == (segments, 2)
+        and layout.axes.shape in ((0, 0), (dim, dim))
+        and layout.centre.shape in ((0,), (dim,))
+        and np.array_equal(np.sort(layout.order[:n]), np.arange(n))
+        and (layout.order[n:] == -1).all()
+        and len(layout.order) == count * scan.SHELF
+    )
+    if not fits:
+        raise DataError("the index's arrays do not fit together; build it again from its vectors")
+    return layout
 
 
 def lay_out(vectors: np.ndarray, queries: np.ndarray, is_distance: bool) -> Layout:
@@ -146,7 +176,9 @@ def _packed(
     return Layout(codes, filled, table, means, cuts, widest, axes, centre, np.array([rounding]))
 
 
-def _encoded(rows: np.ndarray, order: np.ndarray, cuts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _encoded(
+    rows: np.ndarray, order: np.ndarray, cuts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes of rows in an order, the table of their shelves, and the widest norms of codes."""
     count, segments = -(-len(order) // scan.SHELF), len(cuts) - 1
     codes = _aligned(count * scan.SHELF * 4 * int(cuts[-1]))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.kernels import threads
+from segue.progress import Progress
+
+LARGEST = 1e15  # of a vector's values: their products must not overflow in float32
+QUERIES = 64  # that a thread takes at a time
+PART = 16_384  # queries between two words of progress
 
 
 class Neighbors(NamedTuple):
@@ -23,13 +30,28 @@ class Neighbors(NamedTuple):
     examined: np.ndarray
 
 
-class Excluded(NamedTuple):
-    """Items left out for each query, as checked CSR arrays: row q is
-    `indices[indptr[q]:indptr[q + 1]]`, sorted.
+class Asked(NamedTuple):
+    """A search whose arguments have been checked.
+
+    Attributes:
+        queries: (q, dim) float32.
+        k: as asked.
+        width: min(k, items).
+        allow: (0, 0), (1, items) or (q, items) bool.
+        indptr, excluded: the items left out, CSR: row q is `excluded[indptr[q]:indptr[q + 1]]`, sorted.
     """
 
+    queries: np.ndarray
+    k: int
+    width: int
+    allow: np.ndarray
     indptr: np.ndarray
-    indices: np.ndarray
+    excluded: np.ndarray
+
+    @property
+    def filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What kernels take: read-only arrays."""
+        return fixed(self.allow), fixed(self.indptr), fixed(self.excluded)
 
 
 def fixed(array: np.ndarray) -> np.ndarray:
@@ -37,6 +59,37 @@ def fixed(array: np.ndarray) -> np.ndarray:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+ALL_ALLOWED = fixed(np.empty((0, 0), bool))
+NOTHING_EXCLUDED = fixed(np.empty(0, np.int32))
+
+
+def answered(asked: Asked, work: Callable[..., Any], progress: Progress) -> Neighbors:
+    """Search with `work(start, stop, ids, scores, examined)` on several threads; the arrays are flat."""
+    count, width = len(asked.queries), asked.width
+    ids, scores = np.full((count, asked.k), -1, np.int32), np.full((count, asked.k), -np.inf, np.float32)
+    if width < asked.k:
+        inner_ids, inner_scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
+    else:
+        inner_ids, inner_scores = ids, scores
+    examined = np.empty(count, np.int64)
+    answers = inner_ids.reshape(-1), inner_scores.reshape(-1), examined
+    for first in range(0, count, PART):
+        last = min(first + PART, count)
+        if count > PART:
+            progress("searching", first, count)
+        chunk = min(QUERIES, -(-(last - first) // threads.available())) if last - first > 1 else 1
+
+        def part(start: int, stop: int, first: int = first) -> None:
+            work(first + start, first + stop, *answers)
+
+        threads.run(part, last - first, chunk=chunk)
+    if count > PART:
+        progress("searching", count, count)
+    if width < asked.k:
+        ids[:, :width], scores[:, :width] = inner_ids, inner_scores
+    return Neighbors(ids, scores, examined)
 
 
 def check_vectors(vectors: Any, what: str, dim: int | None = None) -> np.ndarray:
@@ -50,10 +103,20 @@ def check_vectors(vectors: Any, what: str, dim: int | None = None) -> np.ndarray
         raise DataError(f"{what} have {made.shape[1]} dimensions, but the index holds vectors of {dim}")
     if made.shape[1] == 0:
         raise DataError(f"{what} have no dimensions")
-    if not np.isfinite(made).all():
-        row = int(np.flatnonzero(~np.isfinite(made).all(1))[0])
-        raise DataError(f"{what} must be finite, but row {row} holds NaN or infinity")
+    if len(made) and not -LARGEST <= made.min() <= made.max() <= LARGEST:
+        _refuse_values(made, what)
     return made
+
+
+def _refuse_values(vectors: np.ndarray, what: str) -> None:
+    wrong = ~np.isfinite(vectors).all(1)
+    if wrong.any():
+        raise DataError(f"{what} must be finite, but row {int(wrong.argmax())} holds NaN or infinity")
+    row = int((np.abs(vectors).max(1) > LARGEST).argmax())
+    raise DataError(
+        f"{what} may hold values up to {LARGEST:.0e}, but row {row} has {np.abs(vectors[row]).max():.3g}, "
+        "whose products can overflow; scale the vectors down, which changes no order"
+    )
 
 
 def check_k(k: Any) -> int:
@@ -63,10 +126,17 @@ def check_k(k: Any) -> int:
     return int(k)
 
 
-def check_exclude(exclude: Any, queries: int, items: int) -> Excluded | None:
-    """Return the rows of a CSR (queries × items) as arrays with sorted indices within bounds."""
+def check_asked(queries: np.ndarray, k: Any, exclude: Any, allow: Any, items: int) -> Asked:
+    """Check everything that a search is asked for, given queries that `check_vectors` returned."""
+    k, count = check_k(k), len(queries)
+    indptr, excluded = check_exclude(exclude, count, items)
+    return Asked(queries, k, min(k, items), check_allow(allow, count, items), indptr, excluded)
+
+
+def check_exclude(exclude: Any, queries: int, items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of a CSR (queries × items) as indptr and indices, sorted and within bounds."""
     if exclude is None:
-        return None
+        return np.zeros(queries + 1, np.int64), NOTHING_EXCLUDED
     if exclude.shape != (queries, items):
         raise DataError(
             f"exclude has the shape {exclude.shape}, but it must be queries × items, ({queries}, {items}): "
@@ -76,13 +146,13 @@ def check_exclude(exclude: Any, queries: int, items: int) -> Excluded | None:
         exclude = exclude.sorted_indices()
     if exclude.nnz and (exclude.indices.min() < 0 or exclude.indices.max() >= items):
         raise DataError(f"exclude names items outside 0..{items - 1}")
-    return Excluded(exclude.indptr.astype(np.int64, copy=False), exclude.indices.astype(np.int32, copy=False))
+    return exclude.indptr.astype(np.int64, copy=False), exclude.indices.astype(np.int32, copy=False)
 
 
-def check_allow(allow: Any, queries: int, items: int) -> np.ndarray | None:
-    """Return bitmaps (1, items) or (queries, items) as bool, or raise `DataError`."""
+def check_allow(allow: Any, queries: int, items: int) -> np.ndarray:
+    """Return bitmaps (1, items) or (queries, items) as bool, (0, 0) for all, or raise `DataError`."""
     if allow is None:
-        return None
+        return ALL_ALLOWED
     bits = np.asarray(allow)
     if bits.dtype != bool:
         raise DataError(f"allow must be a bitmap of bool over the {items:,} items, not {bits.dtype}")

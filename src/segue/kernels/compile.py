@@ -36,5 +36,7 @@ def bare(function: F) -> F:
     """
     return cast(
         F,
-        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", _nrt=False)(function),
+        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", _nrt=False)(  # type: ignore[call-overload]
+            function
+        ),
     )

@@ -82,13 +82,14 @@ def encode(turned, cuts, widest, top, halves, codes, inverses, corrections, part
             step = max(step, np.float64(abs(row[j])) / top)
         for s in range(segments):
             if halves:
-                room = 32767.0 / max(widest[s, 0], widest[s, 1], 1.0) - np.sqrt(np.float64(cuts[s + 1] - cuts[s]))
+                largest = max(widest[s, 0], widest[s, 1], np.float32(1))
+                room = 32767.0 / largest - np.sqrt(np.float64(cuts[s + 1] - cuts[s]))
                 step = max(step, length(turned, q, 4 * cuts[s], min(d, 4 * cuts[s + 1])) / room)
         step = step if step > 0 else 1.0
         inverses[q] = 1 / step
         error, known, seen = 0.0, 0.0, 0.0
         for s in range(segments):
-            low = high = 0
+            low = high = np.int64(0)
             for j in range(4 * cuts[s], 4 * cuts[s + 1]):
                 value = np.float64(row[j]) if j < d else 0.0
                 code = np.int64(np.rint(value / step))
@@ -136,7 +137,10 @@ def goal_of(worst, size, is_distance):
 
 @inline
 def lowest_sum(goal, slack, parts, q, table, b, s, inverse):
-    """The largest integer sum up to the segment s that rules an item of shelf b out, given the query's 1 / unit."""
+    """The largest integer sum up to the segment s that rules an item of shelf b out.
+
+    inverse: 1 / what a code of 1 stands for in the query.
+    """
     column = BOUNDS + 3 * s
     open_ = (
         parts[q, s, 0] * table[b, column]
@@ -149,13 +153,14 @@ def lowest_sum(goal, slack, parts, q, table, b, s, inverse):
 
 @kernel
 def search(
-    form, codes, order, vectors, table, means, cuts, widest, axes, centre, rounding, top, halves, is_distance, queries, allow, indptr, excluded, start, stop, ids, scores, examined,
+    form, codes, order, vectors, table, means, cuts, widest, axes, centre, rounding, top, halves, is_distance,
+    queries, allow, indptr, excluded, start, stop, ids, scores, examined,
 ):  # fmt: skip
     """The k best items for the queries [start, stop), into their rows of ids, scores and examined.
 
     Each query begins with the shelf whose mean suits it best, so that it soon knows what to ask for.
-    Then pages are the outer loop, so that each is read once for all of these queries; a query that
-    no later page can serve drops out.
+    Then shelves are the outer loop, so that each is read once for all of these queries; a query that
+    no later shelf can serve drops out.
     """
     count, d, k = stop - start, queries.shape[1], len(scores) // len(examined)
     turned = np.empty((count, d), np.float32)
@@ -282,15 +287,14 @@ def walk(
                         alive &= alive - np.uint32(1)
                         if item >= 0 and may_get(item, row, allow, indptr, excluded):
                             examined[row] += 1
-                            score = (
-                                nearness(queries, row, vectors, item) if is_distance else dot(queries, row, vectors, item)
-                            )
+                            score = dot(queries, row, vectors, item)
+                            if is_distance:
+                                score = nearness(queries, row, vectors, item)
                             if worse(scores[row * k], ids[row * k], score, item):
                                 sink(scores, ids, row * k, k, score, item)
                                 goals[q] = goal_of(scores[row * k], size, is_distance)
-                                bar = lowest_sum(
-                                    goals[q] + table[b, OFFSET], slack, parts, q, table, b, segments - 1, inverses[q]
-                                )
+                                goal = goals[q] + table[b, OFFSET]
+                                bar = lowest_sum(goal, slack, parts, q, table, b, segments - 1, inverses[q])
                 preferred = bar
         left = kept
         if left == 0:

@@ -179,8 +179,8 @@ def pack(X, order, cuts, start, stop, codes, table, widest):
     """Encode the shelves [start, stop) of X (n, d), which is in the scan's axes, as `kernels.scan` says.
 
     A shelf's row of the table: 1 / the unit of its codes, the largest |x|, two zeros, and for each
-    segment the largest |x|, |x - x'| up to it, and |x| beyond it. widest[s]: the largest norm of codes in a segment's
-    even and odd pairs of dimensions.
+    segment the largest |x|, |x - x'| up to it, and |x| beyond it. widest[s]: the largest norm of codes
+    in a segment's even and odd pairs of dimensions.
     """
     d = X.shape[1]
     for b in range(start, stop):
@@ -195,7 +195,9 @@ def pack(X, order, cuts, start, stop, codes, table, widest):
             table[b, column] = 0
         table[b, INVERSE] = inverse
         for place in range(SHELF):
-            pack_item(X, order, cuts, b, place, first + place < last, 1 / np.float64(inverse), codes, table, widest)
+            pack_item(
+                X, order, cuts, b, place, first + place < last, 1 / np.float64(inverse), codes, table, widest
+            )
 
 
 @kernel
@@ -220,7 +222,10 @@ def pack_item(X, order, cuts, b, place, real, unit, codes, table, widest):
                 high += code * code
             else:
                 low += code * code
-        widest[s, 0], widest[s, 1] = max(widest[s, 0], above(np.sqrt(low))), max(widest[s, 1], above(np.sqrt(high)))
+        widest[s, 0], widest[s, 1] = (
+            max(widest[s, 0], above(np.sqrt(low))),
+            max(widest[s, 1], above(np.sqrt(high))),
+        )
         if real:
             column = BOUNDS + 3 * s
             table[b, column] = max(table[b, column], above(np.sqrt(seen)))

@@ -55,7 +55,7 @@ def usable() -> list[str]:
     return [name for name, form in FORMS.items() if all(features.get(need) for need in form.needs)]
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """A vector of sixteen sums, as a form keeps them."""
 
     def __init__(self, name: str) -> None:
@@ -66,16 +66,16 @@ SUMS, HALVES = Vector("int32x16"), Vector("int16x32")
 
 
 @register_model(Vector)
-class _VectorModel(PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, SHORTS if kind == HALVES else INTS)
 
 
-def _form(mark: types.Array) -> str:
+def _form(mark: Any) -> str:
     return str(next(iter(mark.dtype.fields)))
 
 
-def _accumulator(mark: types.Array) -> Vector:
+def _accumulator(mark: Any) -> Vector:
     return HALVES if FORMS[_form(mark)].halves else SUMS
 
 
@@ -123,7 +123,7 @@ def _start(typing: Any, form: Any, correction: Any) -> Any:
 
 @intrinsic
 def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
-    """Add to each item's sum the products of its 4 unsigned codes at `offset` with the 4 signed ones of a word."""
+    """Add to each item's sum the products of 4 unsigned codes with the 4 signed ones of a word."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bytes64 = ir.VectorType(BYTE, 4 * LANES)
@@ -158,9 +158,7 @@ def _kept(builder: Any, value: Any) -> Any:
 
 def _multiply_plain(builder: Any, sums: Any, items: Any, query: Any) -> Any:
     wide = ir.VectorType(INT, 4 * LANES)
-    products = builder.mul(
-        builder.zext(items, wide), builder.sext(builder.bitcast(query, items.type), wide)
-    )
+    products = builder.mul(builder.zext(items, wide), builder.sext(builder.bitcast(query, items.type), wide))
     pairs = builder.add(*(_part(builder, products, odd, 2 * LANES, 2) for odd in (0, 1)))
     quads = builder.add(*(_part(builder, pairs, odd, LANES, 2) for odd in (0, 1)))
     return builder.add(sums, quads)
@@ -236,9 +234,7 @@ def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
     """Put sixteen int32 into an array."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        stored = builder.store(
-            args[2], _pointer(context, builder, signature.args[0], args[0], args[1], INTS)
-        )
+        stored = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], INTS))
         stored.align = 4
         return context.get_dummy_value()
 
@@ -253,6 +249,12 @@ def _first_bit(typing: Any, bits: Any) -> Any:
         return builder.zext(builder.cttz(args[0], ir.IntType(1)(0)), ir.IntType(64))
 
     return types.int64(types.uint32), code
+
+
+@intrinsic
+def _ones(typing: Any, bits: Any) -> Any:
+    """How many bits are set."""
+    return types.int64(types.uint64), lambda _, builder, __, args: builder.ctpop(args[0])
 
 
 @intrinsic
@@ -279,4 +281,5 @@ above: Any = _above
 load_sums: Any = _load_sums
 store_sums: Any = _store_sums
 first_bit: Any = _first_bit
+ones: Any = _ones
 prefetch: Any = _prefetch

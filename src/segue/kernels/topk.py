@@ -17,7 +17,7 @@ def worse(score, i, other, j):
 def sink(scores, ids, first, size, score, i):
     """Put (score, i) in the place of the root of the heap at [first, first + size); let it sink.
 
-    No views are made, whose counting of references would cost more than the rest where many heaps lie in one array.
+    No views are made: counting references to them would cost more than the rest.
     """
     place = 0
     while True:
