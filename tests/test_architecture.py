@@ -20,6 +20,7 @@ STOREYS = [  # a module imports from lower storeys and from its own folder, neve
     {"recommender"},
     {"models", "index"},
     {"data", "store", "metrics"},
+    {"axes"},
     {"progress", "blas", "kernels", "errors"},
 ]
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
