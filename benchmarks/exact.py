@@ -41,6 +41,7 @@ from vectors import Vectors, glove, jittered, keep, learned
 
 THREADS = 2
 MILLION = 1_000_000
+SAMPLED = 1000  # queries by which segue chooses a layout
 EXAMINED = 1000  # queries of which segue's scored vectors are counted
 Rows = list[dict[str, Any]]
 
@@ -108,7 +109,7 @@ def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace)
     present, absent = chosen(given.peers, metric)
     for reason in absent:
         log(f"absent: {reason}")
-    peers = [ours(), *(peer for peer in (FLAT, NUMPY) if peer not in present), *present]
+    peers = [ours(queries), *(peer for peer in (FLAT, NUMPY) if peer not in present), *present]
     runners = [built(peer, items, metric, THREADS, folder) for peer in peers]
     found = {}
     for k, scores in zip(ks, kth, strict=True):
@@ -126,11 +127,11 @@ def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace)
     return found
 
 
-def ours() -> Peer:
-    """segue's exact search, as anybody calls it."""
+def ours(asked: np.ndarray) -> Peer:
+    """segue's exact search, given a sample of queries as `Recommender` gives the users."""
 
     def build(items: np.ndarray, metric: str, threads: int, kept: Path | None) -> Search:
-        index = segue.index.Exact(metric=metric).build(items)
+        index = segue.index.Exact(metric=metric).build(items, queries=asked[:SAMPLED])
 
         def search(queries: np.ndarray, k: int, setting: Any) -> np.ndarray:
             found: np.ndarray = index.search(queries, k).ids
@@ -172,7 +173,7 @@ def latency(model: str, folder: Path | None) -> Rows:
     for among, asked in ((items, 2000), (jittered(items, MILLION), 300)):
         queries = users[np.random.default_rng(1).permutation(len(users))[:asked]]
         row: dict[str, Any] = {"model": model, "items": len(among), "queries": asked}
-        for peer in (ours(), FLAT, NUMPY):
+        for peer in (ours(queries), FLAT, NUMPY):
             search = peer.build(among, "dot", THREADS, None)
             few = queries if peer.name == "segue" else queries[: asked // 10]
             row |= {f"{peer.name}_{name}_us": value for name, value in one_by_one(search, few).items()}

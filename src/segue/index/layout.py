@@ -17,7 +17,7 @@ SEGMENT = 8  # groups of 4 dimensions in each segment but the first
 FIRST = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)  # groups of 4 dimensions that the first segment may have
 CHECK, GROUP = 10.0, 1.8  # cycles for a query and a block of 16 items, and for each group of dimensions
 AGAIN, GROUP_AGAIN = 60.0, 5.0  # the same for the segments after the first
-TYPICAL_K = 10
+TYPICAL_K, COMPARED = 10, 100_000  # the k that is asked for, and the items that its score is estimated from
 SAMPLE = 48  # queries by which it is chosen
 SAMPLED = 64  # shelves on which it is chosen
 WHOLE = 16  # groups of 4 dimensions at most, that one segment's sums can hold
@@ -137,9 +137,11 @@ def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is
     """
     groups = -(-placed.shape[1] // 4)
     firsts = np.array([first for first in FIRST if first < groups] + [groups])
-    scores = sample @ placed.T
     halves = 0.5 * np.einsum("ij,ij->i", placed, placed) if is_distance else np.zeros(len(placed), np.float32)
-    goals = np.partition(scores - halves, -TYPICAL_K, axis=1)[:, -TYPICAL_K]
+    step = -(-len(placed) // COMPARED)
+    scores = sample @ placed[::step].T - halves[::step]
+    best = max(1, round(TYPICAL_K / step))
+    goals = np.partition(scores, -best, axis=1)[:, -best]
     count = -(-len(order) // scan.SHELF)
     alive = np.zeros(len(firsts) + 1, np.int64)
     for shelf in np.unique(np.linspace(0, count - 1, SAMPLED).astype(np.int64)):
@@ -163,33 +165,23 @@ def _packed(
     rounding: float,
     is_distance: bool,
 ) -> Layout:
-    n = len(order)
-    codes, table, widest = _encoded(placed, order, cuts)
-    begins = np.arange(0, n, scan.SHELF)
-    if is_distance:
-        halves = 0.5 * np.einsum("ij,ij->i", placed, placed, dtype=np.float64)[order]
-        table[:, scan.OFFSET] = np.minimum.reduceat(halves, begins) * (1 - 1e-6)
-    means = np.add.reduceat(placed[order], begins) / np.diff(begins, append=n)[:, None].astype(np.float32)
-    filled = np.full(len(begins) * scan.SHELF, -1, np.int32)
-    filled[:n] = order
-    table[:, scan.CEILING] = np.maximum.accumulate(table[::-1, scan.NORM])[::-1]
-    return Layout(codes, filled, table, means, cuts, widest, axes, centre, np.array([rounding]))
-
-
-def _encoded(
-    rows: np.ndarray, order: np.ndarray, cuts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes of rows in an order, the table of their shelves, and the widest norms of codes."""
-    count, segments = -(-len(order) // scan.SHELF), len(cuts) - 1
+    (n, dim), count, segments = placed.shape, -(-len(order) // scan.SHELF), len(cuts) - 1
     codes = _aligned(count * scan.SHELF * 4 * int(cuts[-1]))
     table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
+    means = np.empty((count, dim), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
 
     def work(start: int, stop: int) -> None:
-        shelves.pack(rows, order, cuts, start, stop, codes, table, widest[start // CHUNK])
+        shelves.pack(placed, order, cuts, start, stop, codes, table, means, widest[start // CHUNK])
 
     threads.run(work, count, chunk=CHUNK)
-    return codes, table, widest.max(0)
+    if is_distance:
+        halves = 0.5 * np.einsum("ij,ij->i", placed, placed, dtype=np.float64)[order]
+        table[:, scan.OFFSET] = np.minimum.reduceat(halves, np.arange(0, n, scan.SHELF)) * (1 - 1e-6)
+    table[:, scan.CEILING] = np.maximum.accumulate(table[::-1, scan.NORM])[::-1]
+    filled = np.full(count * scan.SHELF, -1, np.int32)
+    filled[:n] = order
+    return Layout(codes, filled, table, means, cuts, widest.max(0), axes, centre, np.array([rounding]))
 
 
 def _aligned(size: int) -> np.ndarray:

@@ -25,6 +25,7 @@ from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCKS = 8  # to a shelf
 SHELF = BLOCKS * simd.LANES
+AHEAD = 1  # shelves, which are asked for ahead of their use, where one query reads them
 LINE = SHELF * 4  # bytes of a group of 4 dimensions
 INVERSE, NORM, CEILING, OFFSET, BOUNDS = 0, 1, 2, 3, 4  # columns of the table of shelves
 LOWEST, HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
@@ -229,6 +230,9 @@ def walk(
             kept += 1
             if step == seeds[q] or size * table[b, NORM] + slack < goal:
                 continue
+            if left == 1:
+                for line in range(0, width * LINE, 64):
+                    simd.prefetch(codes, (b + AHEAD) * LINE * groups + line)
             least = lowest_sum(goal, slack, parts, q, table, b, 0, inverses[q])
             noted = 0
             for block in range(0, BLOCKS, 4):

@@ -9,7 +9,7 @@ from segue.kernels.compile import kernel
 from segue.kernels.scan import BOUNDS, INVERSE, NORM, SHELF
 
 LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
-TURNS = 3  # power iterations for the direction of a cut
+TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
 
 
 @kernel
@@ -46,18 +46,24 @@ def group_by_direction(X, order, start, stop, leaf):
 
 @kernel
 def widest_direction(X, order, low, high, mean, axis, other):
-    """An estimate of the first principal axis of some rows, from the row that is farthest from their mean."""
+    """An estimate of the first principal axis of some rows, from the row that is farthest from their mean.
+
+    Of more than DRAWN rows, as many are looked at.
+    """
     d = len(mean)
+    step = 1 + (high - low - 1) // DRAWN
     for j in range(d):
         mean[j] = 0
-    for z in range(low, high):
+    count = np.float32(0)
+    for z in range(low, high, step):
         row = X[order[z]]
+        count += np.float32(1)
         for j in range(d):
             mean[j] += row[j]
     for j in range(d):
-        mean[j] /= np.float32(high - low)
+        mean[j] /= count
     farthest = np.float32(-1)
-    for z in range(low, high):
+    for z in range(low, high, step):
         row = X[order[z]]
         total = np.float32(0)
         for j in range(d):
@@ -71,7 +77,7 @@ def widest_direction(X, order, low, high, mean, axis, other):
         for j in range(d):
             shift += axis[j] * mean[j]
             other[j] = 0
-        for z in range(low, high):
+        for z in range(low, high, step):
             row = X[order[z]]
             total = np.float32(0)
             for j in range(d):
@@ -175,12 +181,12 @@ def rest_lengths(row, cuts, out):
 
 
 @kernel
-def pack(X, order, cuts, start, stop, codes, table, widest):
+def pack(X, order, cuts, start, stop, codes, table, means, widest):
     """Encode the shelves [start, stop) of X (n, d), which is in the scan's axes, as `kernels.scan` says.
 
-    A shelf's row of the table: 1 / the unit of its codes, the largest |x|, two zeros, and for each
-    segment the largest |x|, |x - x'| up to it, and |x| beyond it. widest[s]: the largest norm of codes
-    in a segment's even and odd pairs of dimensions.
+    A shelf's mean, and its row of the table: 1 / the unit of its codes, the largest |x|, two zeros, and
+    for each segment the largest |x|, |x - x'| up to it, and |x| beyond it. widest[s]: the largest norm of
+    codes in a segment's even and odd pairs of dimensions.
     """
     d = X.shape[1]
     for b in range(start, stop):
@@ -194,6 +200,12 @@ def pack(X, order, cuts, start, stop, codes, table, widest):
         for column in range(table.shape[1]):
             table[b, column] = 0
         table[b, INVERSE] = inverse
+        for j in range(d):
+            means[b, j] = 0
+        for z in range(first, last):
+            row = X[order[z]]
+            for j in range(d):
+                means[b, j] += row[j] / np.float32(last - first)
         for place in range(SHELF):
             pack_item(
                 X, order, cuts, b, place, first + place < last, 1 / np.float64(inverse), codes, table, widest
