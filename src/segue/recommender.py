@@ -216,6 +216,22 @@ class TrainedRecommender:
         progress("comparing", len(rows), len(rows))
         return pl.concat(parts)
 
+    def predict(self, users: Id | Iterable[Id], items: Id | Iterable[Id]) -> np.ndarray:
+        """Return the scores (n,) float32 of n pairs of a user and an item: ratings where the model has them.
+
+        Raises `UnknownIdError` for ids that the model does not know, `DataError` where there are not as many
+        users as items.
+        """
+        rows, columns = self.users.require(_as_series(users)), self.items.require(_as_series(items))
+        if len(rows) != len(columns):
+            raise DataError(
+                f"{len(rows):,} users and {len(columns):,} items make no pairs: name one item for each user"
+            )
+        scores: np.ndarray = np.einsum(
+            "ij,ij->i", self.embeddings.users[rows], self.embeddings.items[columns]
+        )
+        return scores
+
     def fold_in(self, histories: Any) -> np.ndarray:
         """Find the vectors (q, dim) float32 of people from their histories, a q × items CSR of weights."""
         vectors: np.ndarray = self._folding.vectors(histories)

@@ -1,0 +1,249 @@
+"""A contrastive loss: users and items as unit vectors, smoothed over the graph of who had what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from segue.blas import on_one_thread
+from segue.data.interactions import Interactions
+from segue.errors import SettingError
+from segue.kernels import contrastive as kernels
+from segue.kernels import threads
+from segue.models.embeddings import Embeddings
+from segue.models.settings import at_least, check_implicit
+from segue.progress import Progress, silent
+
+ROWS = 1024  # vectors that a thread takes at a time
+USERS = 128  # whose scores against all candidates a thread holds at a time
+BETA_1, BETA_2 = 0.9, 0.999  # of Adam
+START = 0.1  # the standard deviation of the random start
+ALL = 65_536  # items, of which a softmax is taken over all
+LEAST_TEMPERATURE = 0.025  # below it the exponentials of the least scores vanish in float32
+
+
+@dataclass(frozen=True)
+class Contrastive:
+    """Softmax over cosine scores, of vectors smoothed over the graph of interactions.
+
+    With t the temperature, x and y the vectors, S_u what u had and C the candidates, it minimises
+
+        sum_u |S_u|^(user_exponent - 1) sum_{i in S_u} (log sum_{j in C} exp(cos(x_u, y_j) / t) - cos(x_u, y_i) / t)
+
+    the loss of Wu et al., "On the effectiveness of sampled softmax loss for item recommendation" (TOIS
+    2024), for all items as candidates or a fresh sample of them in each step. The vectors are the sum
+    of learned ones and those after 1, 2, … `layers` smoothings by the normalised adjacency matrix, as in
+    He et al., "LightGCN" (SIGIR 2020). They come out as unit vectors, so that the inner product is the cosine.
+    A step takes Adam along the exact gradient for many users with all they had.
+
+    Attributes:
+        dim: length of the vectors.
+        epochs: passes over the users. The rate falls linearly to nought over them.
+        layers: how many times the vectors are smoothed; 0 is plain matrix factorisation.
+        temperature: of the softmax; the lower, the more the best-scored candidates count.
+        rate: of Adam, at the start.
+        negatives: how many candidates a step draws; None takes all items where there are at most
+            65,536 of them, and draws so many where there are more.
+        users: how many users a step takes.
+        user_exponent: how the weight of a user grows with its interactions; 1 counts every interaction alike,
+            0 every user.
+        seed: of the random start, the order of the users and the candidates.
+        threads: how many to use; None is all of the machine. The result is the same for any number.
+    """
+
+    dim: int = 64
+    epochs: int = 40
+    layers: int = 2
+    temperature: float = 0.1
+    rate: float = 0.03
+    negatives: int | None = None
+    users: int = 1024
+    user_exponent: float = 1.0
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, dim=1, epochs=1, layers=0, users=1, seed=0)
+        at_least(self, temperature=LEAST_TEMPERATURE, rate=0.0, user_exponent=0.0)
+        if self.rate == 0:
+            raise SettingError("Contrastive(rate=0) learns nothing; give a rate such as 0.03")
+        if self.negatives is not None:
+            at_least(self, negatives=1)
+
+    def resolved(self, interactions: Interactions) -> Contrastive:
+        """Nothing depends on the data."""
+        return self
+
+    def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
+        """Learn unit vectors (n, dim) float32 for all users and items; rows without interactions get zeros."""
+        check_implicit(interactions)
+        training = Training(self, interactions.matrix)
+        steps = 0
+        for epoch in range(self.epochs):
+            progress("training", epoch, self.epochs)
+            for users in training.batches():
+                rate = self.rate * (1 - steps / training.total)
+                training.step(users, rate)
+                steps += 1
+        progress("training", self.epochs, self.epochs)
+        return training.embeddings()
+
+    def folding(self, embeddings: Embeddings) -> CosineFolding:
+        """Nothing is to be prepared: histories fold in by their items' vectors."""
+        return CosineFolding(embeddings.items)
+
+
+@dataclass(frozen=True, eq=False)
+class CosineFolding:
+    """Item vectors, whose sum over a history is where its person stands."""
+
+    items: np.ndarray
+
+    def vectors(self, histories: Any) -> np.ndarray:
+        """Sum the vectors of histories (q × items CSR, weights ignored): (q, dim) float32, of length 1 or 0."""
+        ones = np.ones(histories.nnz, np.float32)
+        summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
+        return unit(summed)[0]
+
+
+class Training:
+    """The parameters of users and items, users first, and the state of Adam."""
+
+    def __init__(self, settings: Contrastive, matrix: Any) -> None:
+        n_users, n_items = matrix.shape
+        self.settings, self.matrix = settings, matrix
+        self.graph = normalised_adjacency(matrix)
+        self.alive = np.diff(self.graph.indptr) > 0
+        self.active = np.flatnonzero(self.alive[:n_users])
+        self.total = settings.epochs * -(-len(self.active) // settings.users)
+        self.random = np.random.default_rng(settings.seed)
+        shape = (n_users + n_items, settings.dim)
+        self.parameters = self.random.standard_normal(shape, np.float32) * np.float32(START)
+        self.moments = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.steps = 0
+
+    def batches(self) -> list[np.ndarray]:
+        """All users who had anything, in a new order, some at a time."""
+        order = self.random.permutation(self.active)
+        size = self.settings.users
+        return [np.sort(order[first : first + size]) for first in range(0, len(order), size)]
+
+    def embeddings(self) -> Embeddings:
+        """The smoothed unit vectors of both sides."""
+        vectors = unit(self.smooth(self.parameters), self.settings.threads)[0]
+        vectors[~self.alive] = 0
+        n_users = self.matrix.shape[0]
+        return Embeddings(vectors[:n_users].copy(), vectors[n_users:].copy())
+
+    def step(self, users: np.ndarray, rate: float) -> float:
+        """Move all parameters by the loss of some users, and return it."""
+        loss, gradient = self.loss(users)
+        self.steps += 1
+        scale = (rate, 1 / (1 - BETA_1**self.steps), 1 / (1 - BETA_2**self.steps))
+        given = (self.parameters, gradient, *self.moments, *map(np.float32, scale))
+        self.run(lambda start, stop: kernels.adam(*given, start, stop), len(gradient))
+        return loss
+
+    def loss(self, users: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean loss of an interaction of some users, and its gradient by all the parameters."""
+        vectors, inverse = unit(self.smooth(self.parameters), self.settings.threads)
+        loss, gradient = self.contrast(vectors, users)
+        self.run(
+            lambda start, stop: kernels.normalise_back(gradient, vectors, inverse, start, stop), len(vectors)
+        )
+        return loss, self.smooth(gradient)  # smoothing is symmetric, and so its own transpose
+
+    def smooth(self, vectors: np.ndarray) -> np.ndarray:
+        """The sum of the vectors and those after each smoothing."""
+        total, now = vectors.copy(), vectors
+        for _ in range(self.settings.layers):
+            now = self.product(self.graph, now)
+            total += now
+        return total
+
+    def contrast(self, vectors: np.ndarray, users: np.ndarray) -> tuple[float, np.ndarray]:
+        """The mean loss of an interaction of some users, and its gradient by all unit vectors."""
+        n_users = self.matrix.shape[0]
+        had, totals = self.weighted(users)
+        chosen = n_users + self.candidates()
+        theirs, others = vectors[users], vectors[chosen]
+        sharp = np.float32(1 / self.settings.temperature)
+        losses, pushes, pulls = self.softmax(theirs, others, totals, sharp)
+        towards = self.product(had, vectors[n_users:])
+        losses -= sharp * np.einsum("ij,ij->i", towards, theirs)
+        scale = sharp / totals.sum()
+        gradient = np.zeros_like(vectors)
+        gradient[users] = scale * (pushes - towards)
+        gradient[n_users:] = -scale * self.product(had.T.tocsr(), theirs)
+        gradient[chosen] += scale * pulls
+        return float(losses.sum(dtype=np.float64) / totals.sum()), gradient
+
+    def weighted(self, users: np.ndarray) -> tuple[Any, np.ndarray]:
+        """What some users had, as a CSR of the weights of the interactions, and their sum for each user."""
+        had = self.matrix[users]
+        counts = np.diff(had.indptr)
+        weights = counts ** (self.settings.user_exponent - 1)
+        data = np.repeat(weights, counts).astype(np.float32)
+        return sp.csr_matrix((data, had.indices, had.indptr), had.shape), (weights * counts).astype(np.float32)
+
+    def candidates(self) -> np.ndarray:
+        """The items among which the softmax is taken: those that anybody had, or a sample of them."""
+        items = np.flatnonzero(self.alive[self.matrix.shape[0] :])
+        wanted = ALL if self.settings.negatives is None else self.settings.negatives
+        return items if wanted >= len(items) else np.sort(self.random.choice(items, wanted, replace=False))
+
+    def softmax(
+        self, theirs: np.ndarray, others: np.ndarray, totals: np.ndarray, sharp: np.float32
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each user's total × log sum exp of its scores, and what it adds to the gradients of both sides."""
+        losses, pushes = np.empty(len(theirs), np.float32), np.empty_like(theirs)
+        pulls = np.empty((-(-len(theirs) // USERS), *others.shape), np.float32)
+
+        def work(start: int, stop: int) -> None:
+            part = slice(start, stop)
+            scores, sums = theirs[part] @ others.T, np.empty(stop - start, np.float32)
+            kernels.exponentials(scores, sharp, -sharp, sums)
+            share = (totals[part] / sums)[:, None]
+            pushes[part] = (scores @ others) * share
+            np.matmul(scores.T, theirs[part] * share, out=pulls[start // USERS])
+            losses[part] = totals[part] * (np.log(sums) + sharp)
+
+        with on_one_thread():
+            self.run(work, len(theirs), USERS)
+        return losses, pushes, pulls.sum(0)  # one order, whoever made the parts
+
+    def product(self, matrix: Any, vectors: np.ndarray) -> np.ndarray:
+        """A CSR times vectors."""
+        out = np.empty((matrix.shape[0], vectors.shape[1]), np.float32)
+        given = (matrix.indptr, matrix.indices, matrix.data, vectors)
+        self.run(lambda start, stop: kernels.add_neighbours(*given, start, stop, out), len(out))
+        return out
+
+    def run(self, work: Callable[[int, int], Any], rows: int, chunk: int = ROWS) -> None:
+        """Spread work over the threads."""
+        threads.run(work, rows, chunk=chunk, threads=self.settings.threads)
+
+
+def unit(vectors: np.ndarray, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the vectors (n, dim) at length 1, and the inverses (n,) of the lengths they had; 0 for noughts."""
+    made, inverse = np.empty_like(vectors), np.empty(len(vectors), np.float32)
+
+    def work(start: int, stop: int) -> None:
+        kernels.normalise(vectors, start, stop, made, inverse)
+
+    threads.run(work, len(vectors), chunk=ROWS, threads=workers)
+    return made, inverse
+
+
+def normalised_adjacency(matrix: Any) -> Any:
+    """The graph of users and items, users first: a symmetric CSR of 1 / sqrt(degree · degree)."""
+    ones = sp.csr_matrix((np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr), matrix.shape)
+    graph = sp.bmat([[None, ones], [ones.T, None]], format="csr", dtype=np.float32)
+    degrees = np.diff(graph.indptr)
+    rows = np.repeat(np.arange(len(degrees)), degrees)
+    graph.data = (1 / np.sqrt(degrees[rows] * degrees[graph.indices].astype(np.float64))).astype(np.float32)
+    return graph
