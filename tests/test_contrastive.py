@@ -180,7 +180,7 @@ def test_checkerboard(settings):
     assert (scores.argmax(1) == hidden).all()
 
 
-def test_vectors_have_the_length_one_and_noughts_where_there_is_nothing():
+def test_vectors_have_the_length_one_and_zeros_where_there_is_nothing():
     matrix = random_matrix(30, 25, 0.2, seed=4).tolil()
     matrix[3] = 0
     matrix[:, 7] = 0
@@ -235,7 +235,7 @@ def test_progress_counts_epochs():
         ({"dim": 0}, r"Contrastive\(dim=0\) must be at least 1"),
         ({"layers": -1}, r"Contrastive\(layers=-1\) must be at least 0"),
         ({"temperature": 0.0}, r"Contrastive\(temperature=0.0\) must be at least 0.025"),
-        ({"rate": 0.0}, r"Contrastive\(rate=0\) learns nothing; give a rate such as 0.03"),
+        ({"rate": 0.0}, r"Contrastive\(rate=0.0\) must be at least 1e-06"),
         ({"rate": float("nan")}, r"Contrastive\(rate=nan\)"),
         ({"negatives": 0}, r"Contrastive\(negatives=0\) must be at least 1"),
         ({"users": 1.5}, r"Contrastive\(users=1.5\) must be a whole number"),

@@ -20,7 +20,9 @@ def naive(X, reg):
     return weights
 
 
-@pytest.mark.parametrize(("users", "items", "pairs"), [(2, 2, 3), (7, 5, 20), (60, 13, 300), (200, 700, 8000)])
+@pytest.mark.parametrize(
+    ("users", "items", "pairs"), [(2, 2, 3), (7, 5, 20), (60, 13, 300), (200, 700, 8000)]
+)
 @pytest.mark.parametrize("reg", [1.0, 200.0])
 def test_weights_against_the_formula(users, items, pairs, reg):
     made = sp.random(users, items, pairs / users / items, "csr", np.float32, np.random.default_rng(items))

@@ -37,9 +37,7 @@ def test_kernel_solves_the_normal_equations(d, reg, nu, bias_reg):
     Y = np.random.default_rng(d).standard_normal((50, d + 1)).astype(np.float32)
     X = np.full((30, d + 1), 9, np.float32)
     settings = [np.float32(x) for x in (3.4, reg, nu, bias_reg)]
-    kernels.solve_ratings(
-        X, Y, matrix.indptr.astype(np.int64), matrix.indices, matrix.data, *settings, 2, 30
-    )
+    kernels.solve_ratings(X, Y, matrix.indptr.astype(np.int64), matrix.indices, matrix.data, *settings, 2, 30)
     assert (X[:2] == 9).all()
     assert (np.diff(matrix.indptr) == 0).any()
     expected = np.array([naive(Y, matrix[u], 3.4, reg, nu, bias_reg) for u in range(30)])
@@ -136,7 +134,10 @@ def test_folding_in_solves_for_the_ratings():
     np.testing.assert_allclose(folded, learned.users, atol=0.05)  # the items moved last
     Y = np.hstack([learned.items[:, :-2], learned.items[:, -1:]])
     expected = np.array(
-        [naive(Y, data.matrix[u], settings.mean, settings.reg, settings.reg_exponent, settings.bias_reg) for u in range(50)]
+        [
+            naive(Y, data.matrix[u], settings.mean, settings.reg, settings.reg_exponent, settings.bias_reg)
+            for u in range(50)
+        ]
     )
     np.testing.assert_allclose(folded[:, :-2], expected[:, :-1], atol=1e-4)
     np.testing.assert_allclose(folded[:, -2], expected[:, -1] + settings.mean, atol=1e-4)

@@ -154,7 +154,9 @@ def evaluate_ratings(
     `SettingError` for a model that predicts no ratings, `DataError` where no pair is known.
     """
     if not isinstance(recommender.settings.model, BiasedMF):
-        raise SettingError(f"{recommender.settings.model!r} predicts no ratings; fit a BiasedMF for RMSE and MAE")
+        raise SettingError(
+            f"{recommender.settings.model!r} predicts no ratings; fit a BiasedMF for RMSE and MAE"
+        )
     pairs = _aligned(test, test.users, recommender.items)[0].tocoo()
     if history is None:
         rows = recommender.users.rows(test.users.series)

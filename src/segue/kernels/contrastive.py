@@ -40,7 +40,7 @@ def add_neighbours(indptr, indices, weights, X, start, stop, out):
 
 @kernel
 def normalise(X, start, stop, unit, inverse):
-    """unit_r = x_r / |x_r| and inverse_r = 1 / |x_r|; nought for a row of noughts."""
+    """unit_r = x_r / |x_r| and inverse_r = 1 / |x_r|; zero for a row of zeros."""
     for r in range(start, stop):
         squares = np.float32(0)
         for j in range(X.shape[1]):
@@ -65,7 +65,7 @@ def normalise_back(G, unit, inverse, start, stop):
 def exponentials(S, scale, shift, sums):
     """Overwrite S with exp(scale S + shift) and sum its rows: 2^n by the exponent's bits, 2^f by a polynomial.
 
-    f is within a half of nought, and the error 4e-6 of the value; what is below 2^-126 becomes 2^-126.
+    f is within a half of zero, and the error 4e-6 of the value; what is below 2^-126 becomes 2^-126.
     """
     for r in range(len(S)):
         total = np.float32(0)

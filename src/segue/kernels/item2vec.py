@@ -2,9 +2,9 @@
 
 For a centre item i, a context item o and negatives n drawn from the noise, a step descends on
 
-    log(1 + exp(-v_i.w_o)) + sum_n log(1 + exp(v_i.w_n))
+    log(1 + exp(-v_i.v_o)) + sum_n log(1 + exp(v_i.v_n))
 
-with v the rows of V and w those of W. Threads share V and W without locks.
+with v the rows of V, which threads share without locks.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ def step(v, w, label, rate, change):
 
 
 @kernel
-def pair(V, W, i, o, noise, negatives, rate, state, change):
-    """One centre and one context, with its negatives."""
+def pair(V, i, o, noise, negatives, rate, state, change):
+    """One centre and one context, with its negatives, of which none is either of them."""
     v = V[i]
     for j in range(len(v)):
         change[j] = 0
-    step(v, W[o], np.float32(1), rate, change)
+    step(v, V[o], np.float32(1), rate, change)
     for _ in range(negatives):
         n = noise[below(state, len(noise))]
-        if n != o:
-            step(v, W[n], np.float32(0), rate, change)
+        if n != o and n != i:
+            step(v, V[n], np.float32(0), rate, change)
     for j in range(len(v)):
         v[j] += change[j]
 
 
 @kernel
 def learn(
-    V, W, order, indptr, sequence, in_order, keep, noise, window, negatives, first, last, seeds, start, stop
+    V, order, indptr, sequence, in_order, keep, noise, window, negatives, first, last, seeds, start, stop
 ):
     """Learn from the sequences of the users order[start:stop]; the rate goes from `first` to `last`.
 
@@ -60,8 +60,8 @@ def learn(
     state = np.empty(1, np.uint64)
     change = np.empty(V.shape[1], np.float32)
     longest = 0
-    for u in range(len(indptr) - 1):
-        longest = max(longest, indptr[u + 1] - indptr[u])
+    for p in range(start, stop):
+        longest = max(longest, indptr[order[p] + 1] - indptr[order[p]])
     kept = np.empty(longest, np.int32)
     for p in range(start, stop):
         u = order[p]
@@ -80,9 +80,9 @@ def learn(
                 b = 1 + below(state, window)
                 for a in range(max(0, c - b), min(count, c + b + 1)):
                     if a != c:
-                        pair(V, W, kept[c], kept[a], noise, negatives, rate, state, change)
+                        pair(V, kept[c], kept[a], noise, negatives, rate, state, change)
             else:
                 for _ in range(window):
                     a = below(state, count - 1)
                     a += a >= c
-                    pair(V, W, kept[c], kept[a], noise, negatives, rate, state, change)
+                    pair(V, kept[c], kept[a], noise, negatives, rate, state, change)

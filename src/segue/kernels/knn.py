@@ -53,7 +53,7 @@ def common(item_indptr, item_users, user_indptr, user_items, start, stop, counts
 
 @kernel
 def ease_weights(P, diagonal, start, stop):
-    """Turn the rows [start, stop) of an inverse P into -P_ij / P_jj, and nought for the item itself."""
+    """Turn the rows [start, stop) of an inverse P into -P_ij / P_jj, and zero for the item itself."""
     for i in range(start, stop):
         row = P[i]
         for j in range(len(row)):

@@ -11,7 +11,6 @@ import scipy.sparse as sp
 
 from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
-from segue.errors import SettingError
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
 from segue.models.embeddings import Embeddings
@@ -23,6 +22,7 @@ USERS = 128  # whose scores against all candidates a thread holds at a time
 BETA_1, BETA_2 = 0.9, 0.999  # of Adam
 START = 0.1  # the standard deviation of the random start
 ALL = 65_536  # items, of which a softmax is taken over all
+LEAST_RATE = 1e-6
 LEAST_TEMPERATURE = 0.025  # below it the exponentials of the least scores vanish in float32
 
 
@@ -42,7 +42,7 @@ class Contrastive:
 
     Attributes:
         dim: length of the vectors.
-        epochs: passes over the users. The rate falls linearly to nought over them.
+        epochs: passes over the users. The rate falls linearly to zero over them.
         layers: how many times the vectors are smoothed; 0 is plain matrix factorisation.
         temperature: of the softmax; the lower, the more the best-scored candidates count.
         rate: of Adam, at the start.
@@ -68,9 +68,7 @@ class Contrastive:
 
     def __post_init__(self) -> None:
         at_least(self, dim=1, epochs=1, layers=0, users=1, seed=0)
-        at_least(self, temperature=LEAST_TEMPERATURE, rate=0.0, user_exponent=0.0)
-        if self.rate == 0:
-            raise SettingError("Contrastive(rate=0) learns nothing; give a rate such as 0.03")
+        at_least(self, temperature=LEAST_TEMPERATURE, rate=LEAST_RATE, user_exponent=0.0)
         if self.negatives is not None:
             at_least(self, negatives=1)
 
@@ -143,8 +141,10 @@ class Training:
         """Move all parameters by the loss of some users, and return it."""
         loss, gradient = self.loss(users)
         self.steps += 1
-        scale = (rate, 1 / (1 - BETA_1**self.steps), 1 / (1 - BETA_2**self.steps))
-        given = (self.parameters, gradient, *self.moments, *map(np.float32, scale))
+        step, unbias_m, unbias_v = (
+            np.float32(x) for x in (rate, 1 / (1 - BETA_1**self.steps), 1 / (1 - BETA_2**self.steps))
+        )
+        given = (self.parameters, gradient, *self.moments, step, unbias_m, unbias_v)
         self.run(lambda start, stop: kernels.adam(*given, start, stop), len(gradient))
         return loss
 
@@ -188,7 +188,9 @@ class Training:
         counts = np.diff(had.indptr)
         weights = counts ** (self.settings.user_exponent - 1)
         data = np.repeat(weights, counts).astype(np.float32)
-        return sp.csr_matrix((data, had.indices, had.indptr), had.shape), (weights * counts).astype(np.float32)
+        return sp.csr_matrix((data, had.indices, had.indptr), had.shape), (weights * counts).astype(
+            np.float32
+        )
 
     def candidates(self) -> np.ndarray:
         """The items among which the softmax is taken: those that anybody had, or a sample of them."""
@@ -229,7 +231,7 @@ class Training:
 
 
 def unit(vectors: np.ndarray, workers: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the vectors (n, dim) at length 1, and the inverses (n,) of the lengths they had; 0 for noughts."""
+    """Return the vectors (n, dim) at length 1, and the inverses (n,) of the lengths they had; 0 for zeros."""
     made, inverse = np.empty_like(vectors), np.empty(len(vectors), np.float32)
 
     def work(start: int, stop: int) -> None:

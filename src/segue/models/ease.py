@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
 
 from segue.data.interactions import Interactions
 from segue.errors import DataError
@@ -57,9 +56,7 @@ class EASE:
         weights = np.empty((n, n), np.float32)
 
         def count(start: int, stop: int) -> None:
-            knn.common(
-                by_item.indptr, by_item.indices, by_user.indptr, by_user.indices, start, stop, weights
-            )
+            knn.common(by_item.indptr, by_item.indices, by_user.indptr, by_user.indices, start, stop, weights)
 
         progress("solving", 0, 2)
         threads.run(count, n, chunk=ROWS, threads=self.threads)
@@ -77,6 +74,8 @@ class EASE:
 
     def _invert(self, matrix: np.ndarray) -> None:
         """Put the inverse in the place of the upper triangle; LAPACK sees the transpose, its lower one."""
+        from scipy.linalg import lapack  # which takes long to import, and is for this only
+
         factor, failed = lapack.spotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
         if not failed:
             failed = lapack.spotri(factor, lower=True, overwrite_c=True)[1]
