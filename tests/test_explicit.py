@@ -1,4 +1,4 @@
-"""Biased matrix factorisation against its normal equations, its objective, and ratings whose model is known."""
+"""Biased matrix factorisation against its normal equations, its objective, and planted ratings."""
 
 import numpy as np
 import pytest

@@ -85,8 +85,8 @@ def evaluate(
         exclude_seen: leave the training items out of the ranking; False is LightFM's protocol.
         history: what is known of the users instead of their training interactions: their vectors are
             folded in from it, and its items are left out of the ranking (strong generalisation).
-        baselines: the rows beside the model, of "popularity", "item-knn" and "ease" (which is for up to some ten
-            thousand items).
+        baselines: the rows beside the model, of "popularity", "item-knn" and "ease" (which is for up to some
+            ten thousand items).
         progress: told of the users ranked so far.
 
     Raises `DataError` where nobody is left to measure, `SettingError` for a baseline that does not exist and
@@ -148,7 +148,7 @@ class RatingErrors:
 def evaluate_ratings(
     recommender: TrainedRecommender, test: Interactions, *, history: Interactions | None = None
 ) -> RatingErrors:
-    """Measure the ratings that a `BiasedMF` predicts, as they are, against the weights of held-out interactions.
+    """Measure the ratings that a `BiasedMF` predicts against the weights of held-out interactions.
 
     With `history` the users' vectors are folded in from it instead of those that were trained. Raises
     `SettingError` for a model that predicts no ratings, `DataError` where no pair is known.
@@ -165,6 +165,11 @@ def evaluate_ratings(
         rows = np.arange(len(test.users))
         vectors = recommender.fold_in(_aligned(history, test.users, recommender.items)[0])
     known = rows[pairs.row] >= 0
+    if not known.any():
+        raise DataError(
+            f"none of the {len(test):,} held-out ratings is of a user and an item that the model knows; "
+            "check that the ids are of the same kind as the model's"
+        )
     items = recommender.embeddings.items[pairs.col[known]]
     predicted = np.einsum("ij,ij->i", vectors[rows[pairs.row[known]]], items)
     rmse, mae = rating_errors(predicted, pairs.data[known])

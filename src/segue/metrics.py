@@ -185,10 +185,13 @@ def measure(ranks: Ranks, ks: int | Iterable[int] = (5, 10, 20)) -> Metrics:
 
 
 def rating_errors(predicted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
-    """Return the RMSE and the MAE of predicted (n,) against given ratings (n,)."""
+    """Return the RMSE and the MAE of predicted (n,) against given ratings (n,).
+
+    Raises `DataError` where there are not as many of both, or none.
+    """
     if predicted.shape != given.shape or not given.size:
         raise DataError(
-            f"{predicted.size:,} predictions do not fit {given.size:,} ratings: one for each, and at least one"
+            f"{predicted.size:,} predictions do not fit {given.size:,} ratings; give one for each"
         )
     apart = predicted.astype(np.float64) - given
     return float(np.sqrt(np.mean(apart**2))), float(np.mean(np.abs(apart)))

@@ -63,9 +63,10 @@ def normalise_back(G, unit, inverse, start, stop):
 
 @kernel
 def exponentials(S, scale, shift, sums):
-    """Overwrite S with exp(scale S + shift) and sum its rows: 2^n by the exponent's bits, 2^f by a polynomial.
+    """Overwrite S with exp(scale S + shift) and sum its rows.
 
-    f is within a half of zero, and the error 4e-6 of the value; what is below 2^-126 becomes 2^-126.
+    2^n is made of the exponent's bits, 2^f by a polynomial for f within a half of zero. The error is 4e-6
+    of the value; what is below 2^-126 becomes 2^-126.
     """
     for r in range(len(S)):
         total = np.float32(0)

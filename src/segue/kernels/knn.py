@@ -1,4 +1,4 @@
-"""Item-to-item similarity from the co-occurrence of items in users' rows: all of it, or the best few of each item."""
+"""Item-to-item similarity from items' common users: of all pairs, or the best few of each item."""
 
 from __future__ import annotations
 

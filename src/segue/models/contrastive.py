@@ -32,13 +32,14 @@ class Contrastive:
 
     With t the temperature, x and y the vectors, S_u what u had and C the candidates, it minimises
 
-        sum_u |S_u|^(user_exponent - 1) sum_{i in S_u} (log sum_{j in C} exp(cos(x_u, y_j) / t) - cos(x_u, y_i) / t)
+        sum_u |S_u|^(user_exponent - 1) sum_{i in S_u} (log sum_{j in C} exp(cos(x_u, y_j) / t)
+            - cos(x_u, y_i) / t)
 
     the loss of Wu et al., "On the effectiveness of sampled softmax loss for item recommendation" (TOIS
     2024), for all items as candidates or a fresh sample of them in each step. The vectors are the sum
     of learned ones and those after 1, 2, … `layers` smoothings by the normalised adjacency matrix, as in
-    He et al., "LightGCN" (SIGIR 2020). They come out as unit vectors, so that the inner product is the cosine.
-    A step takes Adam along the exact gradient for many users with all they had.
+    He et al., "LightGCN" (SIGIR 2020). They come out as unit vectors, whose
+    inner product is the cosine. A step takes Adam along the exact gradient for many users with all they had.
 
     Attributes:
         dim: length of the vectors.
@@ -77,7 +78,7 @@ class Contrastive:
         return self
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
-        """Learn unit vectors (n, dim) float32 for all users and items; rows without interactions get zeros."""
+        """Learn unit vectors (n, dim) float32 of all users and items; zeros without interactions."""
         check_implicit(interactions)
         training = Training(self, interactions.matrix)
         steps = 0
@@ -102,7 +103,7 @@ class CosineFolding:
     items: np.ndarray
 
     def vectors(self, histories: Any) -> np.ndarray:
-        """Sum the vectors of histories (q × items CSR, weights ignored): (q, dim) float32, of length 1 or 0."""
+        """Sum the vectors of histories (q × items CSR, weights ignored) to units (q, dim) float32, or zeros."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
         return unit(summed)[0]

@@ -137,7 +137,7 @@ class MeanFolding:
     items: np.ndarray
 
     def vectors(self, histories: Any) -> np.ndarray:
-        """Average the vectors of histories (q × items CSR, weights ignored): (q, dim) float32, zeros where empty."""
+        """Average the vectors of histories (q × items CSR, weights ignored): (q, dim) float32, or zeros."""
         counts = np.diff(histories.indptr)
         shares = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
         averaging = sp.csr_matrix((shares, histories.indices, histories.indptr), histories.shape)
