@@ -116,7 +116,7 @@ def test_gradients_against_differences(layers, exponent):
     matrix[:, 4] = 0
     matrix = sp.csr_matrix(matrix)
     settings = segue.Contrastive(dim=5, layers=layers, temperature=0.3, user_exponent=exponent)
-    training = Training(settings, matrix)
+    training = Training(settings, from_csr(matrix))
     users = np.array([0, 3, 4, 7, 11])
     loss, gradient = training.loss(users)
     assert loss == pytest.approx(naive_loss(settings, matrix, training.parameters, users), rel=1e-5)
@@ -134,18 +134,18 @@ def test_gradients_against_differences(layers, exponent):
 def test_sampled_candidates_are_some_of_the_items_that_anybody_had():
     matrix = random_matrix(20, 30, 0.2, seed=1).tolil()
     matrix[:, :10] = 0
-    training = Training(segue.Contrastive(negatives=7), sp.csr_matrix(matrix))
+    training = Training(segue.Contrastive(negatives=7), from_csr(sp.csr_matrix(matrix)))
     first, second = training.candidates(), training.candidates()
     assert len(set(first)) == 7
     assert first.min() >= 10
     assert not np.array_equal(first, second)
-    everything = Training(segue.Contrastive(), sp.csr_matrix(matrix)).candidates()
+    everything = Training(segue.Contrastive(), from_csr(sp.csr_matrix(matrix))).candidates()
     np.testing.assert_array_equal(everything, np.flatnonzero(matrix.toarray().any(0)))
 
 
 def test_a_sample_gives_the_gradient_of_a_softmax_over_it():
     matrix = random_matrix(20, 30, 0.2, seed=2)
-    sampled = Training(segue.Contrastive(dim=4, layers=0, negatives=6), matrix)
+    sampled = Training(segue.Contrastive(dim=4, layers=0, negatives=6), from_csr(matrix))
     chosen = np.sort(np.random.default_rng(3).choice(30, 6, replace=False))
     sampled.candidates = lambda: chosen
     users = np.arange(5)

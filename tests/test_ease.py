@@ -84,7 +84,7 @@ def test_what_cannot_be():
     with pytest.raises(DataError, match=r"40,981 items take 6.7 GB, and max_items=25,000 is the limit; keep"):
         segue.EASE().fit(data)
     twins = from_csr(np.ones((3, 2)))
-    with pytest.raises(DataError, match=r"cannot be inverted with EASE\(reg=0.0\); give a larger reg"):
+    with pytest.raises(DataError, match=r"cannot be inverted with EASE\(reg=0.0\); give more"):
         segue.EASE(reg=0.0).fit(twins)
 
 

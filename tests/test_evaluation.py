@@ -354,27 +354,29 @@ def test_ease_beside_the_model(by_chance, strangers):
         test = given[-1]
         result = segue.evaluate(trained, test, 5, baselines=["ease"], **arguments)
         weights = segue.EASE().fit(training_of(trained)).matrix
-        known = arguments.get("history", training_of(trained))
-        users = [user for user in test.users.ids if user in sets_of(test) and user in sets_of(known)]
+        known, wanted = sets_of(arguments.get("history", training_of(trained))), sets_of(test)
+        users = [user for user in test.users.ids if user in wanted and user in known]
         hits = []
         for user in users:
-            had = sorted(sets_of(known)[user])
-            scores = weights[trained.items.rows(pl.Series(had))].sum(0)
-            scores[trained.items.rows(pl.Series(had))] = -np.inf
+            had = trained.items.rows(pl.Series(sorted(known[user])))
+            scores = weights[had].sum(0)
+            scores[had] = -np.inf
             best = {trained.items[row] for row in np.argsort(-scores, kind="stable")[:5]}
-            hits.append(len(best & sets_of(test)[user]) / 5)
+            hits.append(len(best & wanted[user]) / 5)
         assert result.beside["ease"]["precision@5"] == pytest.approx(np.mean(hits), rel=1e-5)
 
 
-class TestRatings:
-    @pytest.fixture(scope="class")
-    def rated(self):
-        rng = np.random.default_rng(4)
-        full = 3 + rng.normal(0, 0.5, 40)[:, None] + rng.normal(0, 0.5, 30)
-        data = from_csr(full * (rng.random(full.shape) < 0.5))
-        train, test = data.split(test=0.2, seed=1)
-        return segue.Recommender(segue.BiasedMF(dim=2)).fit(train), test
+@pytest.fixture(scope="module")
+def rated():
+    """A recommender that predicts ratings, and the fifth of them that it has not seen."""
+    rng = np.random.default_rng(4)
+    full = 3 + rng.normal(0, 0.5, 40)[:, None] + rng.normal(0, 0.5, 30)
+    data = from_csr(full * (rng.random(full.shape) < 0.5))
+    train, test = data.split(test=0.2, seed=1)
+    return segue.Recommender(segue.BiasedMF(dim=2)).fit(train), test
 
+
+class TestRatings:
     def test_against_the_definitions(self, rated):
         trained, test = rated
         pairs = test.matrix.tocoo()

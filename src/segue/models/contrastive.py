@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit
+from segue.models.ials import IALS
+from segue.models.settings import at_least, check_implicit, one_of
 from segue.progress import Progress, silent
 
 ROWS = 1024  # vectors that a thread takes at a time
-USERS = 128  # whose scores against all candidates a thread holds at a time
+USERS = 128  # whose scores against ITEMS candidates a thread makes at a time
+ITEMS = 2048
 BETA_1, BETA_2 = 0.9, 0.999  # of Adam
-START = 0.1  # the standard deviation of the random start
+RANDOM = 0.1  # the standard deviation of the random start
+LEARNED, FIRST = 0.3, 8  # that of the start with iALS, and its iterations
 ALL = 65_536  # items, of which a softmax is taken over all
 LEAST_RATE = 1e-6
 LEAST_TEMPERATURE = 0.025  # below it the exponentials of the least scores vanish in float32
@@ -50,6 +54,8 @@ class Contrastive:
         negatives: how many candidates a step draws; None takes all items where there are at most
             65,536 of them, and draws so many where there are more.
         users: how many users a step takes.
+        start: "ials" begins with the directions of vectors that `IALS` learns in a few seconds, "random"
+            with random ones.
         user_exponent: how the weight of a user grows with its interactions; 1 counts every interaction alike,
             0 every user.
         seed: of the random start, the order of the users and the candidates.
@@ -63,6 +69,7 @@ class Contrastive:
     rate: float = 0.03
     negatives: int | None = None
     users: int = 1024
+    start: str = "ials"
     user_exponent: float = 1.0
     seed: int = 0
     threads: int | None = None
@@ -70,6 +77,7 @@ class Contrastive:
     def __post_init__(self) -> None:
         at_least(self, dim=1, epochs=1, layers=0, users=1, seed=0)
         at_least(self, temperature=LEAST_TEMPERATURE, rate=LEAST_RATE, user_exponent=0.0)
+        one_of(self, start=("ials", "random"))
         if self.negatives is not None:
             at_least(self, negatives=1)
 
@@ -80,7 +88,7 @@ class Contrastive:
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
         """Learn unit vectors (n, dim) float32 of all users and items; zeros without interactions."""
         check_implicit(interactions)
-        training = Training(self, interactions.matrix)
+        training = Training(self, interactions)
         steps = 0
         for epoch in range(self.epochs):
             progress("training", epoch, self.epochs)
@@ -103,7 +111,7 @@ class CosineFolding:
     items: np.ndarray
 
     def vectors(self, histories: Any) -> np.ndarray:
-        """Sum the vectors of histories (q × items CSR, weights ignored) to units (q, dim) float32, or zeros."""
+        """Sum what histories (q × items CSR, weights ignored) hold to unit vectors (q, dim), or zeros."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
         return unit(summed)[0]
@@ -112,18 +120,30 @@ class CosineFolding:
 class Training:
     """The parameters of users and items, users first, and the state of Adam."""
 
-    def __init__(self, settings: Contrastive, matrix: Any) -> None:
-        n_users, n_items = matrix.shape
+    def __init__(self, settings: Contrastive, interactions: Interactions) -> None:
+        matrix = interactions.matrix
+        n_users = matrix.shape[0]
         self.settings, self.matrix = settings, matrix
         self.graph = normalised_adjacency(matrix)
         self.alive = np.diff(self.graph.indptr) > 0
         self.active = np.flatnonzero(self.alive[:n_users])
         self.total = settings.epochs * -(-len(self.active) // settings.users)
         self.random = np.random.default_rng(settings.seed)
-        shape = (n_users + n_items, settings.dim)
-        self.parameters = self.random.standard_normal(shape, np.float32) * np.float32(START)
-        self.moments = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        self.parameters = self.start(interactions)
+        self.moments = np.zeros_like(self.parameters), np.zeros_like(self.parameters)
+        self.room = np.empty(0, np.float32)
         self.steps = 0
+
+    def start(self, interactions: Interactions) -> np.ndarray:
+        """The parameters at the start: random, or the directions of other vectors."""
+        settings = self.settings
+        if settings.start == "random":
+            shape = (sum(self.matrix.shape), settings.dim)
+            return self.random.standard_normal(shape, np.float32) * np.float32(RANDOM)
+        ials = IALS(dim=settings.dim, iterations=FIRST, seed=settings.seed, threads=settings.threads)
+        learned = ials.fit(interactions)
+        directions = unit(np.vstack([learned.users, learned.items]), settings.threads)[0]
+        return directions * np.float32(LEARNED * np.sqrt(settings.dim))
 
     def batches(self) -> list[np.ndarray]:
         """All users who had anything, in a new order, some at a time."""
@@ -171,16 +191,16 @@ class Training:
         n_users = self.matrix.shape[0]
         had, totals = self.weighted(users)
         chosen = n_users + self.candidates()
-        theirs, others = vectors[users], vectors[chosen]
+        theirs = vectors[users]
         sharp = np.float32(1 / self.settings.temperature)
-        losses, pushes, pulls = self.softmax(theirs, others, totals, sharp)
+        scale = sharp / totals.sum()
+        losses, pushes, pulls = self.softmax(theirs, vectors[chosen], totals, sharp, scale)
         towards = self.product(had, vectors[n_users:])
         losses -= sharp * np.einsum("ij,ij->i", towards, theirs)
-        scale = sharp / totals.sum()
         gradient = np.zeros_like(vectors)
-        gradient[users] = scale * (pushes - towards)
-        gradient[n_users:] = -scale * self.product(had.T.tocsr(), theirs)
-        gradient[chosen] += scale * pulls
+        gradient[users] = pushes - scale * towards
+        gradient[n_users:] = self.product(had.T.tocsr(), -scale * theirs)
+        gradient[chosen] += pulls
         return float(losses.sum(dtype=np.float64) / totals.sum()), gradient
 
     def weighted(self, users: np.ndarray) -> tuple[Any, np.ndarray]:
@@ -200,24 +220,43 @@ class Training:
         return items if wanted >= len(items) else np.sort(self.random.choice(items, wanted, replace=False))
 
     def softmax(
-        self, theirs: np.ndarray, others: np.ndarray, totals: np.ndarray, sharp: np.float32
+        self, theirs: np.ndarray, others: np.ndarray, totals: np.ndarray, sharp: np.float32, scale: np.float32
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Each user's total × log sum exp of its scores, and what it adds to the gradients of both sides."""
-        losses, pushes = np.empty(len(theirs), np.float32), np.empty_like(theirs)
-        pulls = np.empty((-(-len(theirs) // USERS), *others.shape), np.float32)
+        """Each user's total × log sum exp of its scores, and `scale` times its gradients by both sides.
 
-        def work(start: int, stop: int) -> None:
-            part = slice(start, stop)
-            scores, sums = theirs[part] @ others.T, np.empty(stop - start, np.float32)
-            kernels.exponentials(scores, sharp, -sharp, sums)
-            share = (totals[part] / sums)[:, None]
-            pushes[part] = (scores @ others) * share
-            np.matmul(scores.T, theirs[part] * share, out=pulls[start // USERS])
-            losses[part] = totals[part] * (np.log(sums) + sharp)
+        The scores are kept, in tiles of some items each, because the items' gradients need the users' sums.
+        """
+        sums, pushes, pulls = np.zeros(len(theirs), np.float32), np.zeros_like(theirs), np.empty_like(others)
+        tiles = self.tiles(len(theirs), len(others))
+
+        def push(start: int, stop: int) -> None:
+            part, some = slice(start, stop), np.empty(stop - start, np.float32)
+            for items, tile in tiles:
+                np.matmul(theirs[part], others[items].T, out=tile[part])
+                kernels.exponentials(tile[part], sharp, -sharp, some)
+                sums[part] += some
+                pushes[part] += tile[part] @ others[items]
+
+        def pull(start: int, stop: int) -> None:
+            for items, tile in tiles[start:stop]:
+                np.matmul(tile.T, weighted, out=pulls[items])
 
         with on_one_thread():
-            self.run(work, len(theirs), USERS)
-        return losses, pushes, pulls.sum(0)  # one order, whoever made the parts
+            self.run(push, len(theirs), USERS)
+            share = (scale * totals / sums)[:, None]
+            weighted = theirs * share
+            self.run(pull, len(tiles), 1)
+        return totals * (np.log(sums) + sharp), pushes * share, pulls
+
+    def tiles(self, users: int, items: int) -> list[tuple[slice, np.ndarray]]:
+        """Room for the scores of users: ranges of items, and (users, items of the range) float32 for each."""
+        if users * items > len(self.room):
+            self.room = np.empty(users * items, np.float32)
+        ends = [*range(0, items, ITEMS), items]
+        return [
+            (slice(first, last), self.room[users * first : users * last].reshape(users, -1))
+            for first, last in pairwise(ends)
+        ]
 
     def product(self, matrix: Any, vectors: np.ndarray) -> np.ndarray:
         """A CSR times vectors."""

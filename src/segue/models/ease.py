@@ -81,5 +81,5 @@ class EASE:
             failed = lapack.spotri(factor, lower=True, overwrite_c=True)[1]
         if failed or not np.isfinite(np.diag(matrix)).all():
             raise DataError(
-                f"the items' counts cannot be inverted with EASE(reg={self.reg}); give a larger reg, such as 100"
+                f"the items' counts cannot be inverted with EASE(reg={self.reg}); give more, such as 100"
             )
