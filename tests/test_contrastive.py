@@ -115,7 +115,9 @@ def test_gradients_against_differences(layers, exponent):
     matrix = random_matrix(12, 15, 0.3, seed=layers).tolil()
     matrix[:, 4] = 0
     matrix = sp.csr_matrix(matrix)
-    settings = segue.Contrastive(dim=5, layers=layers, temperature=0.3, user_exponent=exponent)
+    settings = segue.Contrastive(
+        dim=5, layers=layers, temperature=0.3, user_exponent=exponent, start="random"
+    )
     training = Training(settings, from_csr(matrix))
     users = np.array([0, 3, 4, 7, 11])
     loss, gradient = training.loss(users)
@@ -145,7 +147,7 @@ def test_sampled_candidates_are_some_of_the_items_that_anybody_had():
 
 def test_a_sample_gives_the_gradient_of_a_softmax_over_it():
     matrix = random_matrix(20, 30, 0.2, seed=2)
-    sampled = Training(segue.Contrastive(dim=4, layers=0, negatives=6), from_csr(matrix))
+    sampled = Training(segue.Contrastive(dim=4, layers=0, negatives=6, start="random"), from_csr(matrix))
     chosen = np.sort(np.random.default_rng(3).choice(30, 6, replace=False))
     sampled.candidates = lambda: chosen
     users = np.arange(5)
@@ -238,6 +240,7 @@ def test_progress_counts_epochs():
         ({"rate": 0.0}, r"Contrastive\(rate=0.0\) must be at least 1e-06"),
         ({"rate": float("nan")}, r"Contrastive\(rate=nan\)"),
         ({"negatives": 0}, r"Contrastive\(negatives=0\) must be at least 1"),
+        ({"start": "svd"}, r"Contrastive\(start=.svd.\) must be one of .ials., .random."),
         ({"users": 1.5}, r"Contrastive\(users=1.5\) must be a whole number"),
     ],
 )
@@ -249,3 +252,33 @@ def test_settings_that_cannot_be(setting, message):
 def test_data_that_cannot_be_learned_from():
     with pytest.raises(DataError, match=r"1 user\(s\) and 3 item\(s\) leave nothing to learn"):
         segue.Contrastive().fit(from_csr(np.ones((1, 3))))
+
+
+def test_it_starts_from_the_directions_of_ials_or_from_chance():
+    data = segue.data.simulate(60, 50, 900, seed=8).compact()
+    learned = segue.IALS(dim=6, iterations=8, seed=3).fit(data)
+    begun = Training(segue.Contrastive(dim=6, seed=3), data).parameters
+    vectors = np.vstack([learned.users, learned.items])
+    cosines = (begun * vectors).sum(1) / np.linalg.norm(begun, axis=1) / np.linalg.norm(vectors, axis=1)
+    np.testing.assert_allclose(cosines, 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(begun, axis=1), 0.3 * np.sqrt(6), rtol=1e-5)
+    chance = Training(segue.Contrastive(dim=6, seed=3, start="random"), data).parameters
+    assert chance.std() == pytest.approx(0.1, rel=0.1)
+    assert abs(np.corrcoef(chance.ravel(), begun.ravel())[0, 1]) < 0.2
+
+
+@pytest.mark.parametrize(("users", "items"), [(1, 1), (5, 7), (130, 2048), (129, 4097)])
+def test_softmax_against_naive_in_one_tile_and_many(users, items):
+    training = Training(segue.Contrastive(dim=3), from_csr(random_matrix(9, 8, 0.5, seed=9)))
+    rng = np.random.default_rng(users)
+    theirs, others = (
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        for vectors in (rng.standard_normal((n, 3)).astype(np.float32) for n in (users, items))
+    )
+    totals = rng.random(users).astype(np.float32)
+    losses, pushes, pulls = training.softmax(theirs, others, totals, np.float32(5), np.float32(0.2))
+    scores = np.exp(theirs.astype(np.float64) @ others.T * 5)
+    shares = 0.2 * totals[:, None] * scores / scores.sum(1, keepdims=True)
+    np.testing.assert_allclose(losses, totals * np.log(scores.sum(1)), rtol=1e-4)
+    np.testing.assert_allclose(pushes, shares @ others, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(pulls, shares.T @ theirs, rtol=1e-3, atol=1e-6)
