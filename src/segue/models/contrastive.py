@@ -21,10 +21,11 @@ from segue.progress import Progress, silent
 
 ROWS = 1024  # vectors that a thread takes at a time
 USERS = 128  # whose scores against ITEMS candidates a thread makes at a time
-ITEMS = 2048
+ITEMS = 2048  # of a tile of scores
 BETA_1, BETA_2 = 0.9, 0.999  # of Adam
 RANDOM = 0.1  # the standard deviation of the random start
 LEARNED, FIRST = 0.3, 8  # that of the start with iALS, and its iterations
+STEPS, LEAST, MOST = 30, 32, 1024  # steps an epoch, as long as a step takes so many users
 ALL = 65_536  # items, of which a softmax is taken over all
 LEAST_RATE = 1e-6
 LEAST_TEMPERATURE = 0.025  # below it the exponentials of the least scores vanish in float32
@@ -53,7 +54,7 @@ class Contrastive:
         rate: of Adam, at the start.
         negatives: how many candidates a step draws; None takes all items where there are at most
             65,536 of them, and draws so many where there are more.
-        users: how many users a step takes.
+        users: how many users a step takes. None takes a thirtieth of them, at least 32 and at most 1,024.
         start: "ials" begins with the directions of vectors that `IALS` learns in a few seconds, "random"
             with random ones.
         user_exponent: how the weight of a user grows with its interactions; 1 counts every interaction alike,
@@ -63,23 +64,24 @@ class Contrastive:
     """
 
     dim: int = 64
-    epochs: int = 40
+    epochs: int = 8
     layers: int = 2
     temperature: float = 0.1
     rate: float = 0.03
     negatives: int | None = None
-    users: int = 1024
+    users: int | None = None
     start: str = "ials"
     user_exponent: float = 1.0
     seed: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, dim=1, epochs=1, layers=0, users=1, seed=0)
+        at_least(self, dim=1, epochs=1, layers=0, seed=0)
         at_least(self, temperature=LEAST_TEMPERATURE, rate=LEAST_RATE, user_exponent=0.0)
         one_of(self, start=("ials", "random"))
-        if self.negatives is not None:
-            at_least(self, negatives=1)
+        for name in ("negatives", "users"):
+            if getattr(self, name) is not None:
+                at_least(self, **{name: 1})
 
     def resolved(self, interactions: Interactions) -> Contrastive:
         """Nothing depends on the data."""
@@ -127,7 +129,8 @@ class Training:
         self.graph = normalised_adjacency(matrix)
         self.alive = np.diff(self.graph.indptr) > 0
         self.active = np.flatnonzero(self.alive[:n_users])
-        self.total = settings.epochs * -(-len(self.active) // settings.users)
+        self.batch = settings.users or min(MOST, max(LEAST, -(-len(self.active) // STEPS)))
+        self.total = settings.epochs * -(-len(self.active) // self.batch)
         self.random = np.random.default_rng(settings.seed)
         self.parameters = self.start(interactions)
         self.moments = np.zeros_like(self.parameters), np.zeros_like(self.parameters)
@@ -148,8 +151,7 @@ class Training:
     def batches(self) -> list[np.ndarray]:
         """All users who had anything, in a new order, some at a time."""
         order = self.random.permutation(self.active)
-        size = self.settings.users
-        return [np.sort(order[first : first + size]) for first in range(0, len(order), size)]
+        return [np.sort(order[first : first + self.batch]) for first in range(0, len(order), self.batch)]
 
     def embeddings(self) -> Embeddings:
         """The smoothed unit vectors of both sides."""
