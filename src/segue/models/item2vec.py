@@ -46,7 +46,7 @@ class Item2Vec:
     """
 
     dim: int = 64
-    epochs: int = 40
+    epochs: int = 20
     window: int = 5
     negatives: int = 5
     rate: float = 0.05
