@@ -282,3 +282,17 @@ def test_softmax_against_naive_in_one_tile_and_many(users, items):
     np.testing.assert_allclose(losses, totals * np.log(scores.sum(1)), rtol=1e-4)
     np.testing.assert_allclose(pushes, shares @ others, rtol=1e-3, atol=1e-6)
     np.testing.assert_allclose(pulls, shares.T @ theirs, rtol=1e-3, atol=1e-6)
+
+
+def test_the_rate_falls_to_zero():
+    training = Training(segue.Contrastive(dim=4, epochs=5, users=10), segue.data.simulate(60, 50, 900))
+    moved = []
+    for _ in range(5):
+        for users in training.batches():
+            before = training.parameters.copy()
+            training.step(users)
+            moved.append(np.abs(training.parameters - before).max())
+    assert len(moved) == training.total
+    assert moved[0] == pytest.approx(0.03, rel=0.01), "the first step of Adam is the rate itself"
+    assert moved[-1] < 0.03 / training.total * 5
+    assert np.mean(moved[:5]) > 5 * np.mean(moved[-5:])

@@ -43,8 +43,8 @@ class Contrastive:
     the loss of Wu et al., "On the effectiveness of sampled softmax loss for item recommendation" (TOIS
     2024), for all items as candidates or a fresh sample of them in each step. The vectors are the sum
     of learned ones and those after 1, 2, … `layers` smoothings by the normalised adjacency matrix, as in
-    He et al., "LightGCN" (SIGIR 2020). They come out as unit vectors, whose
-    inner product is the cosine. A step takes Adam along the exact gradient for many users with all they had.
+    He et al., "LightGCN" (SIGIR 2020). They come out as unit vectors, whose inner product is the cosine. A
+    step takes Adam along the exact gradient for many users with all they had.
 
     Attributes:
         dim: length of the vectors.
@@ -91,13 +91,10 @@ class Contrastive:
         """Learn unit vectors (n, dim) float32 of all users and items; zeros without interactions."""
         check_implicit(interactions)
         training = Training(self, interactions)
-        steps = 0
         for epoch in range(self.epochs):
             progress("training", epoch, self.epochs)
             for users in training.batches():
-                rate = self.rate * (1 - steps / training.total)
-                training.step(users, rate)
-                steps += 1
+                training.step(users)
         progress("training", self.epochs, self.epochs)
         return training.embeddings()
 
@@ -160,16 +157,16 @@ class Training:
         n_users = self.matrix.shape[0]
         return Embeddings(vectors[:n_users].copy(), vectors[n_users:].copy())
 
-    def step(self, users: np.ndarray, rate: float) -> float:
-        """Move all parameters by the loss of some users, and return it."""
-        loss, gradient = self.loss(users)
+    def step(self, users: np.ndarray) -> None:
+        """Move all parameters along the gradient of some users' loss; the rate falls from step to step."""
+        _, gradient = self.loss(users)
+        rate = self.settings.rate * (1 - self.steps / self.total)
         self.steps += 1
         step, unbias_m, unbias_v = (
             np.float32(x) for x in (rate, 1 / (1 - BETA_1**self.steps), 1 / (1 - BETA_2**self.steps))
         )
         given = (self.parameters, gradient, *self.moments, step, unbias_m, unbias_v)
         self.run(lambda start, stop: kernels.adam(*given, start, stop), len(gradient))
-        return loss
 
     def loss(self, users: np.ndarray) -> tuple[float, np.ndarray]:
         """The mean loss of an interaction of some users, and its gradient by all the parameters."""
