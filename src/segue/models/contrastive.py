@@ -50,7 +50,8 @@ class Contrastive:
         dim: length of the vectors.
         epochs: passes over the users. The rate falls linearly to zero over them.
         layers: how many times the vectors are smoothed; 0 is plain matrix factorisation.
-        temperature: of the softmax; the lower, the more the best-scored candidates count.
+        temperature: of the softmax; the lower, the more the best-scored candidates count. Small or dense
+            data want more, 0.2 to 0.5.
         rate: of Adam, at the start.
         negatives: how many candidates a step draws; None takes all items where there are at most
             65,536 of them, and draws so many where there are more.
