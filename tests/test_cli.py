@@ -1,6 +1,7 @@
 """The command line: every command, what it prints where, and one clear line for whatever is wrong."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import os
@@ -58,7 +59,7 @@ REFUSED = {
     "ratings.csv --duplicates mean": "--duplicates 'mean' is not known; there are 'sum', 'last', 'max'",
     "ratings.csv --query SELECT": "--query is for a database, such as sqlite:///file.db",
     "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, ",
-    "ratings.csv --model als": "there is no model 'als'; there are ials, popularity",
+    "ratings.csv --model als": "there is no model 'als'; there are biasedmf, contrastive, ials, item2vec, ",
     "ratings.csv --index fast": "there is no index 'fast'; there are auto, exact",
     "ratings.csv --set dims=3": "ials has no setting 'dims'; it has dim, iterations, unobserved_weight, ",
     "ratings.csv --model popularity --dim 3": "popularity has no setting 'dim'; it has none",
@@ -234,6 +235,21 @@ class TestFit:
             rf"^ndcg@10 +{wanted['ndcg@10']:.4f} ± {wanted.model.errors['ndcg@10']:.4f}", told, re.MULTILINE
         )
         assert f"Mean over {wanted.model.users} users ± standard error, all items ranked" in told
+
+    def test_predicted_ratings_have_their_errors(self, run, tmp_path):
+        code, told, _ = run("fit ratings.csv --model biasedmf --dim 2 --test 0.25 -q -o", tmp_path / "m")
+        held = segue.read_interactions("ratings.csv").split(test=0.25)[1]
+        trained = segue.load(tmp_path / "m")
+        wanted = segue.evaluate_ratings(trained, held)
+        assert code == 0
+        assert f"RMSE {wanted.rmse:.4f}, MAE {wanted.mae:.4f} over {wanted.pairs:,} ratings" in told
+        assert (trained.metrics["rmse"], trained.metrics["mae"]) == pytest.approx((wanted.rmse, wanted.mae))
+        code, told, _ = run(f"evaluate {tmp_path / 'm'} ratings.csv --json -q")
+        everything = segue.evaluate_ratings(trained, segue.read_interactions("ratings.csv"))
+        assert json.loads(told)["ratings"] == pytest.approx(dataclasses.asdict(everything))
+        assert "ratings" not in json.loads(
+            run("fit ratings.csv --test 0.25 --dim 2 --json -q -o", tmp_path / "n")[1]
+        )
 
     def test_held_out_users_get_histories(self, run, tmp_path):
         code, told, _ = run("fit ratings.csv --by users --seed 3 --dim 4 -q -o", tmp_path / "m")

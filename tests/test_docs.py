@@ -104,7 +104,7 @@ def test_links_lead_somewhere(page):
 
 def test_every_name_of_segue_in_the_docs_exists():
     for page in PAGES:
-        for name in set(re.findall(r"\bsegue((?:\.[A-Za-z_]+)+)", page.read_text(encoding="utf-8"))):
+        for name in set(re.findall(r"\bsegue((?:\.[A-Za-z_]\w*)+)", page.read_text(encoding="utf-8"))):
             found = segue
             for part in name.split(".")[1:]:
                 assert hasattr(found, part) or found is None, f"{page.name} names segue{name}"

@@ -249,8 +249,10 @@ def test_the_rows_beside_the_model_can_be_chosen(by_chance):
         assert {name: dict(row) for name, row in result.rows.items()} == {
             name: dict(whole.rows[name]) for name in ["model", *chosen]
         }
-    with pytest.raises(SettingError, match="there is no baseline 'ease'; there are popularity, item-knn"):
-        segue.evaluate(trained, test, baselines=["ease"])
+    with pytest.raises(
+        SettingError, match="there is no baseline 'svd'; there are popularity, item-knn, ease"
+    ):
+        segue.evaluate(trained, test, baselines=["svd"])
 
 
 @pytest.mark.parametrize("k", [0, -1, (5, 0), 2.5, (), "10"])
@@ -345,3 +347,72 @@ def test_on_simulated_data_the_model_beats_the_rows_beside_it(by):
     assert ndcg["model"] > 1.1 * ndcg["item-knn"]
     assert ndcg["item-knn"] > 1.05 * ndcg["popularity"]
     assert ndcg["popularity"] > 0.05
+
+
+def test_ease_beside_the_model(by_chance, strangers):
+    for (trained, *given), arguments in ((by_chance, {}), (strangers, {"history": strangers[1]})):
+        test = given[-1]
+        result = segue.evaluate(trained, test, 5, baselines=["ease"], **arguments)
+        weights = segue.EASE().fit(training_of(trained)).matrix
+        known, wanted = sets_of(arguments.get("history", training_of(trained))), sets_of(test)
+        users = [user for user in test.users.ids if user in wanted and user in known]
+        hits = []
+        for user in users:
+            had = trained.items.rows(pl.Series(sorted(known[user])))
+            scores = weights[had].sum(0)
+            scores[had] = -np.inf
+            best = {trained.items[row] for row in np.argsort(-scores, kind="stable")[:5]}
+            hits.append(len(best & wanted[user]) / 5)
+        assert result.beside["ease"]["precision@5"] == pytest.approx(np.mean(hits), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def rated():
+    """A recommender that predicts ratings, and the fifth of them that it has not seen."""
+    rng = np.random.default_rng(4)
+    full = 3 + rng.normal(0, 0.5, 40)[:, None] + rng.normal(0, 0.5, 30)
+    data = from_csr(full * (rng.random(full.shape) < 0.5))
+    train, test = data.split(test=0.2, seed=1)
+    return segue.Recommender(segue.BiasedMF(dim=2)).fit(train), test
+
+
+class TestRatings:
+    def test_against_the_definitions(self, rated):
+        trained, test = rated
+        pairs = test.matrix.tocoo()
+        apart = [
+            trained.embeddings.users[u] @ trained.embeddings.items[i] - r
+            for u, i, r in zip(pairs.row, pairs.col, pairs.data, strict=True)
+        ]
+        found = segue.evaluate_ratings(trained, test)
+        assert found.rmse == pytest.approx(np.sqrt(np.mean(np.square(apart))), rel=1e-5)
+        assert found.mae == pytest.approx(np.mean(np.abs(apart)), rel=1e-5)
+        assert (found.pairs, found.left_out) == (len(test), 0)
+        assert found.mae < found.rmse < 0.6 * test.matrix.data.std()
+
+    def test_what_the_model_does_not_know_is_left_out(self, rated):
+        trained, test = rated
+        pairs = test.matrix.tocoo()
+        kept = (pairs.row >= 5) & (pairs.col >= 3)
+        users = [one + (1000 if row < 5 else 0) for row, one in enumerate(test.users.ids)]
+        items = [one + (1000 if row < 3 else 0) for row, one in enumerate(test.items.ids)]
+        found = segue.evaluate_ratings(trained, relabelled(test, users=users, items=items))
+        whole = segue.evaluate_ratings(trained, test.where(kept))
+        assert found.rmse == pytest.approx(whole.rmse)
+        assert (found.pairs, found.left_out) == (kept.sum(), (~kept).sum())
+        nobody = relabelled(test, users=[one + 1000 for one in test.users.ids])
+        with pytest.raises(DataError, match=rf"none of the {len(test)} held-out ratings is of a user and an"):
+            segue.evaluate_ratings(trained, nobody)
+
+    def test_histories_are_folded_in(self, rated):
+        trained, test = rated
+        known = segue.evaluate_ratings(trained, test)
+        nobody = [one + 1000 for one in test.users.ids]
+        history = relabelled(training_of(trained), users=nobody)
+        folded = segue.evaluate_ratings(trained, relabelled(test, users=nobody), history=history)
+        assert folded.rmse == pytest.approx(known.rmse, rel=0.02)
+        assert folded.pairs == known.pairs
+
+    def test_a_model_without_ratings(self, by_chance):
+        with pytest.raises(SettingError, match=r"IALS\(.*\) predicts no ratings; fit a BiasedMF"):
+            segue.evaluate_ratings(*by_chance)

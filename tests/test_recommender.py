@@ -571,12 +571,14 @@ class TestRefused:
                 ask([1], k=k)
 
     def test_names(self):
-        with pytest.raises(SettingError, match="there is no model 'als'; there are ials, popularity"):
+        with pytest.raises(
+            SettingError, match="there is no model 'als'; there are biasedmf, contrastive, ials, item2vec"
+        ):
             segue.Recommender("als")
         with pytest.raises(SettingError, match="there is no index 'fast'; there are auto, exact"):
             segue.Recommender(index="fast")
         with pytest.raises(
-            SettingError, match=r"ItemKNN\(.*\) is no model; give one of ials, popularity by name"
+            SettingError, match=r"ItemKNN\(.*\) is no model; give one of biasedmf, contrastive, .* by name"
         ):
             segue.Recommender(segue.ItemKNN())
         with pytest.raises(

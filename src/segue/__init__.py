@@ -8,21 +8,29 @@ if TYPE_CHECKING:
     from segue.data.interactions import Interactions
     from segue.data.sources import read_interactions
     from segue.errors import SegueError
-    from segue.evaluation import Evaluation, evaluate
+    from segue.evaluation import Evaluation, evaluate, evaluate_ratings
     from segue.index.exact import Exact
     from segue.models.baselines import ItemKNN, Popularity
+    from segue.models.contrastive import Contrastive
+    from segue.models.ease import EASE
     from segue.models.embeddings import Embeddings
+    from segue.models.explicit import BiasedMF
     from segue.models.ials import IALS
+    from segue.models.item2vec import Item2Vec
     from segue.recommender import Recommender, TrainedRecommender, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "EASE",
     "IALS",
+    "BiasedMF",
+    "Contrastive",
     "Embeddings",
     "Evaluation",
     "Exact",
     "Interactions",
+    "Item2Vec",
     "ItemKNN",
     "Popularity",
     "Recommender",
@@ -31,6 +39,7 @@ __all__ = [
     "data",
     "errors",
     "evaluate",
+    "evaluate_ratings",
     "index",
     "load",
     "metrics",
@@ -43,11 +52,15 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "data.interactions": ("Interactions",),
     "data.sources": ("read_interactions",),
     "errors": ("SegueError",),
-    "evaluation": ("Evaluation", "evaluate"),
+    "evaluation": ("Evaluation", "evaluate", "evaluate_ratings"),
     "index.exact": ("Exact",),
     "models.baselines": ("ItemKNN", "Popularity"),
+    "models.contrastive": ("Contrastive",),
+    "models.ease": ("EASE",),
     "models.embeddings": ("Embeddings",),
+    "models.explicit": ("BiasedMF",),
     "models.ials": ("IALS",),
+    "models.item2vec": ("Item2Vec",),
     "recommender": ("Recommender", "TrainedRecommender", "load"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

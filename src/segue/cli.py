@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -24,9 +24,9 @@ from segue import store
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_table
 from segue.errors import SegueError, SettingError, UnknownIdError
-from segue.evaluation import Evaluation, evaluate
+from segue.evaluation import Evaluation, RatingErrors, evaluate, evaluate_ratings
 from segue.index import INDEXES
-from segue.models import MODELS
+from segue.models import MODELS, BiasedMF
 from segue.parquet import write_parts
 from segue.progress import Progress
 from segue.recommender import Recommender, TrainedRecommender, load
@@ -186,19 +186,21 @@ def fit(
         output().print(f"Read {summary(data)}")
     if held is not None and not as_json:
         output().print(f"Learning from {len(train):,} of them; the others are held out")
-    result = None
+    result = ratings = None
     with Bars(shown=not quiet) as bars:
         trained = recommender.fit(train, progress=bars)
         if held is not None:
             result = evaluate(trained, held, history=history, progress=bars)
-            trained = replace(trained, metrics=dict(result.model))
+            ratings = _rating_errors(trained, held, history)
+            stars = {} if ratings is None else {"rmse": ratings.rmse, "mae": ratings.mae}
+            trained = replace(trained, metrics={**result.model, **stars})
         trained = trained.save(folder)
     if as_json:
         told = {"model": str(folder), "version": trained.version, "settings": repr(trained.settings.model)}
-        _print_json({**told, **({} if result is None else _evaluation_json(result))})
+        _print_json({**told, **({} if result is None else _evaluation_json(result, ratings))})
         return
     if result is not None:
-        _print_evaluation(result)
+        _print_evaluation(result, ratings)
     output().print(f"Saved version {trained.version} in {folder}\n{trained.settings.model!r}")
 
 
@@ -239,10 +241,11 @@ def evaluate_command(
     known = None if history is None else read_interactions(history, **columns)
     with Bars(shown=not quiet) as bars:
         result = evaluate(trained, held, depths, exclude_seen=not include_seen, history=known, progress=bars)
+    ratings = _rating_errors(trained, held, known)
     if as_json:
-        _print_json(_evaluation_json(result))
+        _print_json(_evaluation_json(result, ratings))
     else:
-        _print_evaluation(result)
+        _print_evaluation(result, ratings)
 
 
 @app.command()
@@ -497,14 +500,26 @@ def _print_rows(frame: pl.DataFrame) -> None:
         output().print(rows_table(frame))
 
 
-def _print_evaluation(result: Evaluation) -> None:
+def _rating_errors(
+    trained: TrainedRecommender, held: Interactions, history: Interactions | None
+) -> RatingErrors | None:
+    """How far the predicted ratings are off, for a model that predicts them."""
+    if not isinstance(trained.settings.model, BiasedMF):
+        return None
+    return evaluate_ratings(trained, held, history=history)
+
+
+def _print_evaluation(result: Evaluation, ratings: RatingErrors | None) -> None:
     left_out = f"; {result.left_out:,} without history left out" if result.left_out else ""
     output().print(f"Mean over {result.model.users:,} users ± standard error, all items ranked{left_out}")
     output().print(evaluation_table(result))
+    if ratings is not None:
+        output().print(f"RMSE {ratings.rmse:.4f}, MAE {ratings.mae:.4f} over {ratings.pairs:,} ratings")
 
 
-def _evaluation_json(result: Evaluation) -> dict[str, Any]:
+def _evaluation_json(result: Evaluation, ratings: RatingErrors | None) -> dict[str, Any]:
     return {
+        **({} if ratings is None else {"ratings": asdict(ratings)}),
         "users": result.model.users,
         "left_out": result.left_out,
         "metrics": {

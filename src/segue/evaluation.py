@@ -14,8 +14,10 @@ import scipy.sparse as sp
 from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
-from segue.metrics import Metrics, Scorer, check_ks, measure, rank
+from segue.metrics import Metrics, Scorer, check_ks, measure, rank, rating_errors
 from segue.models.baselines import ItemKNN, popularity
+from segue.models.ease import EASE
+from segue.models.explicit import BiasedMF
 from segue.progress import Progress, silent
 from segue.recommender import TrainedRecommender, spread
 
@@ -83,7 +85,8 @@ def evaluate(
         exclude_seen: leave the training items out of the ranking; False is LightFM's protocol.
         history: what is known of the users instead of their training interactions: their vectors are
             folded in from it, and its items are left out of the ranking (strong generalisation).
-        baselines: the rows beside the model, of "popularity" and "item-knn".
+        baselines: the rows beside the model, of "popularity", "item-knn" and "ease" (which is for up to some
+            ten thousand items).
         progress: told of the users ranked so far.
 
     Raises `DataError` where nobody is left to measure, `SettingError` for a baseline that does not exist and
@@ -125,6 +128,54 @@ def evaluate(
     return Evaluation(model, beside, left_out)
 
 
+@dataclass(frozen=True)
+class RatingErrors:
+    """How far predicted ratings are from given ones.
+
+    Attributes:
+        rmse: the root of the mean squared error.
+        mae: the mean absolute error.
+        pairs: how many ratings were predicted.
+        left_out: how many more were of users or items that the model does not know.
+    """
+
+    rmse: float
+    mae: float
+    pairs: int
+    left_out: int
+
+
+def evaluate_ratings(
+    recommender: TrainedRecommender, test: Interactions, *, history: Interactions | None = None
+) -> RatingErrors:
+    """Measure the ratings that a `BiasedMF` predicts against the weights of held-out interactions.
+
+    With `history` the users' vectors are folded in from it instead of those that were trained. Raises
+    `SettingError` for a model that predicts no ratings, `DataError` where no pair is known.
+    """
+    if not isinstance(recommender.settings.model, BiasedMF):
+        raise SettingError(
+            f"{recommender.settings.model!r} predicts no ratings; fit a BiasedMF for RMSE and MAE"
+        )
+    pairs = _aligned(test, test.users, recommender.items)[0].tocoo()
+    if history is None:
+        rows = recommender.users.rows(test.users.series)
+        vectors = recommender.embeddings.users
+    else:
+        rows = np.arange(len(test.users))
+        vectors = recommender.fold_in(_aligned(history, test.users, recommender.items)[0])
+    known = rows[pairs.row] >= 0
+    if not known.any():
+        raise DataError(
+            f"none of the {len(test):,} held-out ratings is of a user and an item that the model knows; "
+            "check that the ids are of the same kind as the model's"
+        )
+    items = recommender.embeddings.items[pairs.col[known]]
+    predicted = np.einsum("ij,ij->i", vectors[rows[pairs.row[known]]], items)
+    rmse, mae = rating_errors(predicted, pairs.data[known])
+    return RatingErrors(rmse, mae, int(known.sum()), len(test) - int(known.sum()))
+
+
 def _known(recommender: TrainedRecommender, rows: np.ndarray) -> Any:
     """The training interactions of model rows (q × items CSR); nothing for the row -1."""
     found = recommender.history(rows[rows >= 0])
@@ -153,7 +204,13 @@ def _knn_scorer(recommender: TrainedRecommender, known: Any, progress: Progress)
     return lambda rows: similarity.scores(known[rows])
 
 
-BASELINES = {"popularity": _popularity_scorer, "item-knn": _knn_scorer}
+def _ease_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+    training = Interactions(recommender.seen, recommender.users, recommender.items)
+    similarity = EASE().fit(training, progress=progress)
+    return lambda rows: similarity.scores(known[rows])
+
+
+BASELINES = {"popularity": _popularity_scorer, "item-knn": _knn_scorer, "ease": _ease_scorer}
 
 
 def _choose(baselines: Iterable[str]) -> list[str]:

@@ -184,6 +184,19 @@ def measure(ranks: Ranks, ks: int | Iterable[int] = (5, 10, 20)) -> Metrics:
     return Metrics(means, errors, per_user, ranks.users)
 
 
+def rating_errors(predicted: np.ndarray, given: np.ndarray) -> tuple[float, float]:
+    """Return the RMSE and the MAE of predicted (n,) against given ratings (n,).
+
+    Raises `DataError` where there are not as many of both, or none.
+    """
+    if predicted.shape != given.shape or not given.size:
+        raise DataError(
+            f"{predicted.size:,} predictions do not fit {given.size:,} ratings; give one for each"
+        )
+    apart = predicted.astype(np.float64) - given
+    return float(np.sqrt(np.mean(apart**2))), float(np.mean(np.abs(apart)))
+
+
 def difference(a: Metrics, b: Metrics, name: str) -> tuple[float, float]:
     """Return the mean over users of a - b and its standard error, paired: both must be of the same users.
 

@@ -21,6 +21,7 @@ from segue.index import INDEXES, Exact
 from segue.index.neighbors import Neighbors, check_k
 from segue.models import MODELS, Embeddings
 from segue.models.baselines import popularity
+from segue.models.explicit import BiasedMF
 from segue.progress import Progress, silent
 
 ON_UNKNOWN = ("raise", "skip", "popular")
@@ -163,15 +164,21 @@ class TrainedRecommender:
 
         Args:
             history: the ids of the items the person had, or a mapping of them to weights, of which those of
-                zero do not count. With an empty history the most popular items are recommended.
+                zero do not count. With an empty history the most popular items are recommended; a
+                `BiasedMF`, which needs a mapping to ratings, recommends the best rated.
             k, exclude_seen, exclude, allow: as for `recommend`.
             on_unknown: items of the history that the model does not know: an error ("raise"), or they
                 are left out ("skip" or "popular").
 
-        Raises `DataError` for weights that are negative or no finite numbers.
+        Raises `DataError` for weights that are negative or no finite numbers, and where ratings are missing.
         """
         check_choice(on_unknown)
         check_k(k)
+        if isinstance(self.settings.model, BiasedMF) and not isinstance(history, Mapping):
+            raise DataError(
+                "BiasedMF learns of ratings, and a list of items has none; give the history as a mapping "
+                "of items to ratings, {item: rating}"
+            )
         ids = [history] if isinstance(history, (str, int, np.integer)) else list(history)
         weights = _weights_of(history) if isinstance(history, Mapping) else np.ones(len(ids), np.float32)
         rows = self.items.require(ids) if on_unknown == "raise" else self.items.rows(ids)
@@ -215,6 +222,22 @@ class TrainedRecommender:
             parts.append(self._frame(found, names, "neighbor_id"))
         progress("comparing", len(rows), len(rows))
         return pl.concat(parts)
+
+    def predict(self, users: Id | Iterable[Id], items: Id | Iterable[Id]) -> np.ndarray:
+        """Return the scores (n,) float32 of n pairs of a user and an item: ratings where the model has them.
+
+        Raises `UnknownIdError` for ids that the model does not know, `DataError` where there are not as many
+        users as items.
+        """
+        rows, columns = self.users.require(_as_series(users)), self.items.require(_as_series(items))
+        if len(rows) != len(columns):
+            raise DataError(
+                f"{len(rows):,} users and {len(columns):,} items make no pairs: name one item for each user"
+            )
+        scores: np.ndarray = np.einsum(
+            "ij,ij->i", self.embeddings.users[rows], self.embeddings.items[columns]
+        )
+        return scores
 
     def fold_in(self, histories: Any) -> np.ndarray:
         """Find the vectors (q, dim) float32 of people from their histories, a q × items CSR of weights."""

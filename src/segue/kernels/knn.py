@@ -1,4 +1,4 @@
-"""Item-to-item similarity: co-occurrence of items in users' rows, the best few of each item kept."""
+"""Item-to-item similarity from items' common users: of all pairs, or the best few of each item."""
 
 from __future__ import annotations
 
@@ -36,3 +36,34 @@ def neighbours(item_indptr, item_users, user_indptr, user_items, lengths, shrink
                     replace_worst(best, found, score, j)
             common[j] = 0
         sort_heap(best, found)
+
+
+@kernel
+def common(item_indptr, item_users, user_indptr, user_items, start, stop, counts):
+    """For the items [start, stop): how many users each has in common with every item, into rows of counts."""
+    for i in range(start, stop):
+        row = counts[i]
+        for j in range(len(row)):
+            row[j] = 0
+        for y in range(item_indptr[i], item_indptr[i + 1]):
+            u = item_users[y]
+            for z in range(user_indptr[u], user_indptr[u + 1]):
+                row[user_items[z]] += 1
+
+
+@kernel
+def ease_weights(P, diagonal, start, stop):
+    """Turn the rows [start, stop) of an inverse P into -P_ij / P_jj, and zero for the item itself."""
+    for i in range(start, stop):
+        row = P[i]
+        for j in range(len(row)):
+            row[j] /= -diagonal[j]
+        row[i] = 0
+
+
+@kernel
+def mirror(P, start, stop):
+    """Copy what stands right of the diagonal in the rows [start, stop) to the columns of the same numbers."""
+    for i in range(start, stop):
+        for j in range(i + 1, len(P)):
+            P[j, i] = P[i, j]

@@ -93,7 +93,7 @@ class ItemKNN:
 
 @dataclass(frozen=True, eq=False)
 class ItemSimilarity:
-    """Similarities of items: an items × items CSR."""
+    """Similarities of items: items × items, a CSR or all of them as a float32 array."""
 
     matrix: Any
 
@@ -102,5 +102,6 @@ class ItemSimilarity:
         once = sp.csr_matrix(
             (np.ones(histories.nnz, np.float32), histories.indices, histories.indptr), histories.shape
         )
-        dense: np.ndarray = (once @ self.matrix).toarray()
+        product = once @ self.matrix
+        dense: np.ndarray = product.toarray() if sp.issparse(product) else product
         return dense

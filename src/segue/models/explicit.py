@@ -1,0 +1,136 @@
+"""Biased matrix factorisation: ratings, predicted as stars, by alternating least squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from segue.data.interactions import Interactions
+from segue.errors import DataError, SettingError
+from segue.kernels import explicit as kernels
+from segue.kernels import threads
+from segue.models.embeddings import Embeddings
+from segue.models.settings import at_least
+from segue.progress import Progress, silent
+
+ROWS = 256  # rows that a thread takes at a time
+
+
+@dataclass(frozen=True)
+class BiasedMF:
+    """Biased matrix factorisation for explicit ratings: the weights are the ratings, and are predicted.
+
+    Minimises over user rows x, b and item rows y, c, S being the ratings r,
+
+        sum_S (r - mean - b_u - c_i - x_u·y_i)² + reg (sum_u |S_u|^nu |x_u|² + sum_i |S_i|^nu |y_i|²)
+            + bias_reg (sum_u b_u² + sum_i c_i²)
+
+    the model of Koren, Bell and Volinsky, "Matrix factorization techniques for recommender systems"
+    (IEEE Computer 2009), with the weighted regularisation of Zhou et al. (AAIM 2008) where nu is 1.
+    The vectors are [x, mean + b, 1] for users and [y, 1, c] for items, so that the inner product is the
+    predicted rating. Users and items without ratings have zeros for x, y, b and c.
+
+    Attributes:
+        dim: the number of factors; the vectors are longer by two.
+        iterations: passes over both sides.
+        reg: the regularisation of the factors.
+        reg_exponent: nu, how strongly it grows with a row's ratings.
+        bias_reg: the regularisation of the biases.
+        mean: what a rating is without any bias; None takes the mean of the ratings.
+        seed: of the item factors' random start.
+        threads: how many to use; None is all of the machine. The result is the same for any number.
+    """
+
+    dim: int = 32
+    iterations: int = 16
+    reg: float = 1.5
+    reg_exponent: float = 0.5
+    bias_reg: float = 5.0
+    mean: float | None = None
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, dim=1, iterations=1, seed=0)
+        at_least(self, reg=0.0, reg_exponent=0.0, bias_reg=0.0)
+        if self.mean is not None and (
+            isinstance(self.mean, bool)
+            or not isinstance(self.mean, (int, float))
+            or not np.isfinite(self.mean)
+        ):
+            raise SettingError(f"BiasedMF(mean={self.mean!r}) must be a finite number, or None")
+
+    def resolved(self, interactions: Interactions) -> BiasedMF:
+        """Return the same settings with the mean of the ratings filled in."""
+        if self.mean is not None:
+            return self
+        if not len(interactions):
+            raise DataError("there are no ratings to learn from")
+        return replace(self, mean=float(interactions.matrix.data.mean(dtype=np.float64)))
+
+    def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
+        """Learn vectors (n, dim + 2) float32 for all users and items from the weights as ratings."""
+        settings = self.resolved(interactions)
+        by_user = interactions.matrix
+        by_item = by_user.T.tocsr()
+        n_users, n_items = by_user.shape
+        start = np.random.default_rng(self.seed).standard_normal((n_items, self.dim), np.float32)
+        items = np.zeros((n_items, self.dim + 1), np.float32)
+        items[:, :-1] = start * np.float32(0.1 / np.sqrt(self.dim))
+        users = np.zeros((n_users, self.dim + 1), np.float32)
+        for iteration in range(self.iterations):
+            progress("training", iteration, self.iterations)
+            settings._solve(users, items, by_user)
+            settings._solve(items, users, by_item)
+        progress("training", self.iterations, self.iterations)
+        return Embeddings(settings._user_vectors(users), _item_vectors(items))
+
+    def folding(self, embeddings: Embeddings) -> RatingFolding:
+        """Prepare for folding in many histories; the settings must be `resolved`."""
+        if self.mean is None:
+            raise SettingError("BiasedMF(mean=None) cannot fold in: use the settings that were `resolved`")
+        return RatingFolding(self, np.delete(embeddings.items, -2, axis=1))
+
+    def _solve(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> None:
+        """Solve one side in place."""
+        mean, reg, nu, bias_reg = (
+            np.float32(x) for x in (self.mean, self.reg, self.reg_exponent, self.bias_reg)
+        )
+        indptr, indices = (
+            matrix.indptr.astype(np.int64, copy=False),
+            matrix.indices.astype(np.int32, copy=False),
+        )
+
+        def work(first: int, last: int) -> None:
+            kernels.solve_ratings(
+                solved, fixed, indptr, indices, matrix.data, mean, reg, nu, bias_reg, first, last
+            )
+
+        threads.run(work, len(solved), chunk=ROWS, threads=self.threads)
+
+    def _user_vectors(self, rows: np.ndarray) -> np.ndarray:
+        """[x, b] to [x, mean + b, 1]."""
+        made = np.hstack([rows, np.ones((len(rows), 1), np.float32)])
+        made[:, -2] += np.float32(self.mean)
+        return made
+
+
+def _item_vectors(rows: np.ndarray) -> np.ndarray:
+    """[y, c] to [y, 1, c]."""
+    return np.insert(rows, -1, np.float32(1), axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class RatingFolding:
+    """The item side of a trained model, [y, c] a row: it finds the vector that a person's ratings lead to."""
+
+    settings: BiasedMF
+    items: np.ndarray
+
+    def vectors(self, histories: Any) -> np.ndarray:
+        """Solve for histories (q × items CSR of ratings): (q, dim + 2) float32; no ratings, no bias."""
+        rows = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
+        self.settings._solve(rows, self.items, histories)
+        return self.settings._user_vectors(rows)
