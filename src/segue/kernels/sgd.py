@@ -1,0 +1,278 @@
+"""One pass of stochastic gradient descent over a range of the shuffled interactions, a kernel for each loss.
+
+A side's parameters are P (rows, slots, d) and their biases b (rows, slots): slot 0 is the value, slot 1 the
+sum of squared gradients (adagrad) or its moving average (adadelta, which has three slots), slot 2 adadelta's
+moving average of squared steps. Without features a row is a user or an item, used in place. With them a row
+is a feature, and a user or item is the sum of its features' rows times their weights, made in R.
+
+With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the losses are
+
+    logistic            log(1 + exp(-s)) for positives, log(1 + exp(s)) for negatives
+    bpr                 log(1 + exp(s_q - s_p))
+    warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first that violates the margin
+
+with L(N) = log(max(1, (n - 1) // N)), at most 10. Threads share the parameters without locks (Hogwild).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.kernels.compile import bare
+from segue.kernels.simd import prefetch
+
+LINE = 16  # float32 in a cache line
+AHEAD = 8  # interactions between the one that is learned from and the one whose vectors are asked for
+DRAWN = 8  # negatives that are drawn, and their vectors asked for, ahead of their use; a power of two
+RATE, RHO, EPSILON, USER_REG, ITEM_REG = 0, 1, 2, 3, 4  # places in `rates`
+USER, POSITIVE, NEGATIVE, DIFFERENCE = 0, 1, 2, 3  # rows of R
+
+
+@bare
+def draw(state, bound):
+    """A number in [0, bound) by xorshift64*, whose high half is scaled."""
+    x = state[0]
+    x ^= x >> np.uint64(12)
+    x ^= x << np.uint64(25)
+    x ^= x >> np.uint64(27)
+    state[0] = x
+    high = (x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(32)
+    return np.int64((high * np.uint64(bound)) >> np.uint64(32))
+
+
+@bare
+def ask(P, row, slots):
+    """Ask for the first slots of a row ahead of their use."""
+    first = row * P.shape[1] * P.shape[2]
+    for j in range(0, slots * P.shape[2], LINE):
+        prefetch(P, first + j)
+
+
+@bare
+def fresh(state, drawn, place, items, popular, P, summed, slots, n):
+    """The negative drawn some time ago; another one is drawn into its place, its vector asked for."""
+    q = drawn[place & (DRAWN - 1)]
+    other = np.int64(items[draw(state, len(items))]) if popular else draw(state, n)
+    drawn[place & (DRAWN - 1)] = other
+    if not summed:
+        ask(P, other, slots)
+    return q
+
+
+@bare
+def begin(state, drawn, seed, start, items, popular, P, summed, slots, n):
+    """Seed by splitmix64, differently for every seed and start, and draw the first negatives."""
+    x = np.uint64(seed) + np.uint64(start + 1) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    state[0] = (x ^ (x >> np.uint64(31))) | np.uint64(1)
+    for place in range(DRAWN):
+        drawn[place] = 0
+        fresh(state, drawn, place, items, popular, P, summed, slots, n)
+
+
+@bare
+def known(indices, lo, hi, item):
+    """Is the item in the sorted indices[lo:hi]?"""
+    end = hi
+    while lo < hi:
+        middle = (lo + hi) >> 1
+        if indices[middle] < item:
+            lo = middle + 1
+        else:
+            hi = middle
+    return lo < end and indices[lo] == item
+
+
+@bare
+def represent(P, b, indptr, features, weights, row, R, Rb, slot):
+    """Sum the features of a row into R[slot], Rb[slot]."""
+    for j in range(P.shape[2]):
+        R[slot, 0, j] = 0
+    Rb[slot, 0] = 0
+    for z in range(indptr[row], indptr[row + 1]):
+        f, w = features[z], weights[z]
+        for j in range(P.shape[2]):
+            R[slot, 0, j] += w * P[f, 0, j]
+        Rb[slot, 0] += w * b[f, 0]
+
+
+@bare
+def dot(A, x, B, y):
+    total = np.float32(0)
+    for j in range(A.shape[2]):
+        total += A[x, 0, j] * B[y, 0, j]
+    return total
+
+
+@bare
+def step(P, row, S, s, c, reg, rates):
+    """Move the vector of a row against the gradient c S[s] + reg P[row]."""
+    rate, rho, epsilon = rates[RATE], rates[RHO], rates[EPSILON]
+    if P.shape[1] == 2:
+        for j in range(P.shape[2]):
+            g = c * S[s, 0, j] + reg * P[row, 0, j]
+            G = P[row, 1, j]
+            P[row, 0, j] -= rate * g / np.sqrt(G)
+            P[row, 1, j] = G + g * g
+    else:
+        rest = np.float32(1) - rho
+        for j in range(P.shape[2]):
+            g = c * S[s, 0, j] + reg * P[row, 0, j]
+            G = rho * P[row, 1, j] + rest * g * g
+            move = np.sqrt((P[row, 2, j] + epsilon) / (G + epsilon)) * g
+            P[row, 0, j] -= move
+            P[row, 1, j] = G
+            P[row, 2, j] = rho * P[row, 2, j] + rest * move * move
+
+
+@bare
+def step_bias(b, row, c, reg, rates):
+    rate, rho, epsilon = rates[RATE], rates[RHO], rates[EPSILON]
+    g = c + reg * b[row, 0]
+    if b.shape[1] == 2:
+        b[row, 0] -= rate * g / np.sqrt(b[row, 1])
+        b[row, 1] += g * g
+    else:
+        rest = np.float32(1) - rho
+        b[row, 1] = rho * b[row, 1] + rest * g * g
+        move = np.sqrt((b[row, 2] + epsilon) / (b[row, 1] + epsilon)) * g
+        b[row, 0] -= move
+        b[row, 2] = rho * b[row, 2] + rest * move * move
+
+
+@bare
+def learn(P, b, summed, indptr, features, weights, row, S, s, c, cb, reg, rates):
+    """Move a row, or all its features, against the gradients c S[s] of the vector and cb of the bias."""
+    if summed:
+        for z in range(indptr[row], indptr[row + 1]):
+            f, w = features[z], weights[z]
+            step(P, f, S, s, w * c, reg, rates)
+            step_bias(b, f, w * cb, reg, rates)
+    else:
+        step(P, row, S, s, c, reg, rates)
+        step_bias(b, row, cb, reg, rates)
+
+
+@bare
+def difference(B, y, z, R):
+    for j in range(R.shape[2]):
+        R[DIFFERENCE, 0, j] = B[z, 0, j] - B[y, 0, j]
+
+
+@bare
+def ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed):
+    """Ask for what interactions some places on will need: first for where it is, later for the vectors."""
+    last = len(order) - 1
+    far = order[min(t + 2 * AHEAD, last)]
+    prefetch(users, far)
+    prefetch(items, far)
+    near = order[min(t + AHEAD, last)]
+    u, i = np.int64(users[near]), np.int64(items[near])
+    prefetch(indptr, u)
+    if not u_summed:
+        ask(U, u, 2)
+    if not i_summed:
+        ask(V, i, 2)
+
+
+@bare
+def bpr(
+    users, items, weights, indptr, order,
+    U, bU, u_summed, u_indptr, u_features, u_weights,
+    V, bV, i_summed, i_indptr, i_features, i_weights,
+    n, rates, ranks, popular, negatives, k, n_positives,
+    R, Rb, state, drawn, seed, start, stop, tally,
+):  # fmt: skip
+    """Bayesian personalised ranking. `tally` receives the loss, the violations and the steps."""
+    A = R if u_summed else U
+    B = R if i_summed else V
+    Bb = Rb if i_summed else bV
+    u_reg, i_reg = rates[USER_REG], rates[ITEM_REG]
+    begin(state, drawn, seed, start, items, popular, V, i_summed, 2, n)
+    place, violations, steps = 0, 0, 0
+    loss, product = 0.0, 1.0
+    for t in range(start, stop):
+        ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
+        e = order[t]
+        u, p, q = np.int64(users[e]), np.int64(items[e]), np.int64(-1)
+        for _ in range(negatives):
+            other = fresh(state, drawn, place, items, popular, V, i_summed, 2, n)
+            place += 1
+            if not known(items, indptr[u], indptr[u + 1], other):
+                q = other
+                break
+        if q < 0:
+            continue
+        x, y, z = u, p, q
+        if u_summed:
+            x = USER
+            represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
+        if i_summed:
+            y, z = POSITIVE, NEGATIVE
+            represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
+            represent(V, bV, i_indptr, i_features, i_weights, q, R, Rb, z)
+        difference(B, y, z, R)
+        behind = dot(A, x, R, DIFFERENCE) + Bb[z, 0] - Bb[y, 0]
+        c = np.float32(1) / (np.float32(1) + np.exp(-behind))
+        product *= np.float64(1) - c
+        if product < 1e-200:
+            loss -= np.log(product)
+            product = 1.0
+        violations += behind > 0
+        steps += 1
+        c *= weights[e]
+        learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_reg, rates)
+        learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_reg, rates)
+        learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, np.float32(0), u_reg, rates)
+    tally[0], tally[1], tally[2] = loss - np.log(product), violations, steps
+
+
+@bare
+def warp(
+    users, items, weights, indptr, order,
+    U, bU, u_summed, u_indptr, u_features, u_weights,
+    V, bV, i_summed, i_indptr, i_features, i_weights,
+    n, rates, ranks, popular, negatives, k, n_positives,
+    R, Rb, state, drawn, seed, start, stop, tally,
+):  # fmt: skip
+    """Weighted approximate-rank pairwise loss."""
+    A = R if u_summed else U
+    B = R if i_summed else V
+    Bb = Rb if i_summed else bV
+    u_reg, i_reg = rates[USER_REG], rates[ITEM_REG]
+    begin(state, drawn, seed, start, items, popular, V, i_summed, 1, n)
+    place, violations, steps = 0, 0, 0
+    loss = 0.0
+    for t in range(start, stop):
+        ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
+        e = order[t]
+        u, p = np.int64(users[e]), np.int64(items[e])
+        x, y = u, p
+        if u_summed:
+            x = USER
+            represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
+        if i_summed:
+            y = POSITIVE
+            represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
+        enough = dot(A, x, B, y) + Bb[y, 0] - np.float32(1)
+        steps += 1
+        for tries in range(1, negatives + 1):
+            q = fresh(state, drawn, place, items, popular, V, i_summed, 1, n)
+            place += 1
+            z = q
+            if i_summed:
+                z = NEGATIVE
+                represent(V, bV, i_indptr, i_features, i_weights, q, R, Rb, z)
+            over = dot(A, x, B, z) + Bb[z, 0] - enough
+            if over <= 0 or known(items, indptr[u], indptr[u + 1], q):
+                continue
+            c = weights[e] * ranks[tries]
+            loss += c * over
+            violations += 1
+            difference(B, y, z, R)
+            learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_reg, rates)
+            learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_reg, rates)
+            learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, np.float32(0), u_reg, rates)
+            break
+    tally[0], tally[1], tally[2] = loss, violations, steps
