@@ -11,7 +11,8 @@ With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the 
     bpr                 log(1 + exp(s_q - s_p))
     warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first that violates the margin
 
-with L(N) = log(max(1, (n - 1) // N)), at most 10. Threads share the parameters without locks (Hogwild).
+with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`; bpr's and logistic's are weighted by the
+interaction, too. Negatives are drawn from `pool`. Threads share the parameters without locks (Hogwild).
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from segue.kernels.simd import prefetch
 LINE = 16  # float32 in a cache line
 AHEAD = 8  # interactions between the one that is learned from and the one whose vectors are asked for
 DRAWN = 8  # negatives that are drawn, and their vectors asked for, ahead of their use; a power of two
-RATE, RHO, EPSILON, USER_REG, ITEM_REG = 0, 1, 2, 3, 4  # places in `rates`
+RATE, RHO, EPSILON, REG = 0, 1, 2, 3  # places in the rates of a side
 USER, POSITIVE, NEGATIVE, DIFFERENCE = 0, 1, 2, 3  # rows of R
+NONE = np.float32(0)
+TINY = 1e-200
 
 
 @bare
@@ -49,10 +52,10 @@ def ask(P, row, slots):
 
 
 @bare
-def fresh(state, drawn, place, items, popular, P, summed, slots, n):
+def fresh(state, drawn, place, pool, P, summed, slots):
     """The negative drawn some time ago; another one is drawn into its place, its vector asked for."""
     q = drawn[place & (DRAWN - 1)]
-    other = np.int64(items[draw(state, len(items))]) if popular else draw(state, n)
+    other = np.int64(pool[draw(state, len(pool))])
     drawn[place & (DRAWN - 1)] = other
     if not summed:
         ask(P, other, slots)
@@ -60,7 +63,7 @@ def fresh(state, drawn, place, items, popular, P, summed, slots, n):
 
 
 @bare
-def begin(state, drawn, seed, start, items, popular, P, summed, slots, n):
+def begin(state, drawn, seed, start, pool, P, summed, slots):
     """Seed by splitmix64, differently for every seed and start, and draw the first negatives."""
     x = np.uint64(seed) + np.uint64(start + 1) * np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -68,7 +71,7 @@ def begin(state, drawn, seed, start, items, popular, P, summed, slots, n):
     state[0] = (x ^ (x >> np.uint64(31))) | np.uint64(1)
     for place in range(DRAWN):
         drawn[place] = 0
-        fresh(state, drawn, place, items, popular, P, summed, slots, n)
+        fresh(state, drawn, place, pool, P, summed, slots)
 
 
 @bare
@@ -106,9 +109,9 @@ def dot(A, x, B, y):
 
 
 @bare
-def step(P, row, S, s, c, reg, rates):
+def step(P, row, S, s, c, rates):
     """Move the vector of a row against the gradient c S[s] + reg P[row]."""
-    rate, rho, epsilon = rates[RATE], rates[RHO], rates[EPSILON]
+    rate, rho, epsilon, reg = rates[RATE], rates[RHO], rates[EPSILON], rates[REG]
     if P.shape[1] == 2:
         for j in range(P.shape[2]):
             g = c * S[s, 0, j] + reg * P[row, 0, j]
@@ -127,9 +130,9 @@ def step(P, row, S, s, c, reg, rates):
 
 
 @bare
-def step_bias(b, row, c, reg, rates):
+def step_bias(b, row, c, rates):
     rate, rho, epsilon = rates[RATE], rates[RHO], rates[EPSILON]
-    g = c + reg * b[row, 0]
+    g = c + rates[REG] * b[row, 0]
     if b.shape[1] == 2:
         b[row, 0] -= rate * g / np.sqrt(b[row, 1])
         b[row, 1] += g * g
@@ -142,16 +145,21 @@ def step_bias(b, row, c, reg, rates):
 
 
 @bare
-def learn(P, b, summed, indptr, features, weights, row, S, s, c, cb, reg, rates):
-    """Move a row, or all its features, against the gradients c S[s] of the vector and cb of the bias."""
+def learn(P, b, summed, indptr, features, weights, row, S, s, c, cb, rates):
+    """Move a row, or all its features, against the gradients c S[s] of the vector and cb of the bias.
+
+    A side whose rate is 0 stands still.
+    """
+    if rates[RATE] == 0:
+        return
     if summed:
         for z in range(indptr[row], indptr[row + 1]):
             f, w = features[z], weights[z]
-            step(P, f, S, s, w * c, reg, rates)
-            step_bias(b, f, w * cb, reg, rates)
+            step(P, f, S, s, w * c, rates)
+            step_bias(b, f, w * cb, rates)
     else:
-        step(P, row, S, s, c, reg, rates)
-        step_bias(b, row, cb, reg, rates)
+        step(P, row, S, s, c, rates)
+        step_bias(b, row, cb, rates)
 
 
 @bare
@@ -177,19 +185,87 @@ def ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed):
 
 
 @bare
+def kth_best(
+    items, lo, hi, A, x, V, bV, B, Bb, i_summed, i_indptr, i_features, i_weights, R, Rb, k, best, state
+):  # fmt: skip
+    """Draw some of the places [lo, hi) of a user's items; return the one of the k-th highest score."""
+    count = min(len(best), hi - lo)
+    for drawn in range(count):
+        e = lo + draw(state, hi - lo)
+        y = np.int64(items[e])
+        if i_summed:
+            represent(V, bV, i_indptr, i_features, i_weights, y, R, Rb, POSITIVE)
+            y = np.int64(POSITIVE)
+        score = np.float64(dot(A, x, B, y) + Bb[y, 0])
+        z = drawn
+        while z > 0 and best[z - 1, 0] < score:
+            best[z, 0], best[z, 1] = best[z - 1, 0], best[z - 1, 1]
+            z -= 1
+        best[z, 0], best[z, 1] = score, e
+    return np.int64(best[min(k, count) - 1, 1])
+
+
+@bare
+def logistic(
+    users, items, weights, indptr, order,
+    U, bU, u_summed, u_indptr, u_features, u_weights,
+    V, bV, i_summed, i_indptr, i_features, i_weights,
+    u_rates, i_rates, pool, negatives, ranks, k,
+    R, Rb, state, drawn, best, seed, start, stop, tally,
+):  # fmt: skip
+    """Logistic loss: interactions of positive and negative weight, and `negatives` more that are drawn."""
+    A = R if u_summed else U
+    B = R if i_summed else V
+    Ab = Rb if u_summed else bU
+    Bb = Rb if i_summed else bV
+    begin(state, drawn, seed, start, pool, V, i_summed, 2)
+    one = np.float32(1)
+    place, violations, steps, loss = 0, 0, 0, 0.0
+    for t in range(start, stop):
+        ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
+        e = order[t]
+        u = np.int64(users[e])
+        for pair in range(negatives + 1):
+            i, w = np.int64(items[e]), weights[e]
+            if pair:
+                i, w = fresh(state, drawn, place, pool, V, i_summed, 2), -abs(w)
+                place += 1
+                if known(items, indptr[u], indptr[u + 1], i):
+                    continue
+            x, y = u, i
+            if u_summed:
+                x = USER
+                represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
+            if i_summed:
+                y = POSITIVE
+                represent(V, bV, i_indptr, i_features, i_weights, i, R, Rb, y)
+            against = dot(A, x, B, y) + Ab[x, 0] + Bb[y, 0]
+            if w > 0:
+                against = -against
+            loss += max(against, np.float32(0)) + np.log1p(np.exp(-abs(against)))
+            violations += against > 0
+            steps += 1
+            c = -w / (one + np.exp(-against))
+            for j in range(R.shape[2]):
+                R[DIFFERENCE, 0, j] = B[y, 0, j]
+            learn(V, bV, i_summed, i_indptr, i_features, i_weights, i, A, x, c, c, i_rates)
+            learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, c, u_rates)
+    tally[0], tally[1], tally[2] = loss, violations, steps
+
+
+@bare
 def bpr(
     users, items, weights, indptr, order,
     U, bU, u_summed, u_indptr, u_features, u_weights,
     V, bV, i_summed, i_indptr, i_features, i_weights,
-    n, rates, ranks, popular, negatives, k, n_positives,
-    R, Rb, state, drawn, seed, start, stop, tally,
+    u_rates, i_rates, pool, negatives, ranks, k,
+    R, Rb, state, drawn, best, seed, start, stop, tally,
 ):  # fmt: skip
-    """Bayesian personalised ranking. `tally` receives the loss, the violations and the steps."""
+    """Bayesian personalised ranking: against the first item drawn that the user has not had."""
     A = R if u_summed else U
     B = R if i_summed else V
     Bb = Rb if i_summed else bV
-    u_reg, i_reg = rates[USER_REG], rates[ITEM_REG]
-    begin(state, drawn, seed, start, items, popular, V, i_summed, 2, n)
+    begin(state, drawn, seed, start, pool, V, i_summed, 2)
     place, violations, steps = 0, 0, 0
     loss, product = 0.0, 1.0
     for t in range(start, stop):
@@ -197,7 +273,7 @@ def bpr(
         e = order[t]
         u, p, q = np.int64(users[e]), np.int64(items[e]), np.int64(-1)
         for _ in range(negatives):
-            other = fresh(state, drawn, place, items, popular, V, i_summed, 2, n)
+            other = fresh(state, drawn, place, pool, V, i_summed, 2)
             place += 1
             if not known(items, indptr[u], indptr[u + 1], other):
                 q = other
@@ -215,16 +291,16 @@ def bpr(
         difference(B, y, z, R)
         behind = dot(A, x, R, DIFFERENCE) + Bb[z, 0] - Bb[y, 0]
         c = np.float32(1) / (np.float32(1) + np.exp(-behind))
-        product *= np.float64(1) - c
-        if product < 1e-200:
-            loss -= np.log(product)
+        product *= np.float64(1) - c  # logarithms are dear: one for many factors
+        if product < TINY:
+            loss += behind if product == 0 else -np.log(product)
             product = 1.0
         violations += behind > 0
         steps += 1
         c *= weights[e]
-        learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_reg, rates)
-        learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_reg, rates)
-        learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, np.float32(0), u_reg, rates)
+        learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_rates)
+        learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_rates)
+        learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, NONE, u_rates)
     tally[0], tally[1], tally[2] = loss - np.log(product), violations, steps
 
 
@@ -233,32 +309,40 @@ def warp(
     users, items, weights, indptr, order,
     U, bU, u_summed, u_indptr, u_features, u_weights,
     V, bV, i_summed, i_indptr, i_features, i_weights,
-    n, rates, ranks, popular, negatives, k, n_positives,
-    R, Rb, state, drawn, seed, start, stop, tally,
+    u_rates, i_rates, pool, negatives, ranks, k,
+    R, Rb, state, drawn, best, seed, start, stop, tally,
 ):  # fmt: skip
-    """Weighted approximate-rank pairwise loss."""
+    """Weighted approximate-rank pairwise loss; k-OS where k is not 0.
+
+    k-OS draws as many of the user's items as `best` has rows, and learns from the k-th best of them.
+    """
     A = R if u_summed else U
     B = R if i_summed else V
     Bb = Rb if i_summed else bV
-    u_reg, i_reg = rates[USER_REG], rates[ITEM_REG]
-    begin(state, drawn, seed, start, items, popular, V, i_summed, 1, n)
-    place, violations, steps = 0, 0, 0
-    loss = 0.0
+    begin(state, drawn, seed, start, pool, V, i_summed, 1)
+    place, violations, steps, loss = 0, 0, 0, 0.0
     for t in range(start, stop):
         ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
-        e = order[t]
-        u, p = np.int64(users[e]), np.int64(items[e])
-        x, y = u, p
+        e = np.int64(order[t])
+        u = np.int64(users[e])
+        x = u
         if u_summed:
             x = USER
             represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
+        if k:
+            e = kth_best(
+                items, indptr[u], indptr[u + 1], A, x, V, bV, B, Bb, i_summed, i_indptr, i_features,
+                i_weights, R, Rb, k, best, state,
+            )  # fmt: skip
+        p = np.int64(items[e])
+        y = p
         if i_summed:
             y = POSITIVE
             represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
         enough = dot(A, x, B, y) + Bb[y, 0] - np.float32(1)
         steps += 1
         for tries in range(1, negatives + 1):
-            q = fresh(state, drawn, place, items, popular, V, i_summed, 1, n)
+            q = fresh(state, drawn, place, pool, V, i_summed, 1)
             place += 1
             z = q
             if i_summed:
@@ -271,8 +355,8 @@ def warp(
             loss += c * over
             violations += 1
             difference(B, y, z, R)
-            learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_reg, rates)
-            learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_reg, rates)
-            learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, np.float32(0), u_reg, rates)
+            learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_rates)
+            learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_rates)
+            learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, NONE, u_rates)
             break
     tally[0], tally[1], tally[2] = loss, violations, steps
