@@ -1,4 +1,4 @@
-"""One pass of stochastic gradient descent over a range of the shuffled interactions, a kernel for each loss.
+"""One pass of stochastic gradient descent over the interactions of some users, a kernel for each loss.
 
 A side's parameters are P (rows, slots, d) and their biases b (rows, slots): slot 0 is the value, slot 1 the
 sum of squared gradients (adagrad) or its moving average (adadelta, which has three slots), slot 2 adadelta's
@@ -12,7 +12,8 @@ With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the 
     warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first that violates the margin
 
 with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`; bpr's and logistic's are weighted by the
-interaction, too. Negatives are drawn from `pool`. Threads share the parameters without locks (Hogwild).
+interaction, too. Negatives are drawn from `pool`. The interactions of the users order[start:stop] are learned from in random
+order: so few users that their vectors stay in the cache, which is twice as fast as all at random. Threads share the parameters without locks (Hogwild).
 """
 
 from __future__ import annotations
@@ -169,19 +170,30 @@ def difference(B, y, z, R):
 
 
 @bare
-def ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed):
+def enqueue(indptr, order, start, stop, state, queue):
+    """Write (user, place) of all interactions of the users order[start:stop], shuffled; return how many."""
+    count = 0
+    for one in range(start, stop):
+        u = order[one]
+        for e in range(indptr[u], indptr[u + 1]):
+            other = draw(state, count + 1)
+            queue[count, 0], queue[count, 1] = queue[other, 0], queue[other, 1]
+            queue[other, 0], queue[other, 1] = u, e
+            count += 1
+    return count
+
+
+@bare
+def ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed):
     """Ask for what interactions some places on will need: first for where it is, later for the vectors."""
-    last = len(order) - 1
-    far = order[min(t + 2 * AHEAD, last)]
-    prefetch(users, far)
+    far = queue[min(t + 2 * AHEAD, count - 1), 1]
     prefetch(items, far)
-    near = order[min(t + AHEAD, last)]
-    u, i = np.int64(users[near]), np.int64(items[near])
-    prefetch(indptr, u)
+    prefetch(weights, far)
+    near = min(t + AHEAD, count - 1)
     if not u_summed:
-        ask(U, u, 2)
+        ask(U, np.int64(queue[near, 0]), 2)
     if not i_summed:
-        ask(V, i, 2)
+        ask(V, np.int64(items[queue[near, 1]]), 2)
 
 
 @bare
@@ -207,7 +219,7 @@ def kth_best(
 
 @bare
 def logistic(
-    users, items, weights, indptr, order,
+    items, weights, indptr, order, queue,
     U, bU, u_summed, u_indptr, u_features, u_weights,
     V, bV, i_summed, i_indptr, i_features, i_weights,
     u_rates, i_rates, pool, negatives, ranks, k,
@@ -221,10 +233,10 @@ def logistic(
     begin(state, drawn, seed, start, pool, V, i_summed, 2)
     one = np.float32(1)
     place, violations, steps, loss = 0, 0, 0, 0.0
-    for t in range(start, stop):
-        ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
-        e = order[t]
-        u = np.int64(users[e])
+    count = enqueue(indptr, order, start, stop, state, queue)
+    for t in range(count):
+        ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
+        u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
         for pair in range(negatives + 1):
             i, w = np.int64(items[e]), weights[e]
             if pair:
@@ -255,7 +267,7 @@ def logistic(
 
 @bare
 def bpr(
-    users, items, weights, indptr, order,
+    items, weights, indptr, order, queue,
     U, bU, u_summed, u_indptr, u_features, u_weights,
     V, bV, i_summed, i_indptr, i_features, i_weights,
     u_rates, i_rates, pool, negatives, ranks, k,
@@ -268,10 +280,11 @@ def bpr(
     begin(state, drawn, seed, start, pool, V, i_summed, 2)
     place, violations, steps = 0, 0, 0
     loss, product = 0.0, 1.0
-    for t in range(start, stop):
-        ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
-        e = order[t]
-        u, p, q = np.int64(users[e]), np.int64(items[e]), np.int64(-1)
+    count = enqueue(indptr, order, start, stop, state, queue)
+    for t in range(count):
+        ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
+        u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
+        p, q = np.int64(items[e]), np.int64(-1)
         for _ in range(negatives):
             other = fresh(state, drawn, place, pool, V, i_summed, 2)
             place += 1
@@ -306,7 +319,7 @@ def bpr(
 
 @bare
 def warp(
-    users, items, weights, indptr, order,
+    items, weights, indptr, order, queue,
     U, bU, u_summed, u_indptr, u_features, u_weights,
     V, bV, i_summed, i_indptr, i_features, i_weights,
     u_rates, i_rates, pool, negatives, ranks, k,
@@ -321,10 +334,10 @@ def warp(
     Bb = Rb if i_summed else bV
     begin(state, drawn, seed, start, pool, V, i_summed, 1)
     place, violations, steps, loss = 0, 0, 0, 0.0
-    for t in range(start, stop):
-        ask_ahead(users, items, indptr, order, t, U, V, u_summed, i_summed)
-        e = np.int64(order[t])
-        u = np.int64(users[e])
+    count = enqueue(indptr, order, start, stop, state, queue)
+    for t in range(count):
+        ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
+        u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
         x = u
         if u_summed:
             x = USER

@@ -20,7 +20,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit, one_of
 from segue.progress import Progress, silent
 
-CHUNK = 8192  # interactions that a thread takes at a time
+USERS = 256  # whose interactions a thread takes at a time
 HIGHEST = 10.0  # what a rank's loss is at most
 TRIES = 10  # draws of BPR until one is an item that the user has not had
 VALIDATED, DEPTH = 2000, 10  # users whose NDCG at this depth decides when to stop
@@ -224,9 +224,8 @@ class Side(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Interactions as the kernels take them: the pairs, where each user's items are, and an order."""
+    """Interactions as the kernels take them: a CSR, and the users in an order."""
 
-    users: np.ndarray
     items: np.ndarray
     weights: np.ndarray
     indptr: np.ndarray
@@ -328,19 +327,22 @@ def learn(
     i_rates = np.array([rate * move_items, settings.rho, settings.epsilon, settings.item_reg], f)
     (k, n), draws = settings.kos(), settings.draws()
     ranks, dim, count = losses_of_ranks(items.count(), draws), users.vectors.shape[2], len(pairs.order)
-    tally = np.zeros((-(-count // CHUNK), 3))
+    tally = np.zeros((-(-count // USERS), 3))
+    sizes = np.diff(pairs.indptr)
+    kind = np.int32 if pairs.indptr[-1] < 2**31 else np.int64
 
     def work(first: int, last: int) -> None:
+        queue = np.empty((sizes[pairs.order[first:last]].sum(), 2), kind)
         scratch = (
             np.empty((4, 1, dim), f), np.empty((4, 1), f), np.empty(1, np.uint64),
             np.empty(kernels.DRAWN, np.int64), np.empty((n, 2)),
         )  # fmt: skip
         kernel(
-            *pairs, *users, *items, u_rates, i_rates, pool, draws, ranks, k,
-            *scratch, seed, first, last, tally[first // CHUNK],
+            *pairs, queue, *users, *items, u_rates, i_rates, pool, draws, ranks, k,
+            *scratch, seed, first, last, tally[first // USERS],
         )  # fmt: skip
 
-    threads.run(work, count, chunk=CHUNK, threads=settings.threads)
+    threads.run(work, count, chunk=USERS, threads=settings.threads)
     total: np.ndarray = tally.sum(0)
     return total
 
@@ -352,13 +354,9 @@ def losses_of_ranks(items: int, draws: int) -> np.ndarray:
 
 
 def pairs_of(matrix: Any) -> Pairs:
-    """The pairs of a users × items CSR with sorted indices, in their order there."""
-    kind = np.int32 if matrix.nnz < 2**31 else np.int64
-    users = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+    """Take a users × items CSR with sorted indices, the users in their order there."""
     indptr, indices = matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
-    return Pairs(
-        fixed(users), fixed(indices), fixed(matrix.data), fixed(indptr), np.arange(matrix.nnz, dtype=kind)
-    )
+    return Pairs(fixed(indices), fixed(matrix.data), fixed(indptr), np.arange(matrix.shape[0]))
 
 
 def new_side(
@@ -391,7 +389,8 @@ def new_side(
 def aligned(*shape: int) -> np.ndarray:
     """Zeros (float32) that begin with a cache line."""
     size, line = int(np.prod(shape)), kernels.LINE
-    room = np.zeros(size + line, np.float32)
+    room = np.empty(size + line, np.float32)  # numpy asks for huge pages here, but not for zeros
+    room[:] = 0
     first = -(room.ctypes.data // 4) % line
     return room[first : first + size].reshape(shape)
 
@@ -442,8 +441,7 @@ class Folding:
         place = np.argsort(items)
         items, weights = items[place].astype(np.int32), weights[place]
         rng = np.random.default_rng(settings.seed)
-        order = np.concatenate([rng.permutation(len(items)) for _ in range(FOLDED)]).astype(np.int32)
-        pairs = Pairs(*map(fixed, (np.zeros(len(items), np.int32), items, weights, np.array([0, len(items)]))), order)
+        pairs = Pairs(*map(fixed, (items, weights, np.array([0, len(items)]))), np.zeros(FOLDED, np.int64))
         user = new_side(settings, 1, None, np.ones(1), (np.zeros((1, settings.dim)), np.zeros(1)), rng)
         learn(settings, pairs, user, self._items, self._pool, settings.seed, move_items=False)
         return _columns(*user.values(), None, one=1)[0][0]
