@@ -47,11 +47,11 @@ def imported(path):
 
 def test_public_names():
     assert sorted(segue.__all__) == [
-        "Embeddings", "Evaluation", "Exact", "IALS", "Interactions", "ItemKNN", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "data", "errors", "evaluate", "index", "load", "metrics",
-        "models", "read_interactions", "store",
+        "BPR", "Embeddings", "Evaluation", "Exact", "Features", "IALS", "Interactions", "ItemKNN", "KOSWARP",
+        "Logistic", "Popularity", "Recommender", "SegueError", "TrainedRecommender", "WARP", "data",
+        "errors", "evaluate", "index", "load", "metrics", "models", "read_interactions", "store",
     ]  # fmt: skip
-    assert sorted(models.MODELS) == ["ials", "popularity"]
+    assert sorted(models.MODELS) == ["bpr", "ials", "koswarp", "logistic", "popularity", "warp"]
     assert sorted(index.INDEXES) == ["auto", "exact"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)
     assert set(segue.__all__) <= set(dir(segue))

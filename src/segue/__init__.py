@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segue import data, errors, index, metrics, models, store
+    from segue.data.features import Features
     from segue.data.interactions import Interactions
     from segue.data.sources import read_interactions
     from segue.errors import SegueError
@@ -13,17 +14,23 @@ if TYPE_CHECKING:
     from segue.models.baselines import ItemKNN, Popularity
     from segue.models.embeddings import Embeddings
     from segue.models.ials import IALS
+    from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
     from segue.recommender import Recommender, TrainedRecommender, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BPR",
     "IALS",
+    "KOSWARP",
+    "WARP",
     "Embeddings",
     "Evaluation",
     "Exact",
+    "Features",
     "Interactions",
     "ItemKNN",
+    "Logistic",
     "Popularity",
     "Recommender",
     "SegueError",
@@ -40,6 +47,7 @@ __all__ = [
 ]
 
 _HOMES = {  # the modules of the names; each is imported when it is first asked for
+    "data.features": ("Features",),
     "data.interactions": ("Interactions",),
     "data.sources": ("read_interactions",),
     "errors": ("SegueError",),
@@ -48,6 +56,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.baselines": ("ItemKNN", "Popularity"),
     "models.embeddings": ("Embeddings",),
     "models.ials": ("IALS",),
+    "models.sgd": ("BPR", "KOSWARP", "WARP", "Logistic"),
     "recommender": ("Recommender", "TrainedRecommender", "load"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

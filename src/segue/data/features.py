@@ -55,7 +55,11 @@ class Encoding:
         cells = [_cells(made[name], self.separator) for name in made.columns if self._kind(name) == "values"]
         if ids is not None and IDENTITY in self._columns():
             cells.append(_keyed(IDENTITY, np.arange(len(ids)), ids.cast(pl.String)))
-        asked = pl.concat(cells) if cells else _keyed(IDENTITY, np.empty(0, np.int64), pl.Series([], dtype=pl.String))
+        asked = (
+            pl.concat(cells)
+            if cells
+            else _keyed(IDENTITY, np.empty(0, np.int64), pl.Series([], dtype=pl.String))
+        )
         known = self.table.with_row_index("feature").filter(pl.col("value").is_not_null())
         joined = asked.join(known, on=["column", "value"], how="inner", maintain_order="left")
         parts = [(joined["row"].to_numpy(), joined["feature"].to_numpy(), np.ones(joined.height))]
@@ -69,8 +73,8 @@ class Encoding:
         return self.table["column"].unique(maintain_order=True).to_list()
 
     def _kind(self, column: str) -> str:
-        first = self.table["value"][self.table["column"].index_of(column)]
-        return "number" if first is None else "values"
+        values = self.table.filter(pl.col("column") == column)["value"]
+        return "number" if values[0] is None else "values"
 
     def _number(self, series: pl.Series) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """A standardised number; 0, the mean, where it is missing."""
@@ -132,8 +136,8 @@ class Features:
             frame: what is known, a row for each user or item.
             columns: the columns to take, by name.
             ids: whose rows the features are to stand beside, such as `data.items`.
-            id: the frame's column of ids. Rows of other ids are left out, and ids without a row have no features
-                but their identity. None: the frame's rows are in the order of `ids`.
+            id: the frame's column of ids. Rows of other ids are left out, and ids without a row have no
+                features but their identity. None: the frame's rows are in the order of `ids`.
             identity: whether everyone also has a feature of their own, as they have without features.
             normalize: whether the weights of a row are scaled to sum up to 1 (in absolute values).
             separator: what parts the values of a text.
@@ -143,7 +147,9 @@ class Features:
         """
         named = [columns] if isinstance(columns, str) else list(dict.fromkeys(columns))
         if IDENTITY in named:
-            raise SettingError(f"a column {IDENTITY!r} would be taken for the identity; rename it, or identity=True")
+            raise SettingError(
+                f"a column {IDENTITY!r} would be taken for the identity; rename it, or identity=True"
+            )
         taken = _taken(frame, [*named, *([] if id is None else [id])])
         placed = _placed(taken, ids, id).select(named)
         encoding = Encoding(_features_of(placed, ids if identity else None, separator), separator, normalize)
@@ -153,7 +159,7 @@ class Features:
 
     @classmethod
     def from_csr(cls, matrix: Any, names: Iterable[str] | None = None) -> Features:
-        """Take a sparse matrix (rows × features) as it is; the features are called 0, 1, … where not named."""
+        """Take a sparse matrix (rows × features) as it is; features without names are called 0, 1, …"""
         made = sp.csr_matrix(matrix, dtype=np.float32, copy=True)
         made.sum_duplicates()
         if not np.isfinite(made.data).all():
@@ -191,7 +197,9 @@ def _placed(frame: pl.DataFrame, ids: IdMap, column: str | None) -> pl.DataFrame
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         sample = ", ".join(repr(one) for one in frame[column].head(3))
-        raise DataError(f"none of the {frame.height:,} ids in {column!r} is a known {ids.noun}, such as {sample}")
+        raise DataError(
+            f"none of the {frame.height:,} ids in {column!r} is a known {ids.noun}, such as {sample}"
+        )
     counts = np.bincount(rows[known], minlength=len(ids))
     if (counts > 1).any():
         raise DataError(

@@ -9,11 +9,12 @@ With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the 
 
     logistic            log(1 + exp(-s)) for positives, log(1 + exp(s)) for negatives
     bpr                 log(1 + exp(s_q - s_p))
-    warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first that violates the margin
+    warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first within the margin
 
-with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`; bpr's and logistic's are weighted by the
-interaction, too. Negatives are drawn from `pool`. The interactions of the users order[start:stop] are learned from in random
-order: so few users that their vectors stay in the cache, which is twice as fast as all at random. Threads share the parameters without locks (Hogwild).
+with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`. The interaction's weight scales each of them.
+Negatives are drawn from `pool`. The interactions of the users order[start:stop] are learned from in random
+order; these are so few users that their vectors stay in the cache. Threads share the parameters without
+locks (Hogwild).
 """
 
 from __future__ import annotations
@@ -246,10 +247,10 @@ def logistic(
                     continue
             x, y = u, i
             if u_summed:
-                x = USER
+                x = np.int64(USER)
                 represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
             if i_summed:
-                y = POSITIVE
+                y = np.int64(POSITIVE)
                 represent(V, bV, i_indptr, i_features, i_weights, i, R, Rb, y)
             against = dot(A, x, B, y) + Ab[x, 0] + Bb[y, 0]
             if w > 0:
@@ -295,10 +296,10 @@ def bpr(
             continue
         x, y, z = u, p, q
         if u_summed:
-            x = USER
+            x = np.int64(USER)
             represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
         if i_summed:
-            y, z = POSITIVE, NEGATIVE
+            y, z = np.int64(POSITIVE), np.int64(NEGATIVE)
             represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
             represent(V, bV, i_indptr, i_features, i_weights, q, R, Rb, z)
         difference(B, y, z, R)
@@ -340,7 +341,7 @@ def warp(
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
         x = u
         if u_summed:
-            x = USER
+            x = np.int64(USER)
             represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
         if k:
             e = kth_best(
@@ -350,7 +351,7 @@ def warp(
         p = np.int64(items[e])
         y = p
         if i_summed:
-            y = POSITIVE
+            y = np.int64(POSITIVE)
             represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
         enough = dot(A, x, B, y) + Bb[y, 0] - np.float32(1)
         steps += 1
@@ -359,7 +360,7 @@ def warp(
             place += 1
             z = q
             if i_summed:
-                z = NEGATIVE
+                z = np.int64(NEGATIVE)
                 represent(V, bV, i_indptr, i_features, i_weights, q, R, Rb, z)
             over = dot(A, x, B, z) + Bb[z, 0] - enough
             if over <= 0 or known(items, indptr[u], indptr[u + 1], q):

@@ -17,4 +17,15 @@ MODELS: dict[str, Any] = {
 }
 HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` takes features and validation
 
-__all__ = ["BPR", "HYBRID", "IALS", "KOSWARP", "MODELS", "WARP", "Embeddings", "ItemKNN", "Logistic", "Popularity"]
+__all__ = [
+    "BPR",
+    "HYBRID",
+    "IALS",
+    "KOSWARP",
+    "MODELS",
+    "WARP",
+    "Embeddings",
+    "ItemKNN",
+    "Logistic",
+    "Popularity",
+]

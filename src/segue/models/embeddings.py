@@ -54,11 +54,11 @@ class Embeddings:
         return self.items[:, : self.dim - self.biases]
 
     def users_of(self, features: Any) -> np.ndarray:
-        """Sum up user features (n × features CSR): the vectors (n, dim) float32; zeros where a row is empty."""
+        """Sum up user features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
         return _sums(features, self.user_features, "user", self.dim - 1)
 
     def items_of(self, features: Any) -> np.ndarray:
-        """Sum up item features (n × features CSR): the vectors (n, dim) float32; zeros where a row is empty."""
+        """Sum up item features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
         return _sums(features, self.item_features, "item", self.dim - 2)
 
 

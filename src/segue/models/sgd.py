@@ -68,8 +68,8 @@ class SGD:
         one_of(self, schedule=("adagrad", "adadelta"), negatives=("uniform", "popular"))
         if self.rho >= 1 or (self.schedule == "adadelta" and self.epsilon == 0):
             raise SettingError(
-                f"{type(self).__name__}(rho={self.rho}, epsilon={self.epsilon}): adadelta needs a rho below 1 "
-                "and an epsilon above 0"
+                f"{type(self).__name__}(rho={self.rho}, epsilon={self.epsilon}): adadelta needs a rho "
+                "below 1 and an epsilon above 0"
             )
 
     def resolved(self, interactions: Interactions) -> SGD:
@@ -86,7 +86,7 @@ class SGD:
         start: Embeddings | None = None,
         progress: Progress = silent,
     ) -> Embeddings:
-        """Learn vectors (n, dim + 2) float32, the last two columns of users being [b_u, 1], of items [1, b_i].
+        """Learn vectors (n, dim + 2) float32; the last columns are [b_u, 1] of users, [1, b_i] of items.
 
         Users without interactions and features get zeros.
 
@@ -214,7 +214,7 @@ class Side(NamedTuple):
     features: np.ndarray
     weights: np.ndarray
 
-    def count(self) -> int:
+    def rows(self) -> int:
         """How many users or items there are."""
         return len(self.indptr) - 1 if self.summed else len(self.vectors)
 
@@ -248,7 +248,10 @@ class _Training:
         matrix = interactions.matrix
         active = np.diff(matrix.indptr) > 0, np.bincount(matrix.indices, minlength=matrix.shape[1]) > 0
         self.idle_users, self.idle_items = ~active[0], ~active[1]
-        self.features = (_checked(user_features, interactions.users), _checked(item_features, interactions.items))
+        self.features = (
+            _checked(user_features, interactions.users),
+            _checked(item_features, interactions.items),
+        )
         values = _start(start, settings, matrix.shape, self.features)
         self.users, self.items = (
             new_side(settings, count, rows, learned, value, self.rng)
@@ -284,7 +287,9 @@ class _Training:
 
     def _means(self, tally: np.ndarray, epoch: int) -> dict[str, float]:
         loss, violations, steps = tally
-        if not np.isfinite(loss) or not all(np.isfinite(side.biases).all() for side in (self.users, self.items)):
+        if not np.isfinite(loss) or not all(
+            np.isfinite(side.biases).all() for side in (self.users, self.items)
+        ):
             raise SettingError(
                 f"{type(self.settings).__name__}(learning_rate={self.settings.learning_rate}) diverged in "
                 f"epoch {epoch + 1}: the loss is {loss}; take a lower learning_rate, or smaller weights"
@@ -308,7 +313,7 @@ class _Training:
 
     def _embeddings(self, users: Any, items: Any) -> Embeddings:
         """Put vectors, biases and ones together, and sum up the features' where there are any."""
-        x, y = (_columns(*users, self.features[0], one=1), _columns(*items, self.features[1], one=0))
+        x, y = (_columns(users, self.features[0], one=1), _columns(items, self.features[1], one=0))
         made = [rows for rows, _ in (x, y)]
         if self.features[0] is None:
             made[0][self.idle_users] = 0
@@ -318,7 +323,14 @@ class _Training:
 
 
 def learn(
-    settings: SGD, pairs: Pairs, users: Side, items: Side, pool: np.ndarray, seed: int, *, move_items: bool = True
+    settings: SGD,
+    pairs: Pairs,
+    users: Side,
+    items: Side,
+    pool: np.ndarray,
+    seed: int,
+    *,
+    move_items: bool = True,
 ) -> np.ndarray:
     """Pass once over the pairs in their order; returns the loss, the violations and the steps."""
     kernel, f = KERNELS[type(settings)], np.float32
@@ -326,7 +338,7 @@ def learn(
     u_rates = np.array([rate, settings.rho, settings.epsilon, settings.user_reg], f)
     i_rates = np.array([rate * move_items, settings.rho, settings.epsilon, settings.item_reg], f)
     (k, n), draws = settings.kos(), settings.draws()
-    ranks, dim, count = losses_of_ranks(items.count(), draws), users.vectors.shape[2], len(pairs.order)
+    ranks, dim, count = losses_of_ranks(items.rows(), draws), users.vectors.shape[2], len(pairs.order)
     tally = np.zeros((-(-count // USERS), 3))
     sizes = np.diff(pairs.indptr)
     kind = np.int32 if pairs.indptr[-1] < 2**31 else np.int64
@@ -380,8 +392,8 @@ def new_side(
     if settings.schedule == "adagrad":
         vectors[:, 1], biases[:, 1] = 1, 1
     if features is None:
-        nothing = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32)
-        return Side(vectors, biases, False, *map(fixed, nothing))
+        none = fixed(np.zeros(1, np.int64)), fixed(np.zeros(1, np.int32)), fixed(np.zeros(1, np.float32))
+        return Side(vectors, biases, False, *none)
     indptr, indices = features.indptr.astype(np.int64), features.indices.astype(np.int32)
     return Side(vectors, biases, True, fixed(indptr), fixed(indices), fixed(features.data.astype(np.float32)))
 
@@ -403,9 +415,10 @@ def fixed(array: np.ndarray) -> np.ndarray:
 
 
 def _columns(
-    vectors: np.ndarray, biases: np.ndarray, features: Any, *, one: int
+    values: tuple[np.ndarray, np.ndarray], features: Any, *, one: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The rows [x, b, 1] of users (one=1) or [y, 1, b] of items (one=0), and those of their features."""
+    vectors, biases = values
     dim = vectors.shape[1]
     own = np.zeros((len(vectors), dim + 2), np.float32)
     own[:, :dim], own[:, dim + 1 - one] = vectors, biases
@@ -441,10 +454,12 @@ class Folding:
         place = np.argsort(items)
         items, weights = items[place].astype(np.int32), weights[place]
         rng = np.random.default_rng(settings.seed)
-        pairs = Pairs(*map(fixed, (items, weights, np.array([0, len(items)]))), np.zeros(FOLDED, np.int64))
+        indptr = np.array([0, len(items)])
+        pairs = Pairs(fixed(items), fixed(weights), fixed(indptr), np.zeros(FOLDED, np.int64))
         user = new_side(settings, 1, None, np.ones(1), (np.zeros((1, settings.dim)), np.zeros(1)), rng)
         learn(settings, pairs, user, self._items, self._pool, settings.seed, move_items=False)
-        return _columns(*user.values(), None, one=1)[0][0]
+        vector: np.ndarray = _columns(user.values(), None, one=1)[0][0]
+        return vector
 
     @cached_property
     def _items(self) -> Side:
@@ -463,7 +478,9 @@ def _taken_apart(rows: np.ndarray, *, one: int) -> tuple[np.ndarray, np.ndarray]
     return rows[:, :dim], rows[:, dim + 1 - one]
 
 
-def _start(start: Embeddings | None, settings: SGD, shape: tuple[int, int], features: tuple[Any, Any]) -> list[Any]:
+def _start(
+    start: Embeddings | None, settings: SGD, shape: tuple[int, int], features: tuple[Any, Any]
+) -> list[Any]:
     """The vectors and biases to go on from, for users and items, None where they start at random."""
     if start is None:
         return [None, None]
