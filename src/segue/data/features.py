@@ -150,7 +150,7 @@ class Features:
             raise SettingError(
                 f"a column {IDENTITY!r} would be taken for the identity; rename it, or identity=True"
             )
-        taken = _taken(frame, [*named, *([] if id is None else [id])])
+        taken = _taken(frame, list(dict.fromkeys([*named, *([] if id is None else [id])])))
         placed = _placed(taken, ids, id).select(named)
         encoding = Encoding(_features_of(placed, ids if identity else None, separator), separator, normalize)
         if not encoding.table.height:

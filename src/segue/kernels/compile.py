@@ -24,10 +24,9 @@ def bare(function: F) -> F:
 
     Such code makes no arrays: it is given all that it writes to.
     """
-    return cast(
-        F,
-        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", _nrt=False)(function),
-    )
+    options: dict[str, Any] = {"_nrt": False}
+    compiled = numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", **options)
+    return cast(F, compiled(function))
 
 
 def inline(function: F) -> F:

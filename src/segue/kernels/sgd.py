@@ -366,7 +366,7 @@ def warp(
             if over <= 0 or known(items, indptr[u], indptr[u + 1], q):
                 continue
             c = weights[e] * ranks[tries]
-            loss += c * over
+            loss += ranks[tries] * over
             violations += 1
             difference(B, y, z, R)
             learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_rates)
