@@ -20,7 +20,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit, one_of
 from segue.progress import Progress, silent
 
-USERS = 256  # whose interactions a thread takes at a time
+USERS = 4096  # whose interactions a thread takes at a time, at most; fewer learn less from each epoch
 HIGHEST = 10.0  # what a rank's loss is at most
 TRIES = 10  # draws of BPR until one is an item that the user has not had
 VALIDATED, DEPTH = 2000, 10  # users whose NDCG at this depth decides when to stop
@@ -171,8 +171,11 @@ class KOSWARP(WARP):
 class BPR(SGD):
     """Bayesian personalised ranking: an item the user had against one drawn from the others.
 
-    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009).
+    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009). The others are drawn
+    as often as they are had, or else their popularity is what most of the steps would learn.
     """
+
+    negatives: str = "popular"
 
 
 @dataclass(frozen=True)
@@ -339,7 +342,8 @@ def learn(
     i_rates = np.array([rate * move_items, settings.rho, settings.epsilon, settings.item_reg], f)
     (k, n), draws = settings.kos(), settings.draws()
     ranks, dim, count = losses_of_ranks(items.rows(), draws), users.vectors.shape[2], len(pairs.order)
-    tally = np.zeros((-(-count // USERS), 3))
+    part = min(USERS, max(1, -(-count // (settings.threads or threads.available()))))
+    tally = np.zeros((-(-count // part), 3))
     sizes = np.diff(pairs.indptr)
     kind = np.int32 if pairs.indptr[-1] < 2**31 else np.int64
 
@@ -351,10 +355,10 @@ def learn(
         )  # fmt: skip
         kernel(
             *pairs, queue, *users, *items, u_rates, i_rates, pool, draws, ranks, k,
-            *scratch, seed, first, last, tally[first // USERS],
+            *scratch, seed, first, last, tally[first // part],
         )  # fmt: skip
 
-    threads.run(work, count, chunk=USERS, threads=settings.threads)
+    threads.run(work, count, chunk=part, threads=settings.threads)
     total: np.ndarray = tally.sum(0)
     return total
 
