@@ -15,7 +15,7 @@ from segue.kernels import sgd as kernels
 from segue.models import BPR, HYBRID, KOSWARP, WARP, Logistic, sgd
 from segue.models.sgd import Pairs, fixed, learn, losses_of_ranks, new_side
 
-RATE = 1e-3  # with adagrad's first sum of squares at 1, a step is -RATE × gradient
+RATE, SQUARES = 1e-3, 1e6  # with so large a sum of squares, adagrad's step is -RATE × gradient
 ITEMS = 50
 
 
@@ -32,7 +32,8 @@ def side(count, dim, summed, rng):
     features = sp.csr_matrix(rng.random((count, 6)) * (rng.random((count, 6)) < 0.5)) if summed else None
     rows = count if features is None else 6
     start = rng.standard_normal((rows, dim)) * 0.3, rng.standard_normal(rows) * 0.1
-    made = new_side(BPR(dim=dim, learning_rate=RATE), count, features, np.ones(count), start, rng)
+    made = new_side(BPR(dim=dim), count, features, np.ones(count), start, rng)
+    made.vectors[:, 1] = made.biases[:, 1] = SQUARES
     return made, features
 
 
@@ -73,7 +74,9 @@ def test_a_step_goes_against_the_numerical_gradient(kind, weight, dim, summed):
         *map(fixed, (np.array([0], np.int32), np.array([weight], np.float32), np.array([0, 1]))),
         np.zeros(1, np.int64),
     )
-    settings = kind(dim=dim, learning_rate=RATE, **({"sampled": 0} if kind is Logistic else {}))
+    settings = kind(
+        dim=dim, learning_rate=RATE * np.sqrt(SQUARES), **({"sampled": 0} if kind is Logistic else {})
+    )
     found = learn(settings, pairs, users, items, fixed(np.array([1], np.int32)), 0)
     after = users.values(), items.values()
     np.testing.assert_allclose(found[0], loss(kind, *before, (fu, fi), np.sign(weight)), rtol=1e-4)

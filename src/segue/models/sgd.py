@@ -171,8 +171,8 @@ class KOSWARP(WARP):
 class BPR(SGD):
     """Bayesian personalised ranking: an item the user had against one drawn from the others.
 
-    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009). The others are drawn
-    as often as they are had, or else their popularity is what most of the steps would learn.
+    Rendle et al., "BPR: Bayesian personalized ranking from implicit feedback" (UAI 2009). The others are
+    drawn as often as they are had: drawn uniformly, most steps would learn of popularity only.
     """
 
     negatives: str = "popular"
