@@ -24,7 +24,7 @@ USERS = 4096  # whose interactions a thread takes at a time, at most; fewer lear
 HIGHEST = 10.0  # what a rank's loss is at most
 TRIES = 10  # draws of BPR until one is an item that the user has not had
 VALIDATED, DEPTH = 2000, 10  # users whose NDCG at this depth decides when to stop
-FOLDED = 10  # passes over a history to find its vector
+FOLDED = 20  # passes over a history to find its vector
 log = logging.getLogger("segue")
 
 
