@@ -71,6 +71,8 @@ def test_new_rows_are_encoded_as_the_first_were():
     assert by_name["genres=Crime"] == [1, 0]
     assert by_name["year"] == [0, 0]  # 2000 is the mean of the known items' years
     assert not found[1].any()
+    with pytest.raises(DataError, match="'year' in row 2 is 'old'; it must be a finite number"):
+        made.encoding.encode(pl.DataFrame({"genres": ["War"] * 2, "year": ["1999", "old"]}))
     again = made.encoding.encode(table().filter(pl.col("item") == "b"), pl.Series(["b"]))
     np.testing.assert_allclose(again.toarray()[0], made.matrix.toarray()[1])
 
@@ -103,7 +105,7 @@ def test_from_csr_takes_a_matrix_as_it_is():
         ),
         (
             {"columns": "year", "frame": table().with_columns(year=pl.lit(float("inf")))},
-            "'year' in row 1 is inf; features must be finite",
+            "'year' in row 1 is inf; it must be a finite number",
         ),
         ({"columns": [], "identity": False}, "there are no features in no columns"),
         (

@@ -60,6 +60,7 @@ def test_new_people_and_items_by_features_alone(trained):
             DataError,
             "features of 2 people came, but recommend_for is for one",
         ),
+        (lambda r: r.with_items(["x"], {"group": "g1"}), DataError, "items have integer ids, but 'x' came"),
         (lambda r: r.with_items([3], {"group": "g1"}), DataError, "the item 3 is in the model already"),
         (
             lambda r: r.with_items([100], {"group": ["g1", "g2"]}),

@@ -279,10 +279,11 @@ class TrainedRecommender:
         if known.any():
             raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
         kind = self.items.series.dtype
-        ids = IdMap(
-            pl.concat([self.items.series, new.series.cast(kind, strict=True).alias(self.items.series.name)]),
-            noun="item",
-        )
+        added = new.series.cast(kind, strict=False).alias(self.items.series.name)
+        if added.null_count():
+            wrong = new[int(np.argmax(added.is_null()))]
+            raise DataError(f"the model's items have integer ids, but {wrong!r} came")
+        ids = IdMap(pl.concat([self.items.series, added]), noun="item")
         embeddings = replace(self.embeddings, items=np.concatenate([self.embeddings.items, vectors]))
         table, seen = self.item_metadata, self.seen
         return replace(

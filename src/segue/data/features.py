@@ -66,7 +66,7 @@ class Encoding:
         parts += [self._number(made[name]) for name in made.columns if self._kind(name) == "number"]
         row, feature, weight = (np.concatenate(part) for part in zip(*parts, strict=True))
         matrix = sp.csr_matrix((weight, (row, feature)), (height, self.table.height), dtype=np.float64)
-        matrix.sum_duplicates()
+        matrix.eliminate_zeros()
         return _scaled(matrix) if self.normalize else matrix.astype(np.float32)
 
     def _columns(self) -> list[str]:
@@ -255,12 +255,12 @@ def _keyed(column: str, rows: np.ndarray, values: pl.Series) -> pl.DataFrame:
 
 def _numbers(series: pl.Series) -> pl.Series:
     """Finite float64, null where missing; NaN is what pandas has for missing, so infinity alone is wrong."""
-    numbers = series.cast(pl.Float64).fill_nan(None)
-    bad = numbers.is_infinite().fill_null(value=False)
+    numbers = series.cast(pl.Float64, strict=False)
+    bad = numbers.is_infinite().fill_null(value=False) | (numbers.is_null() & series.is_not_null())
     if bad.any():
         row = bad.arg_true()[0]
-        raise DataError(f"{series.name!r} in row {row + 1} is {series[row]}; features must be finite")
-    return numbers
+        raise DataError(f"{series.name!r} in row {row + 1} is {series[row]!r}; it must be a finite number")
+    return numbers.fill_nan(None)
 
 
 def _scaled(matrix: Any) -> Any:
