@@ -242,6 +242,16 @@ def test_weights_scale_the_steps():
     assert lead[1] > lead[0] + 0.1
 
 
+def test_the_unit_of_the_weights_is_no_matter():
+    data, _ = clusters()
+    settings = WARP(dim=4, epochs=3, threads=1)
+    one, four = (settings.fit(from_csr(data.matrix * np.float32(unit))) for unit in (1, 4))
+    np.testing.assert_array_equal(one.items, four.items)
+    folding = settings.folding(one)
+    histories = data.matrix[:3]
+    np.testing.assert_array_equal(folding.vectors(histories), folding.vectors(histories * np.float32(4)))
+
+
 def test_who_has_nothing_gets_zeros():
     matrix = clusters()[0].matrix.tolil()
     matrix[5], matrix[:, 7] = 0, 0
@@ -378,6 +388,5 @@ def test_validation_that_does_not_fit():
 
 def test_divergence_is_said_with_its_epoch():
     data = clusters()[0]
-    heavy = from_csr(data.matrix * np.float32(1e25))
     with pytest.raises(SettingError, match=r"WARP\(learning_rate=1e\+20\) diverged in epoch 1: the loss is"):
-        WARP(dim=2, learning_rate=1e20, epochs=3, threads=1).fit(heavy)
+        WARP(dim=2, learning_rate=1e20, epochs=3, threads=1).fit(data)

@@ -91,7 +91,7 @@ class SGD:
         Users without interactions and features get zeros.
 
         Args:
-            interactions: what to learn from; their weights scale the steps.
+            interactions: what to learn from; their weights, divided by the mean one, scale the steps.
             item_features, user_features: a row for each item or user of the interactions.
             validation: held-out interactions of the same users and items. Training stops when their NDCG@10
                 has not risen for `patience` epochs, and the best epoch's vectors are returned.
@@ -370,9 +370,13 @@ def losses_of_ranks(items: int, draws: int) -> np.ndarray:
 
 
 def pairs_of(matrix: Any) -> Pairs:
-    """Take a users × items CSR with sorted indices, the users in their order there."""
+    """Take a users × items CSR with sorted indices, the users in their order there.
+
+    Weights are divided by their mean size: five stars throughout are no other data than ones.
+    """
+    weights = matrix.data / np.abs(matrix.data).mean()
     indptr, indices = matrix.indptr.astype(np.int64, copy=False), matrix.indices.astype(np.int32, copy=False)
-    return Pairs(fixed(indices), fixed(matrix.data), fixed(indptr), np.arange(matrix.shape[0]))
+    return Pairs(fixed(indices), fixed(weights), fixed(indptr), np.arange(matrix.shape[0]))
 
 
 def new_side(
@@ -456,7 +460,7 @@ class Folding:
 
     def _one(self, settings: SGD, items: np.ndarray, weights: np.ndarray) -> np.ndarray:
         place = np.argsort(items)
-        items, weights = items[place].astype(np.int32), weights[place]
+        items, weights = items[place].astype(np.int32), weights[place] / np.abs(weights).mean()
         rng = np.random.default_rng(settings.seed)
         indptr = np.array([0, len(items)])
         pairs = Pairs(fixed(items), fixed(weights), fixed(indptr), np.zeros(FOLDED, np.int64))
