@@ -571,7 +571,7 @@ class TestRefused:
                 ask([1], k=k)
 
     def test_names(self):
-        with pytest.raises(SettingError, match="there is no model 'als'; there are ials, popularity"):
+        with pytest.raises(SettingError, match="there is no model 'als'; there are bpr, ials, koswarp, logistic, popularity, warp"):
             segue.Recommender("als")
         with pytest.raises(SettingError, match="there is no index 'fast'; there are auto, exact"):
             segue.Recommender(index="fast")
