@@ -48,12 +48,14 @@ def imported(path):
 
 def test_public_names():
     assert sorted(segue.__all__) == [
-        "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "IALS", "Interactions",
-        "Item2Vec", "ItemKNN", "Popularity", "Recommender", "SegueError", "TrainedRecommender", "data",
-        "errors", "evaluate", "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions",
-        "store",
+        "BPR", "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features", "IALS",
+        "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
+        "SegueError", "TrainedRecommender", "WARP", "data", "errors", "evaluate", "evaluate_ratings", "index", "load",
+        "metrics", "models", "read_interactions", "store",
     ]  # fmt: skip
-    assert sorted(models.MODELS) == ["biasedmf", "contrastive", "ials", "item2vec", "popularity"]
+    assert sorted(models.MODELS) == [
+        "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "warp",
+    ]  # fmt: skip
     assert sorted(index.INDEXES) == ["auto", "exact"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)
     assert set(segue.__all__) <= set(dir(segue))

@@ -572,13 +572,13 @@ class TestRefused:
 
     def test_names(self):
         with pytest.raises(
-            SettingError, match="there is no model 'als'; there are biasedmf, contrastive, ials, item2vec"
+            SettingError, match="there is no model 'als'; there are biasedmf, bpr, contrastive, ials"
         ):
             segue.Recommender("als")
         with pytest.raises(SettingError, match="there is no index 'fast'; there are auto, exact"):
             segue.Recommender(index="fast")
         with pytest.raises(
-            SettingError, match=r"ItemKNN\(.*\) is no model; give one of biasedmf, contrastive, .* by name"
+            SettingError, match=r"ItemKNN\(.*\) is no model; give one of biasedmf, bpr, .*, warp by name"
         ):
             segue.Recommender(segue.ItemKNN())
         with pytest.raises(

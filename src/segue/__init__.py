@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from segue import data, errors, index, metrics, models, store
+    from segue.data.features import Features
     from segue.data.interactions import Interactions
     from segue.data.sources import read_interactions
     from segue.errors import SegueError
@@ -17,21 +18,27 @@ if TYPE_CHECKING:
     from segue.models.explicit import BiasedMF
     from segue.models.ials import IALS
     from segue.models.item2vec import Item2Vec
+    from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
     from segue.recommender import Recommender, TrainedRecommender, load
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BPR",
     "EASE",
     "IALS",
+    "KOSWARP",
+    "WARP",
     "BiasedMF",
     "Contrastive",
     "Embeddings",
     "Evaluation",
     "Exact",
+    "Features",
     "Interactions",
     "Item2Vec",
     "ItemKNN",
+    "Logistic",
     "Popularity",
     "Recommender",
     "SegueError",
@@ -49,6 +56,7 @@ __all__ = [
 ]
 
 _HOMES = {  # the modules of the names; each is imported when it is first asked for
+    "data.features": ("Features",),
     "data.interactions": ("Interactions",),
     "data.sources": ("read_interactions",),
     "errors": ("SegueError",),
@@ -61,6 +69,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.explicit": ("BiasedMF",),
     "models.ials": ("IALS",),
     "models.item2vec": ("Item2Vec",),
+    "models.sgd": ("BPR", "KOSWARP", "WARP", "Logistic"),
     "recommender": ("Recommender", "TrainedRecommender", "load"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

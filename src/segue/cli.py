@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from rich.text import Text
 
 import segue
 from segue import store
+from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_table
 from segue.errors import SegueError, SettingError, UnknownIdError
@@ -28,7 +29,7 @@ from segue.evaluation import Evaluation, RatingErrors, evaluate, evaluate_rating
 from segue.index import INDEXES
 from segue.models import MODELS, BiasedMF
 from segue.parquet import write_parts
-from segue.progress import Progress
+from segue.progress import NOTHING, Progress
 from segue.recommender import Recommender, TrainedRecommender, load
 from segue.terminal import Bars, errors, evaluation_table, output, rows_table, summary
 
@@ -150,6 +151,19 @@ def fit(
     model: Annotated[str, typer.Option(help=f"One of: {', '.join(MODELS)}.")] = "ials",
     index: Annotated[str, typer.Option(help=f"One of: {', '.join(INDEXES)}.")] = "auto",
     dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data (warp, koswarp, bpr, logistic).")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the same models.")] = None,
+    item_features: Annotated[
+        str, typer.Option(metavar="COLUMN,…", help="Columns of --items to learn from, such as genres,year.")
+    ] = "",
+    users: Annotated[
+        str | None, typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the users.")
+    ] = None,
+    user_features: Annotated[
+        str, typer.Option(metavar="COLUMN,…", help="Columns of --users to learn from.")
+    ] = "",
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the model; repeatable."),
@@ -174,13 +188,16 @@ def fit(
 
     [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by last[/dim]
     """
-    settings = _model_settings(model, dim, setting or [])
+    settings = _model_settings(
+        model, {"dim": dim, "epochs": epochs, "learning_rate": learning_rate}, setting or []
+    )
     recommender = Recommender(settings, index)
     store.check_target(folder)
     data = read_interactions(
         source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
         duplicates=duplicates, core=core, query=query, items=items,
     )  # fmt: skip
+    features = _features(data, _ids(item_features), users, _ids(user_features))
     train, held, history = _split(data, test, by, seed)
     if not as_json:
         output().print(f"Read {summary(data)}")
@@ -188,7 +205,7 @@ def fit(
         output().print(f"Learning from {len(train):,} of them; the others are held out")
     result = ratings = None
     with Bars(shown=not quiet) as bars:
-        trained = recommender.fit(train, progress=bars)
+        trained = recommender.fit(train, **features, progress=bars)
         if held is not None:
             result = evaluate(trained, held, history=history, progress=bars)
             ratings = _rating_errors(trained, held, history)
@@ -409,11 +426,28 @@ def _as_options(message: str) -> str:
     return ARGUMENT.sub(named, message)
 
 
-def _model_settings(name: str, dim: int | None, given: list[str]) -> Any:
+def _features(
+    data: Interactions, of_items: list[str], users: str | None, of_users: list[str]
+) -> dict[str, Any]:
+    """The features that were asked for; the users' file has their ids in its first column."""
+    made: dict[str, Any] = {}
+    if of_items:
+        if data.item_metadata is None:
+            raise SettingError("--item-features needs to know of the items: name their file with --items")
+        made["item_features"] = Features.from_frame(data.item_metadata, of_items, ids=data.items)
+    if (users is None) != (not of_users):
+        raise SettingError("--users and --user-features go together: the file, and the columns of it")
+    if users is not None:
+        table = read_table(users)
+        made["user_features"] = Features.from_frame(table, of_users, ids=data.users, id=table.columns[0])
+    return made
+
+
+def _model_settings(name: str, options: dict[str, Any], given: list[str]) -> Any:
     """The settings of a model by its name, with those of the command line filled in."""
     settings = Recommender(name).model
     kinds = {field.name: str(field.type) for field in fields(settings)}
-    values: dict[str, Any] = {} if dim is None else {"dim": dim}
+    values = {key: value for key, value in options.items() if value is not None}
     for pair in given:
         key, given_value, text = pair.partition("=")
         if not given_value:
@@ -486,7 +520,7 @@ def _titled(trained: TrainedRecommender, text: str) -> str:
 
 
 def _in_mib(progress: Progress) -> Progress:
-    def told(what: str, done: int, total: int) -> None:
+    def told(what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
         size = -(-total >> 20)
         progress(f"{what}, MiB", size if done == total else done >> 20, size)
 

@@ -18,7 +18,7 @@ from segue.metrics import Metrics, Scorer, check_ks, measure, rank, rating_error
 from segue.models.baselines import ItemKNN, popularity
 from segue.models.ease import EASE
 from segue.models.explicit import BiasedMF
-from segue.progress import Progress, silent
+from segue.progress import NOTHING, Progress, silent
 from segue.recommender import TrainedRecommender, spread
 
 log = logging.getLogger("segue")
@@ -85,8 +85,9 @@ def evaluate(
         exclude_seen: leave the training items out of the ranking; False is LightFM's protocol.
         history: what is known of the users instead of their training interactions: their vectors are
             folded in from it, and its items are left out of the ranking (strong generalisation).
-        baselines: the rows beside the model, of "popularity", "item-knn" and "ease" (which is for up to some
-            ten thousand items).
+        baselines: the rows beside the model, of "popularity", "item-knn", "ease" (which is for up to some
+            ten thousand items), and "biases": what the model's item biases give without its vectors (with
+            features, the sums of the features' biases).
         progress: told of the users ranked so far.
 
     Raises `DataError` where nobody is left to measure, `SettingError` for a baseline that does not exist and
@@ -112,7 +113,7 @@ def evaluate(
         log.info("%s of %s test users have no history and are left out", f"{left_out:,}", f"{tested.sum():,}")
 
     def measured(name: str, scorer: Scorer) -> Metrics:
-        def report(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
             progress(f"{what} ({name})", done, total)
 
         seen = known if exclude_seen else None
@@ -210,7 +211,21 @@ def _ease_scorer(recommender: TrainedRecommender, known: Any, progress: Progress
     return lambda rows: similarity.scores(known[rows])
 
 
-BASELINES = {"popularity": _popularity_scorer, "item-knn": _knn_scorer, "ease": _ease_scorer}
+def _bias_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+    """What a model's biases say by themselves, the same for everybody."""
+    embeddings = recommender.embeddings
+    if not embeddings.biases:
+        raise SettingError(f"{recommender.settings.model!r} has no biases to measure by themselves")
+    biases = embeddings.items[:, -1]
+    return lambda rows: np.tile(biases, (len(rows), 1))
+
+
+BASELINES = {
+    "popularity": _popularity_scorer,
+    "item-knn": _knn_scorer,
+    "ease": _ease_scorer,
+    "biases": _bias_scorer,
+}
 
 
 def _choose(baselines: Iterable[str]) -> list[str]:

@@ -14,12 +14,13 @@ import polars as pl
 import scipy.sparse as sp
 
 from segue import store
+from segue.data.features import IDENTITY, Encoding, Features
 from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions
 from segue.errors import CorruptModelError, DataError, SettingError
 from segue.index import INDEXES, Exact
 from segue.index.neighbors import Neighbors, check_k
-from segue.models import MODELS, Embeddings
+from segue.models import HYBRID, MODELS, Embeddings
 from segue.models.baselines import popularity
 from segue.models.explicit import BiasedMF
 from segue.progress import Progress, silent
@@ -45,11 +46,32 @@ class Recommender:
         object.__setattr__(self, "model", named(self.model, MODELS, "model"))
         object.__setattr__(self, "index", named(self.index, INDEXES, "index"))
 
-    def fit(self, interactions: Interactions, *, progress: Progress = silent) -> TrainedRecommender:
-        """Learn from the interactions and build the index; the result recommends and can be saved."""
+    def fit(
+        self,
+        interactions: Interactions,
+        *,
+        item_features: Features | None = None,
+        user_features: Features | None = None,
+        validation: Interactions | None = None,
+        progress: Progress = silent,
+    ) -> TrainedRecommender:
+        """Learn from the interactions and build the index; the result recommends and can be saved.
+
+        `item_features` and `user_features` have a row for each item or user of the interactions, and
+        `validation` decides when training stops; only the models in `segue.models.HYBRID` take them.
+        """
         model = self.model.resolved(interactions)
-        embeddings = model.fit(interactions, progress=progress)
+        given = {"item_features": item_features, "user_features": user_features, "validation": validation}
+        extra = {name: value for name, value in given.items() if value is not None}
+        if extra and not isinstance(model, HYBRID):
+            able = ", ".join(sorted(kind.__name__ for kind in HYBRID))
+            raise SettingError(
+                f"{type(model).__name__} takes no {' and '.join(extra)}; those that do are {able}"
+            )
+        embeddings = model.fit(interactions, **extra, progress=progress)
         return TrainedRecommender(
+            item_encoding=None if item_features is None else item_features.encoding,
+            user_encoding=None if user_features is None else user_features.encoding,
             settings=replace(self, model=model),
             users=interactions.users,
             items=interactions.items,
@@ -73,6 +95,7 @@ class TrainedRecommender:
         item_metadata: a row per item (title, genres, …), or None.
         metrics: what an evaluation found, kept beside the model.
         version: the name in its model folder, None before it is saved.
+        item_encoding, user_encoding: how new items and users are encoded, where there were features.
     """
 
     settings: Recommender
@@ -84,6 +107,8 @@ class TrainedRecommender:
     item_metadata: pl.DataFrame | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
     version: str | None = None
+    item_encoding: Encoding | None = None
+    user_encoding: Encoding | None = None
 
     def __repr__(self) -> str:
         return (
@@ -152,9 +177,10 @@ class TrainedRecommender:
 
     def recommend_for(
         self,
-        history: Iterable[Id] | Mapping[Id, float],
+        history: Iterable[Id] | Mapping[Id, float] = (),
         k: int = 10,
         *,
+        features: Any = None,
         exclude_seen: bool = True,
         exclude: Iterable[Id] = (),
         allow: Iterable[Id] | None = None,
@@ -166,6 +192,8 @@ class TrainedRecommender:
             history: the ids of the items the person had, or a mapping of them to weights, of which those of
                 zero do not count. With an empty history the most popular items are recommended; a
                 `BiasedMF`, which needs a mapping to ratings, recommends the best rated.
+            features: instead of a history, what is known of the person: a mapping of the columns of the
+                training's user features to values, or a frame of one row.
             k, exclude_seen, exclude, allow: as for `recommend`.
             on_unknown: items of the history that the model does not know: an error ("raise"), or they
                 are left out ("skip" or "popular").
@@ -187,7 +215,15 @@ class TrainedRecommender:
             (weights[known], (np.zeros(known.sum(), np.int32), rows[known])), (1, len(self.items))
         )
         seen = histories if exclude_seen else None
-        found = self._search(self.fold_in(histories), k, seen, self._eligible(exclude, allow))
+        if features is None:
+            vectors = self.fold_in(histories)
+        elif len(ids):
+            raise SettingError("recommend_for takes a history or features=, not both: leave one out")
+        else:
+            vectors = self.users_of(features)
+            if len(vectors) != 1:
+                raise DataError(f"features of {len(vectors)} people came, but recommend_for is for one")
+        found = self._search(vectors, k, seen, self._eligible(exclude, allow))
         return self._frame(found, pl.DataFrame(), "item_id")
 
     def similar(
@@ -216,7 +252,7 @@ class TrainedRecommender:
             progress("comparing", first, len(rows))
             part = rows[first : first + USERS]
             itself = _one_each(part, len(self.items))
-            vectors = self.embeddings.items[part]
+            vectors = self.embeddings.item_directions[part]
             found = self._by_cosine.search(vectors, k, exclude=itself, allow=eligible)
             names = pl.DataFrame({"item_id": self.items.series.gather(part)})
             parts.append(self._frame(found, names, "neighbor_id"))
@@ -243,6 +279,72 @@ class TrainedRecommender:
         """Find the vectors (q, dim) float32 of people from their histories, a q × items CSR of weights."""
         vectors: np.ndarray = self._folding.vectors(histories)
         return vectors
+
+    def users_of(self, features: Any) -> np.ndarray:
+        """Find the vectors (q, dim) float32 of people from their features, a frame or a mapping.
+
+        Raises `DataError` where the model was trained without user features, and for a missing column.
+        """
+        return self.embeddings.users_of(_encoded(self.user_encoding, features, "user"))
+
+    def with_items(self, items: Iterable[Id], features: Any) -> TrainedRecommender:
+        """Add items that were not there in training, placed by their features alone; index and ids grow.
+
+        `features` is a frame or mapping with a row for each of the new ids. What is known of the others
+        (titles, …) is null for them. Raises `DataError` for ids that are there already, rows that do not
+        fit, and where the model was trained without item features.
+        """
+        new = IdMap(_as_series(items), noun="item")
+        vectors = self.embeddings.items_of(_encoded(self.item_encoding, features, "item"))
+        if len(vectors) != len(new):
+            raise DataError(f"{len(vectors):,} rows of features do not fit {len(new):,} new items")
+        known = self.items.rows(new.series) >= 0
+        if known.any():
+            raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
+        kind = self.items.series.dtype
+        added = new.series.cast(kind, strict=False).alias(self.items.series.name)
+        if added.null_count():
+            wrong = new[int(np.argmax(added.is_null()))]
+            raise DataError(f"the model's items have integer ids, but {wrong!r} came")
+        ids = IdMap(pl.concat([self.items.series, added]), noun="item")
+        embeddings = replace(self.embeddings, items=np.concatenate([self.embeddings.items, vectors]))
+        table, seen = self.item_metadata, self.seen
+        return replace(
+            self,
+            items=ids,
+            embeddings=embeddings,
+            index=self.settings.index.build(embeddings.items),
+            seen=sp.csr_matrix((seen.data, seen.indices, seen.indptr), (seen.shape[0], len(ids))),
+            item_metadata=None if table is None else pl.concat([table, table.clear(len(new))]),
+            version=None,
+        )
+
+    def feature_biases(self) -> pl.DataFrame:
+        """Return what each feature adds by itself: side, column, value, bias and length of its vector.
+
+        A bias says how much a feature raises the score for everybody; the length how much it depends on
+        for whom. Identity features (column "id") are left out.
+        """
+        columns = {
+            "side": pl.String,
+            "column": pl.String,
+            "value": pl.String,
+            "bias": pl.Float32,
+            "length": pl.Float32,
+        }
+        parts = [pl.DataFrame(schema=columns)]
+        dim = self.embeddings.dim - self.embeddings.biases
+        for side, encoding, vectors, place in (
+            ("item", self.item_encoding, self.embeddings.item_features, dim + 1),
+            ("user", self.user_encoding, self.embeddings.user_features, dim),
+        ):
+            if encoding is not None and vectors is not None:
+                learned = encoding.table.select(pl.lit(side).alias("side"), "column", "value").with_columns(
+                    pl.Series("bias", vectors[:, place]),
+                    pl.Series("length", np.linalg.norm(vectors[:, :dim], axis=1).astype(np.float32)),
+                )
+                parts.append(learned.filter(pl.col("column") != IDENTITY).sort("bias", descending=True))
+        return pl.concat(parts)
 
     def history(self, rows: np.ndarray) -> Any:
         """Return what the users of some rows had, as a CSR (q × items)."""
@@ -281,7 +383,19 @@ class TrainedRecommender:
         }
         if self.item_metadata is not None:
             tables["item_metadata"] = self.item_metadata
+        encodings = {}
+        for side in ("item", "user"):
+            encoding, vectors = (
+                getattr(self, f"{side}_encoding"),
+                getattr(self.embeddings, f"{side}_features"),
+            )
+            if encoding is not None:
+                arrays[f"{side}_features"] = vectors
+                tables[f"{side}_features"] = encoding.table
+                encodings[side] = {"separator": encoding.separator, "normalize": encoding.normalize}
         meta = {
+            "biases": self.embeddings.biases,
+            "encodings": encodings,
             "model": _described(self.settings.model, MODELS),
             "index": _described(self.settings.index, INDEXES),
             "index_arrays": same,
@@ -372,7 +486,7 @@ class TrainedRecommender:
 
     @cached_property
     def _by_cosine(self) -> Any:
-        return Exact(metric="cosine").build(self.embeddings.items)
+        return Exact(metric="cosine").build(self.embeddings.item_directions)
 
     @cached_property
     def _popular(self) -> Any:
@@ -401,7 +515,14 @@ def load(folder: str | Path) -> TrainedRecommender:
         seen = sp.csr_matrix(
             (arrays["seen.data"], arrays["seen.indices"], arrays["seen.indptr"]), (len(users), len(items))
         )
-        embeddings = Embeddings(arrays["users"], arrays["items"])
+        encodings = {
+            side: Encoding(tables[f"{side}_features"], **settings)
+            for side, settings in meta.get("encodings", {}).items()
+        }
+        embeddings = Embeddings(
+            arrays["users"], arrays["items"], meta.get("biases", 0),
+            arrays.get("user_features"), arrays.get("item_features"),
+        )  # fmt: skip
         if (len(embeddings.users), len(embeddings.items)) != seen.shape:
             raise ValueError(
                 f"vectors {embeddings.users.shape} and {embeddings.items.shape} for {seen.shape}"
@@ -416,6 +537,8 @@ def load(folder: str | Path) -> TrainedRecommender:
             item_metadata=tables.get("item_metadata"),
             metrics=meta["metrics"],
             version=stored.version,
+            item_encoding=encodings.get("item"),
+            user_encoding=encodings.get("user"),
         )
     except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
@@ -432,6 +555,20 @@ def named(given: Any, registry: dict[str, Any], what: str) -> Any:
     if given.lower() not in registry:
         raise SettingError(f"there is no {what} {given!r}; there are {', '.join(sorted(registry))}")
     return registry[given.lower()]()
+
+
+def _encoded(encoding: Encoding | None, features: Any, side: str) -> Any:
+    """New rows of features, of a frame or a mapping of columns to a value or values."""
+    if encoding is None:
+        raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
+    if isinstance(features, Mapping):
+        features = pl.DataFrame(
+            {
+                name: value if isinstance(value, (list, tuple, pl.Series, np.ndarray)) else [value]
+                for name, value in features.items()
+            }
+        )
+    return encoding.encode(features)
 
 
 def check_choice(on_unknown: str) -> None:

@@ -6,6 +6,7 @@ import math
 import os
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
@@ -24,6 +25,7 @@ from rich.text import Text
 
 from segue.data.interactions import Interactions
 from segue.evaluation import Evaluation
+from segue.progress import NOTHING
 
 EVERY = 30.0  # seconds between two lines about the same work
 UNBROKEN = 10_000  # columns of what goes to a file or a pipe, where lines are for programs to break
@@ -71,25 +73,26 @@ class Bars:
         if self._tasks:
             self._bars.stop()
 
-    def __call__(self, what: str, done: int, total: int) -> None:
+    def __call__(self, what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
         """Move the bar of this work, which is drawn when it is first named."""
         if not self._shown:
             return
+        told = "".join(f", {name} {value:.4g}" for name, value in values.items())
         if not self._console.is_terminal:
-            self._note(what, done, total)
+            self._note(what, done, total, told)
             return
         if what not in self._tasks:
             self._bars.start()
             self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total, description=what + told)
 
-    def _note(self, what: str, done: int, total: int) -> None:
+    def _note(self, what: str, done: int, total: int, told: str) -> None:
         now = time.monotonic()
         if done >= total:
-            self._console.print(f"{what}: {total:,} in {now - self._since:.1f} s")
+            self._console.print(f"{what}: {total:,} in {now - self._since:.1f} s{told}")
             self._since = self._told = now
         elif now - self._told >= EVERY:
-            self._console.print(f"{what}: {done:,} of {total:,} after {now - self._since:.0f} s")
+            self._console.print(f"{what}: {done:,} of {total:,} after {now - self._since:.0f} s{told}")
             self._told = now
 
 

@@ -19,24 +19,22 @@ def kernel(function: F) -> F:
     return cast(F, numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")(function))
 
 
+def bare(function: F) -> F:
+    """Compile like `kernel`, but without counting references: such code makes no arrays and no views.
+
+    Counting takes an atomic write for every array at every call, which costs more than short steps do and
+    for which threads wait for each other.
+    """
+    options: dict[str, Any] = {"_nrt": False}
+    compiled = numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", **options)
+    return cast(F, compiled(function))
+
+
 def inline(function: F) -> F:
     """Compile a small step that is pasted into the kernels which call it."""
     return cast(
         F,
         numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", inline="always")(
-            function
-        ),
-    )
-
-
-def bare(function: F) -> F:
-    """Compile a step that makes no arrays and no views, so that it need not count references.
-
-    Counting takes an atomic write for every array at every call, which two threads wait for each other with.
-    """
-    return cast(
-        F,
-        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", _nrt=False)(  # type: ignore[call-overload]
             function
         ),
     )

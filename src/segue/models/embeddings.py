@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,23 +16,60 @@ class Embeddings:
 
     Attributes:
         users: (n_users, dim) float32.
-        items: (n_items, dim) float32, biases folded into a last column where a model has them.
+        items: (n_items, dim) float32, biases folded into last columns where a model has them.
+        biases: how many last columns hold biases: 0, or 2, users being [x, b_u, 1] and items [y, 1, b_i].
+        user_features: (features, dim) float32, vectors of the features whose sums the users are; None where
+            there are no features. Their column of ones is 0.
+        item_features: the same for items.
     """
 
     users: np.ndarray
     items: np.ndarray
+    biases: int = 0
+    user_features: np.ndarray | None = None
+    item_features: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        for name in ("users", "items"):
+        for name in ("users", "items", "user_features", "item_features"):
             vectors = getattr(self, name)
+            if vectors is None and name.endswith("features"):
+                continue
             if vectors.ndim != 2 or vectors.dtype != np.float32:
                 raise DataError(f"{name} must be (n, dim) float32, not {vectors.shape} {vectors.dtype}")
-        if self.users.shape[1] != self.items.shape[1]:
-            raise DataError(
-                f"users of {self.users.shape[1]} dimensions do not fit items of {self.items.shape[1]}"
-            )
+            if vectors.shape[1] != self.items.shape[1]:
+                raise DataError(
+                    f"{name} of {vectors.shape[1]} dimensions do not fit items of {self.items.shape[1]}"
+                )
+        if self.biases not in (0, 2) or self.biases > self.dim:
+            raise DataError(f"biases={self.biases} must be 0 or 2 of the {self.dim} columns")
 
     @property
     def dim(self) -> int:
         """The number of dimensions."""
         return int(self.items.shape[1])
+
+    @property
+    def item_directions(self) -> np.ndarray:
+        """The items without their biases: (n_items, dim - biases) float32, what similarity compares."""
+        return self.items[:, : self.dim - self.biases]
+
+    def users_of(self, features: Any) -> np.ndarray:
+        """Sum up user features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
+        return _sums(features, self.user_features, "user", self.dim - 1)
+
+    def items_of(self, features: Any) -> np.ndarray:
+        """Sum up item features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
+        return _sums(features, self.item_features, "item", self.dim - 2)
+
+
+def _sums(features: Any, vectors: np.ndarray | None, side: str, one: int) -> np.ndarray:
+    if vectors is None:
+        raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
+    if features.shape[1] != len(vectors):
+        raise DataError(
+            f"features of shape {features.shape} (rows × features) do not fit a model of {len(vectors):,} "
+            f"{side} features"
+        )
+    made = np.asarray(features @ vectors, np.float32)
+    made[:, one] = np.diff(features.indptr) > 0
+    return made

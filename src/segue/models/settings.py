@@ -33,8 +33,11 @@ def one_of(settings: Any, **choices: Collection[str]) -> None:
             )
 
 
-def check_implicit(interactions: Interactions) -> None:
-    """Raise `DataError` where a model of implicit feedback has nothing to learn from."""
+def check_implicit(interactions: Interactions, *, signed: bool = False) -> None:
+    """Raise `DataError` where a model of implicit feedback has nothing to learn from.
+
+    `signed`: weights may be negative.
+    """
     users, items = interactions.matrix.shape
     if users < 2 or items < 2:
         raise DataError(
@@ -42,7 +45,7 @@ def check_implicit(interactions: Interactions) -> None:
         )
     if not len(interactions):
         raise DataError("there are no interactions to learn from")
-    if interactions.matrix.data.min() < 0:
+    if not signed and interactions.matrix.data.min() < 0:
         row, column = (int(axis[0]) for axis in (interactions.matrix < 0).nonzero())
         raise DataError(
             f"models of implicit feedback take positive weights only, but user {interactions.users[row]!r} "
