@@ -50,8 +50,8 @@ def test_public_names():
     assert sorted(segue.__all__) == [
         "BPR", "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features", "IALS",
         "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "WARP", "data", "errors", "evaluate", "evaluate_ratings", "index", "load",
-        "metrics", "models", "read_interactions", "store",
+        "SegueError", "TrainedRecommender", "WARP", "data", "errors", "evaluate", "evaluate_ratings", "index",
+        "load", "metrics", "models", "read_interactions", "store",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
         "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "warp",

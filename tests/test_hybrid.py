@@ -13,7 +13,6 @@ from segue.cli import app
 from segue.data import Features
 from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
-from segue.models import MODELS
 
 
 @pytest.fixture(scope="module")
@@ -121,25 +120,6 @@ def test_the_folder_keeps_features(trained, tmp_path):
         lambda r: r.similar([1], k=5),
     ):
         assert ask(loaded).equals(ask(trained))
-
-
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_every_model_keeps_the_contract(name, data, tmp_path):
-    made = segue.Recommender(name).fit(data)
-    assert made.embeddings.users.shape == (60, made.embeddings.dim)
-    assert made.embeddings.items.shape == (40, made.embeddings.dim)
-    assert np.isfinite(made.embeddings.users).all()
-    found = made.recommend([3, 4], k=5)
-    scores = made.embeddings.users[3] @ made.embeddings.items.T
-    np.testing.assert_allclose(
-        found["score"].to_numpy()[:5], scores[found["item_id"].to_numpy()[:5]], rtol=1e-4
-    )
-    made.save(tmp_path / "model")
-    loaded = segue.load(tmp_path / "model")
-    assert loaded.settings == made.settings
-    assert loaded.recommend([3, 4], k=5).equals(found)
-    assert loaded.recommend_for([1, 5, 9], k=4).equals(made.recommend_for([1, 5, 9], k=4))
-    assert loaded.similar([1], k=3).equals(made.similar([1], k=3))
 
 
 def test_similarity_leaves_the_biases_out(trained):
