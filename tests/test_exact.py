@@ -125,14 +125,18 @@ def test_the_avx512_form_compiles_to_its_instruction(tmp_path):
     assert int(done.stdout) >= 5  # four blocks at once, and one
 
 
-@pytest.mark.parametrize("d", [1, 4, 7, 64, 70])
+@pytest.mark.parametrize("d", [1, 4, 7, 64, 70, 600])
 def test_codes_stand_for_the_vectors_within_the_bounds(d):
     vectors, _ = like_a_recommender(1500, d, 1, seed=3)
     layout = lay_out(vectors, vectors, is_distance=False)
     placed = vectors @ layout.axes.T if len(layout.axes) else vectors
     groups, segments = int(layout.cuts[-1]), len(layout.cuts) - 1
-    codes = layout.codes.reshape(-1, groups, scan.SHELF, 4).transpose(0, 2, 1, 3).reshape(-1, 4 * groups)
-    codes = codes[: len(vectors), :].astype(np.float64) - 128
+    tails = layout.codes.size // (layout.table.shape[0] * scan.LINE) - groups
+    assert tails == (0 if segments == 1 else max(1, d // 256))
+    codes = layout.codes.reshape(-1, groups + tails, scan.SHELF, 4).transpose(0, 2, 1, 3)
+    codes = codes.reshape(-1, 4 * (groups + tails))[: len(vectors), :].astype(np.float64)
+    lead = 4 * int(layout.cuts[1])
+    tail, codes = codes[:, lead : lead + 4 * tails], np.delete(codes, slice(lead, lead + 4 * tails), 1) - 128
     shelf = np.arange(len(vectors)) // scan.SHELF
     row = layout.table[shelf].astype(np.float64)
     stands = codes / row[:, scan.INVERSE, None]
@@ -144,39 +148,56 @@ def test_codes_stand_for_the_vectors_within_the_bounds(d):
     assert (np.linalg.norm(wide, axis=1) <= row[:, scan.NORM] + slack).all()
     assert (np.diff(layout.table[:, scan.CEILING]) <= 0).all()
     assert (layout.table[:, scan.CEILING] >= layout.table[:, scan.NORM]).all()
+    if tails:  # each holds so much of the length beyond the first segment, rounded up
+        beyond = np.linalg.norm(wide[:, lead:], axis=1) / (2 * np.sqrt(tails))
+        assert (tail >= (beyond * row[:, scan.INVERSE])[:, None] - 1e-4).all()
+        assert (tail <= (beyond * row[:, scan.INVERSE])[:, None] + 1 + 1e-4).all()
+    means = np.array([placed[layout.order[: len(vectors)]][shelf == b].mean(0) for b in range(shelf[-1] + 1)])
+    np.testing.assert_allclose(layout.means, means, atol=slack)
+    apart = np.linalg.norm(wide[:, :d] - layout.means[shelf], axis=1)
+    assert (apart <= row[:, scan.RADIUS] + slack).all()
     for s in range(segments):
         cut = 4 * int(layout.cuts[s + 1])
         known, error, rest = (row[:, scan.BOUNDS + 3 * s + column] for column in range(3))
         assert (np.linalg.norm(wide[:, :cut], axis=1) <= known + slack).all()
         assert (np.linalg.norm((wide - stands)[:, :cut], axis=1) <= error + slack).all()
-        assert (np.linalg.norm(wide[:, cut:], axis=1) <= rest + slack).all()
+        assert s == 0 or (np.linalg.norm(wide[:, cut:], axis=1) <= rest + slack).all()
         for half in (0, 1):
             columns = [j for j in range(4 * int(layout.cuts[s]), cut) if (j >> 1) % 2 == half]
-            assert np.linalg.norm(codes[:, columns], axis=1).max() <= layout.widest[s, half]
+            squares = (codes[:, columns] ** 2).sum(1) + ((tail**2).sum(1) / 2 if s < 2 else 0)
+            assert np.sqrt(squares.max()) <= layout.widest[s, half]
 
 
+@pytest.mark.parametrize("tails", [0, 1, 2])
 @pytest.mark.parametrize("form_name", list(simd.FORMS))
-def test_query_codes_stand_for_the_queries_within_their_parts(form_name):
+def test_query_codes_stand_for_the_queries_within_their_parts(form_name, tails):
     form = simd.FORMS[form_name]
     rng = np.random.default_rng(4)
     queries = (rng.standard_normal((50, 30)) * rng.lognormal(0, 2, (50, 1))).astype(np.float32)
     queries[7] = 0
     cuts, widest = np.array([0, 3, 8]), np.array([[900.0, 800.0], [400.0, 1100.0]], np.float32)
-    codes, inverses = np.empty((50, 32), np.int8), np.empty(50)
+    codes, inverses = np.empty((50, 32 + 8 * tails), np.int8), np.empty(50)
     corrections, parts = np.empty((50, 2), np.int64), np.empty((50, 2, 3))
-    scan.encode(queries, cuts, widest, form.top, form.halves, codes, inverses, corrections, parts)
+    scan.encode(queries, cuts, tails, widest, form.top, form.halves, codes, inverses, corrections, parts)
     wide = np.zeros((50, 32))
     wide[:, :30] = queries
-    stands = codes / inverses[:, None]
     assert np.abs(codes).max() <= form.top
+    tail, opposite = codes[:, 12 : 12 + 4 * tails].astype(np.int64), codes[:, 32 + 4 * tails :]
+    np.testing.assert_array_equal(tail, -opposite.astype(np.int64))
+    if tails:
+        beyond = np.linalg.norm(wide[:, 12:], axis=1) * inverses / (2 * np.sqrt(tails))
+        np.testing.assert_array_equal(tail, np.tile(np.ceil(beyond - 1e-6).astype(int)[:, None], 4 * tails))
+    codes = np.delete(codes[:, : 32 + 4 * tails], slice(12, 12 + 4 * tails), 1)
+    stands = codes / inverses[:, None]
     for s in range(2):
         cut = 4 * cuts[s + 1]
         np.testing.assert_allclose(
             parts[:, s, 0], np.linalg.norm((wide - stands)[:, :cut], axis=1), rtol=1e-9
         )
         np.testing.assert_allclose(parts[:, s, 1], np.linalg.norm(stands[:, :cut], axis=1), rtol=1e-9)
-        rest = np.linalg.norm(wide[:, cut:], axis=1) if s == 0 else np.zeros(50)
-        np.testing.assert_allclose(parts[:, s, 2], rest, atol=1e-6 * np.abs(wide).max())
+        assert (
+            parts[:, s, 2] == 0
+        ).all()  # a tail is among the codes, and nothing is beyond the last segment
         part = codes[:, 4 * cuts[s] : cut].astype(np.int64)
         low = part.reshape(50, -1, 4)[:, :, :2].sum((1, 2)) * -128
         high = part.reshape(50, -1, 4)[:, :, 2:].sum((1, 2)) * -128
@@ -185,7 +206,8 @@ def test_query_codes_stand_for_the_queries_within_their_parts(form_name):
         if form.halves:  # no sum of a half can leave int16
             for half in (0, 1):
                 lengths = np.linalg.norm(part.reshape(50, -1, 2, 2)[:, :, half], axis=(1, 2))
-                assert (lengths * widest[s, half]).max() <= 32767
+                squares = lengths**2 + (tail**2).sum(1) / 2
+                assert (np.sqrt(squares) * widest[s, half]).max() <= 32767
 
 
 def test_many_dimensions_and_many_answers():

@@ -33,7 +33,7 @@ class Layout:
     Attributes:
         codes: uint8, the int8 codes plus 128 in the order that the scan reads them.
         order: (128 b,) int32, the id of each place, -1 where there is none.
-        table: (b, 4 + 3 s) float32, what the bounds need of each shelf.
+        table: (b, 5 + 3 s) float32, what the bounds need of each shelf.
         means: (b, dim) float32, the mean of each shelf, in the axes.
         cuts: (s + 1,) int64, where segments begin, in groups of 4 dimensions.
         widest: (s, 2) float32, the largest norm of codes in the even and odd pairs of dimensions.
@@ -66,7 +66,7 @@ def layout_of(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Layou
         count == -(-n // scan.SHELF)
         and cuts == sorted(set(cuts))
         and (cuts[0], cuts[-1]) == (0, -(-dim // 4))
-        and layout.codes.shape == (count * scan.SHELF * 4 * cuts[-1],)
+        and layout.codes.shape == (count * scan.LINE * (cuts[-1] + _tails(dim, layout.cuts)),)
         and layout.table.shape == (count, scan.BOUNDS + 3 * segments)
         and layout.means.shape == (count, dim)
         and layout.widest.shape == (segments, 2)
@@ -129,6 +129,11 @@ def _cuts(dim: int, first: int) -> np.ndarray:
     return np.concatenate([[0], rest])
 
 
+def _tails(dim: int, cuts: np.ndarray) -> int:
+    """How many groups of codes hold the length beyond the first segment, if there are others."""
+    return 0 if len(cuts) == 2 else max(1, dim // 256)
+
+
 def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is_distance: bool) -> int:
     """How many groups of dimensions to sum for all items: few sums for all, or few items for the others.
 
@@ -150,7 +155,9 @@ def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is
     for first in firsts[firsts <= WHOLE]:
         cuts = _cuts(placed.shape[1], int(first))
         left = np.interp(cuts[1:-1], firsts, alive[:-1])
-        cost = alive[-1] * (CHECK + GROUP * first) + (left * (AGAIN + GROUP_AGAIN * np.diff(cuts)[1:])).sum()
+        tails = _tails(placed.shape[1], cuts)
+        widths = np.diff(cuts)[1:] + tails
+        cost = alive[-1] * (CHECK + GROUP * (first + tails)) + (left * (AGAIN + GROUP_AGAIN * widths)).sum()
         if cost < least:
             best, least = int(first), cost
     return best
@@ -166,13 +173,14 @@ def _packed(
     is_distance: bool,
 ) -> Layout:
     (n, dim), count, segments = placed.shape, -(-len(order) // scan.SHELF), len(cuts) - 1
-    codes = _aligned(count * scan.SHELF * 4 * int(cuts[-1]))
+    tails = _tails(dim, cuts)
+    codes = _aligned(count * scan.LINE * (int(cuts[-1]) + tails))
     table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
     means = np.empty((count, dim), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
 
     def work(start: int, stop: int) -> None:
-        shelves.pack(placed, order, cuts, start, stop, codes, table, means, widest[start // CHUNK])
+        shelves.pack(placed, order, cuts, tails, start, stop, codes, table, means, widest[start // CHUNK])
 
     threads.run(work, count, chunk=CHUNK)
     if is_distance:

@@ -10,8 +10,10 @@ far) and the rest,
 
     q.x <= q'.x' + |q - q'|_head |x|_head + |q'|_head |x - x'|_head + |q|_rest |x|_rest
 
-in integers for 16 items at once. What lies above the k-th best score by this bound is scored in
-float32 by `dot`, always summed in the same order; nothing else can be among the answers.
+in integers for 16 items at once. After the first segment the last product is summed with the others: its
+factors are codes too, rounded up, in `tails` more groups of 4 that follow the first segment's. What lies
+above the k-th best score by this bound is scored in float32 by `dot`, always summed in the same order;
+nothing else can be among the answers.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ BLOCKS = 8  # to a shelf
 SHELF = BLOCKS * simd.LANES
 AHEAD = 1  # shelves, which are asked for ahead of their use, where one query reads them
 LINE = SHELF * 4  # bytes of a group of 4 dimensions
-INVERSE, NORM, CEILING, OFFSET, BOUNDS = 0, 1, 2, 3, 4  # columns of the table of shelves
+INVERSE, NORM, CEILING, OFFSET, RADIUS, BOUNDS = 0, 1, 2, 3, 4, 5  # columns of the table of shelves
 LOWEST, HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 TINY = 1e-37  # more than underflow can change a sum
 
@@ -67,26 +69,33 @@ def may_get(i, q, allow, indptr, excluded):
 
 
 @kernel
-def encode(turned, cuts, widest, top, halves, codes, inverses, corrections, parts):
+def encode(turned, cuts, tails, widest, top, halves, codes, inverses, corrections, parts):
     """Queries (m, d) to codes (m, 4 groups) int8, and what the bounds need of them.
 
     parts[q, s] holds |q - q'|, |q'| up to the segment s, and |q| beyond it. Where sums are kept as
     two int16, the step is so wide that no segment's sum leaves them: `widest[s]` is the largest norm of
-    the items' codes in each half.
+    the items' codes in each half. Codes of tails follow the first segment's, and negative ones come last.
     """
-    d, segments = turned.shape[1], len(cuts) - 1
+    d, segments, groups = turned.shape[1], len(cuts) - 1, cuts[-1] + tails
+    spread = 2 * np.sqrt(np.float64(max(1, tails)))
     for q in range(len(turned)):
         row = turned[q]
         square, step = 0.0, 0.0
         for j in range(d):
             square += np.float64(row[j]) * row[j]
             step = max(step, np.float64(abs(row[j])) / top)
+        tail = length(turned, q, min(d, 4 * cuts[1]), d) * (1 + 1e-9) if tails else 0.0
+        step = max(step, tail / (spread * top))
         for s in range(segments):
             if halves:
                 largest = max(widest[s, 0], widest[s, 1], np.float32(1))
-                room = 32767.0 / largest - np.sqrt(np.float64(cuts[s + 1] - cuts[s]))
-                step = max(step, length(turned, q, 4 * cuts[s], min(d, 4 * cuts[s + 1])) / room)
+                room = 32767.0 / largest - np.sqrt(np.float64(cuts[s + 1] - cuts[s] + 2 * tails))
+                own = length(turned, q, 4 * cuts[s], min(d, 4 * cuts[s + 1]))
+                step = max(step, (np.sqrt(own * own + tail * tail / 2) if s < 2 else own) / room)
         step = step if step > 0 else 1.0
+        for g in range(4 * tails):
+            codes[q, 4 * cuts[1] + g] = np.int64(np.ceil(tail / (spread * step) * (1 - 1e-12)))
+            codes[q, 4 * groups + g] = -codes[q, 4 * cuts[1] + g]
         inverses[q] = 1 / step
         error, known, seen = 0.0, 0.0, 0.0
         for s in range(segments):
@@ -94,7 +103,7 @@ def encode(turned, cuts, widest, top, halves, codes, inverses, corrections, part
             for j in range(4 * cuts[s], 4 * cuts[s + 1]):
                 value = np.float64(row[j]) if j < d else 0.0
                 code = np.int64(np.rint(value / step))
-                codes[q, j] = code
+                codes[q, j + (4 * tails if s else 0)] = code
                 seen += value * value
                 error += (value - code * step) ** 2
                 known += (code * step) ** 2
@@ -104,7 +113,7 @@ def encode(turned, cuts, widest, top, halves, codes, inverses, corrections, part
                     low += code
             corrections[q, s] = packed(-128 * low, -128 * high) if halves else -128 * (low + high)
             parts[q, s, 0], parts[q, s, 1] = np.sqrt(error), np.sqrt(known)
-            parts[q, s, 2] = np.sqrt(max(square - seen, 0.0)) if s + 1 < segments else 0.0
+            parts[q, s, 2] = np.sqrt(max(square - seen, 0.0)) if 0 < s < segments - 1 else 0.0
 
 
 @inline
@@ -171,16 +180,19 @@ def search(
         sizes[q] = length(turned, q, 0, d)
         empty_heap(scores[(start + q) * k : (start + q + 1) * k], ids[(start + q) * k : (start + q + 1) * k])
         examined[start + q] = 0
-    best_shelves(turned, means, table, seeds)
-    codes_of, inverses = np.empty((count, 4 * cuts[-1]), np.int8), np.empty(count, np.float64)
+    nearest = np.empty((len(means), count), np.float32)
+    turn(means, turned, 0, len(means), nearest)
+    best_shelves(nearest, table, seeds)
+    tails = len(codes) // (len(table) * LINE) - cuts[-1]
+    codes_of, inverses = np.empty((count, 4 * (cuts[-1] + 2 * tails)), np.int8), np.empty(count, np.float64)
     corrections = np.empty((count, len(cuts) - 1), np.int64)
     parts = np.empty((count, len(cuts) - 1, 3), np.float64)
-    encode(turned, cuts, widest, top, halves, codes_of, inverses, corrections, parts)
+    encode(turned, cuts, tails, widest, top, halves, codes_of, inverses, corrections, parts)
     walk(
         form, codes, order, vectors, table, cuts, rounding, is_distance,
         queries, allow, indptr, excluded, start, ids, scores, examined,
         codes_of.view(np.int32), corrections, parts, inverses,
-        sizes, np.full(count, -np.inf), np.arange(count), seeds,
+        sizes, np.full(count, -np.inf), np.arange(count), seeds, nearest,
         np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
         np.empty(BLOCKS + 1, np.uint32),
     )  # fmt: skip
@@ -189,17 +201,15 @@ def search(
 
 
 @kernel
-def best_shelves(turned, means, table, seeds):
-    """The shelf with the highest mean score for each query."""
-    count, shelves = len(turned), len(means)
-    nearest = np.empty((count, shelves), np.float32)
-    turn(turned, means, 0, count, nearest)
-    for q in range(count):
-        best = 0
-        for b in range(1, shelves):
-            if nearest[q, b] - table[b, OFFSET] > nearest[q, best] - table[best, OFFSET]:
-                best = b
-        seeds[q] = best
+def best_shelves(nearest, table, seeds):
+    """The shelf with the highest mean score (shelves, queries) for each query."""
+    for q in range(len(seeds)):
+        seeds[q] = 0
+    for b in range(1, len(nearest)):
+        for q in range(len(seeds)):
+            best = seeds[q]
+            if nearest[b, q] - table[b, OFFSET] > nearest[best, q] - table[best, OFFSET]:
+                seeds[q] = b
 
 
 @bare
@@ -207,14 +217,16 @@ def walk(
     form, codes, order, vectors, table, cuts, rounding, is_distance,
     queries, allow, indptr, excluded, start, ids, scores, examined,
     words, corrections, parts, inverses,
-    sizes, goals, active, seeds, partial, places, bits,
+    sizes, goals, active, seeds, nearest, partial, places, bits,
 ):  # fmt: skip
     """Visit each query's best shelf, then all shelves, from the longest vectors to the shortest.
 
     A block whose items may be among the answers after the first segment is summed on, segment by
     segment, while any may; what remains is scored.
     """
-    left, width, groups, segments = len(active), cuts[1], cuts[-1], len(cuts) - 1
+    left, groups, segments = len(active), len(codes) // (len(table) * LINE), len(cuts) - 1
+    tails = groups - cuts[-1]
+    width, wide = cuts[1] + tails, groups + tails
     k, d = len(scores) // len(examined), vectors.shape[1]
     for step in range(-1, len(table)):
         kept = 0
@@ -228,7 +240,8 @@ def walk(
                 continue
             active[kept] = q
             kept += 1
-            if step == seeds[q] or size * table[b, NORM] + slack < goal:
+            reach = min(size * table[b, NORM], nearest[b, q] + size * table[b, RADIUS] + slack)
+            if step == seeds[q] or reach + slack < goal:
                 continue
             if left == 1:
                 for line in range(0, width * LINE, 64):
@@ -242,10 +255,10 @@ def walk(
                 C = simd.start(form, corrections[q, 0])
                 D = simd.start(form, corrections[q, 0])
                 for g in range(width):
-                    A = simd.multiply(form, A, codes, at + g * LINE, words, q * groups + g)
-                    B = simd.multiply(form, B, codes, at + g * LINE + 64, words, q * groups + g)
-                    C = simd.multiply(form, C, codes, at + g * LINE + 128, words, q * groups + g)
-                    D = simd.multiply(form, D, codes, at + g * LINE + 192, words, q * groups + g)
+                    A = simd.multiply(form, A, codes, at + g * LINE, words, q * wide + g)
+                    B = simd.multiply(form, B, codes, at + g * LINE + 64, words, q * wide + g)
+                    C = simd.multiply(form, C, codes, at + g * LINE + 128, words, q * wide + g)
+                    D = simd.multiply(form, D, codes, at + g * LINE + 192, words, q * wide + g)
                 sums_a, sums_b = simd.total(form, A), simd.total(form, B)
                 sums_c, sums_d = simd.total(form, C), simd.total(form, D)
                 largest = simd.larger(simd.larger(sums_a, sums_b), simd.larger(sums_c, sums_d))
@@ -264,8 +277,12 @@ def walk(
                     block = places[p]
                     at = b * LINE * groups + block * 64
                     more = simd.start(form, corrections[q, s])
-                    for g in range(cuts[s], cuts[s + 1]):
-                        more = simd.multiply(form, more, codes, at + g * LINE, words, q * groups + g)
+                    for g in range(tails if s == 1 else 0):
+                        more = simd.multiply(
+                            form, more, codes, at + (cuts[1] + g) * LINE, words, q * wide + groups + g
+                        )
+                    for g in range(cuts[s] + tails, cuts[s + 1] + tails):
+                        more = simd.multiply(form, more, codes, at + g * LINE, words, q * wide + g)
                     sums = simd.plus(simd.load_sums(partial, p * simd.LANES), simd.total(form, more))
                     noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
             if noted == 0:

@@ -6,7 +6,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.compile import kernel
-from segue.kernels.scan import BOUNDS, INVERSE, NORM, SHELF
+from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, SHELF, length
 
 LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
 TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
@@ -146,19 +146,17 @@ def survey(X, order, queries, goals, halves, cuts, shelf, alive):
                 continue
             alive[len(cuts)] += 1
             for c in range(len(cuts)):
-                rest = beyond = np.float32(0)
-                for z in range(last - first):
-                    rest = max(rest, lengths[z, c])
+                beyond = np.float32(0)
                 for j in range(cuts[c], d):
                     beyond += query[j] * query[j]
-                lacking = goal - np.sqrt(beyond) * rest - LOOSE * size * largest
+                beyond = np.sqrt(beyond)
                 hit = False
                 for z in range(first, last):
                     row = X[order[z]]
-                    total = np.float32(0)
+                    total = beyond * lengths[z - first, c]
                     for j in range(min(cuts[c], d)):
                         total += query[j] * row[j]
-                    hit = hit or total >= lacking
+                    hit = hit or total >= goal - LOOSE * size * largest
                 if not hit:
                     break
                 alive[c] += 1
@@ -181,14 +179,15 @@ def rest_lengths(row, cuts, out):
 
 
 @kernel
-def pack(X, order, cuts, start, stop, codes, table, means, widest):
+def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
     """Encode the shelves [start, stop) of X (n, d), which is in the scan's axes, as `kernels.scan` says.
 
-    A shelf's mean, and its row of the table: 1 / the unit of its codes, the largest |x|, two zeros, and
-    for each segment the largest |x|, |x - x'| up to it, and |x| beyond it. widest[s]: the largest norm of
-    codes in a segment's even and odd pairs of dimensions.
+    A shelf's mean, and its row of the table: 1 / the unit of its codes, the largest |x|, two zeros, the
+    largest distance from the mean, and for each segment the largest |x|, |x - x'| up to it, and |x| beyond
+    it. widest[s]: the largest norm of codes in a segment's even and odd pairs of dimensions.
     """
     d = X.shape[1]
+    spread = 2 * np.sqrt(np.float64(max(1, tails)))
     for b in range(start, stop):
         first, last = b * SHELF, min((b + 1) * SHELF, len(X))
         step = np.float32(0)
@@ -196,6 +195,9 @@ def pack(X, order, cuts, start, stop, codes, table, means, widest):
             row = X[order[z]]
             for j in range(d):
                 step = max(step, abs(row[j]))
+            if tails:
+                longest = length(X, order[z], min(d, 4 * cuts[1]), d) / spread
+                step = max(step, np.float32(longest * (127 / 250)))
         inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
         for column in range(table.shape[1]):
             table[b, column] = 0
@@ -206,28 +208,54 @@ def pack(X, order, cuts, start, stop, codes, table, means, widest):
             row = X[order[z]]
             for j in range(d):
                 means[b, j] += row[j] / np.float32(last - first)
+        for z in range(first, last):
+            row = X[order[z]]
+            square = 0.0
+            for j in range(d):
+                square += (np.float64(row[j]) - means[b, j]) ** 2
+            table[b, RADIUS] = max(table[b, RADIUS], above(np.sqrt(square)))
         for place in range(SHELF):
             pack_item(
-                X, order, cuts, b, place, first + place < last, 1 / np.float64(inverse), codes, table, widest
+                X,
+                order,
+                cuts,
+                tails,
+                b,
+                place,
+                first + place < last,
+                1 / np.float64(inverse),
+                codes,
+                table,
+                widest,
             )
 
 
 @kernel
-def pack_item(X, order, cuts, b, place, real, unit, codes, table, widest):
+def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest):
     """Encode one item of a shelf, or the emptiness that fills up the last one."""
-    d, segments = X.shape[1], len(cuts) - 1
+    d, segments, groups = X.shape[1], len(cuts) - 1, cuts[-1] + tails
+    spread = 2 * np.sqrt(np.float64(max(1, tails)))
     row = X[order[b * SHELF + place] if real else 0]
     seen = error = square = 0.0
     if real:
         for j in range(d):
             square += np.float64(row[j]) * row[j]
         table[b, NORM] = max(table[b, NORM], above(np.sqrt(square)))
+    tail = 0.0
+    if tails and real:
+        tail = np.ceil(
+            length(X, order[b * SHELF + place], min(d, 4 * cuts[1]), d) * (1 + 1e-9) / (spread * unit)
+        )
+    for j in range(4 * tails):
+        codes[((b * groups + cuts[1] + j // 4) * SHELF + place) * 4 + (j & 3)] = np.uint8(tail)
     for s in range(segments):
-        low = high = 0.0
+        low = high = 2 * tails * tail * tail if s < 2 else 0.0
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(row[j]) if real and j < d else 0.0
             code = min(max(np.rint(value / unit), -127.0), 127.0)
-            codes[((b * cuts[-1] + j // 4) * SHELF + place) * 4 + (j & 3)] = np.uint8(np.int64(code) + 128)
+            codes[((b * groups + j // 4 + (tails if s else 0)) * SHELF + place) * 4 + (j & 3)] = np.uint8(
+                np.int64(code) + 128
+            )
             seen += value * value
             error += (value - code * unit) ** 2
             if j & 2:
@@ -242,7 +270,7 @@ def pack_item(X, order, cuts, b, place, real, unit, codes, table, widest):
             column = BOUNDS + 3 * s
             table[b, column] = max(table[b, column], above(np.sqrt(seen)))
             table[b, column + 1] = max(table[b, column + 1], above(np.sqrt(error)))
-            if s + 1 < segments:
+            if 0 < s < segments - 1:
                 table[b, column + 2] = max(table[b, column + 2], above(np.sqrt(max(square - seen, 0.0))))
 
 
