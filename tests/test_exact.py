@@ -76,6 +76,21 @@ def test_nothing_better_is_left_out_where_bounds_prune(form, metric, d):
     assert found.examined.mean() < 0.1 * len(vectors)  # the bounds do rule most out
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("metric", ["dot", "euclidean"])
+def test_long_vectors_that_lie_behind_short_ones_are_found(metric, sign):
+    """Inside a band direction decides the order, so that shelves of small norms can come first."""
+    rng = np.random.default_rng(12)
+    long = np.eye(8)[0] * rng.uniform(1, 2, (400, 1)) + 0.3 * rng.standard_normal((400, 8))
+    short = -0.1 * np.eye(8)[0] + 0.01 * rng.standard_normal((400, 8))
+    vectors = sign * np.concatenate([short, long]).astype(np.float32)
+    queries = sign * (np.eye(8)[0] * 2 + 0.5 * rng.standard_normal((50, 8))).astype(np.float32)
+    found = Exact(metric).build(vectors).search(queries, 60)
+    apart = ((queries[:, None].astype(np.float64) - vectors[None]) ** 2).sum(2)
+    scores = queries.astype(np.float64) @ vectors.T if metric == "dot" else -np.sqrt(apart)
+    np.testing.assert_allclose(found.scores, -np.sort(-scores, axis=1)[:, :60], rtol=1e-4, atol=1e-5)
+
+
 def test_all_forms_give_the_same_bytes(monkeypatch):
     vectors, queries = like_a_recommender(5000, 40, 100, seed=1)
     answers = {}
