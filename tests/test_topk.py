@@ -1,17 +1,19 @@
+import numba
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segue.kernels.topk import empty_heap, replace_worst, sort_heap, worse
+from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 
+@numba.njit
 def through_heap(scores, k):
     best, ids = np.empty(k, np.float32), np.empty(k, np.int32)
-    empty_heap(best, ids)
-    for i, score in enumerate(scores):
-        if worse(best[0], ids[0], score, i):
-            replace_worst(best, ids, score, i)
-    sort_heap(best, ids)
+    empty_heap(best, ids, 0, k)
+    for i in range(len(scores)):
+        if worse(best[0], ids[0], scores[i], i):
+            sink(best, ids, 0, k, scores[i], i)
+    sort_heap(best, ids, 0, k)
     return best, ids
 
 

@@ -23,6 +23,7 @@ SAMPLED = 64  # shelves on which it is chosen
 WHOLE = 16  # groups of 4 dimensions at most, that one segment's sums can hold
 LINE = 64  # bytes
 CHUNK = 64  # shelves that a thread takes at a time
+LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
 EPS = float(np.finfo(np.float32).eps)
 
 
@@ -148,9 +149,10 @@ def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is
     best = max(1, round(TYPICAL_K / step))
     goals = np.partition(scores, -best, axis=1)[:, -best]
     count = -(-len(order) // scan.SHELF)
-    alive = np.zeros(len(firsts) + 1, np.int64)
-    for shelf in np.unique(np.linspace(0, count - 1, SAMPLED).astype(np.int64)):
-        shelves.survey(placed, order, sample, goals, halves, 4 * firsts, shelf, alive)
+    drawn = np.unique(np.linspace(0, count - 1, SAMPLED).astype(np.int64))
+    places = (drawn[:, None] * scan.SHELF + np.arange(scan.SHELF)).reshape(-1)
+    chosen = order[np.minimum(places, len(order) - 1)]
+    alive = _alive(placed[chosen], halves[chosen], sample, goals, 4 * firsts)
     best, least = WHOLE, np.inf
     for first in firsts[firsts <= WHOLE]:
         cuts = _cuts(placed.shape[1], int(first))
@@ -161,6 +163,25 @@ def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is
         if cost < least:
             best, least = int(first), cost
     return best
+
+
+def _alive(
+    items: np.ndarray, halves: np.ndarray, queries: np.ndarray, goals: np.ndarray, cuts: np.ndarray
+) -> np.ndarray:
+    """How many blocks of items a bound after each of the cuts leaves, and at last how many norms leave."""
+    sizes, lengths = np.linalg.norm(queries, axis=1)[:, None], np.linalg.norm(items, axis=1)
+    offsets = halves.reshape(-1, simd.LANES).min(1)
+    wanted = (goals[:, None] + offsets).repeat(simd.LANES, axis=1) - LOOSE * sizes * lengths
+    left = (sizes * lengths >= wanted).reshape(len(queries), -1, simd.LANES).any(2)
+    alive = np.zeros(len(cuts) + 1, np.int64)
+    alive[-1] = left.sum()
+    heads, before = np.zeros(wanted.shape, np.float32), 0
+    for number, cut in enumerate(cuts):
+        heads += queries[:, before:cut] @ items[:, before:cut].T
+        beyond = np.linalg.norm(queries[:, cut:], axis=1)[:, None] * np.linalg.norm(items[:, cut:], axis=1)
+        may = (heads + beyond >= wanted).reshape(len(queries), -1, simd.LANES).any(2)
+        alive[number], before = (left & may).sum(), cut
+    return alive
 
 
 def _packed(

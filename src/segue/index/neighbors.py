@@ -12,6 +12,7 @@ from segue.kernels import threads
 from segue.progress import Progress
 
 LARGEST = 1e15  # of a vector's values: their products must not overflow in float32
+SMALL = 4096  # values of a query or a few
 QUERIES = 64  # that a thread takes at a time
 PART = 16_384  # queries between two words of progress
 
@@ -56,6 +57,8 @@ class Asked(NamedTuple):
 
 def fixed(array: np.ndarray) -> np.ndarray:
     """A read-only view: kernels are compiled once for it, whether the array is mapped from a file or not."""
+    if not array.flags.writeable:
+        return array
     view = array.view()
     view.flags.writeable = False
     return view
@@ -68,13 +71,9 @@ NOTHING_EXCLUDED = fixed(np.empty(0, np.int32))
 def answered(asked: Asked, work: Callable[..., Any], progress: Progress) -> Neighbors:
     """Search with `work(start, stop, ids, scores, examined)` on several threads; the arrays are flat."""
     count, width = len(asked.queries), asked.width
-    ids, scores = np.full((count, asked.k), -1, np.int32), np.full((count, asked.k), -np.inf, np.float32)
-    if width < asked.k:
-        inner_ids, inner_scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
-    else:
-        inner_ids, inner_scores = ids, scores
+    ids, scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
     examined = np.empty(count, np.int64)
-    answers = inner_ids.reshape(-1), inner_scores.reshape(-1), examined
+    answers = ids.reshape(-1), scores.reshape(-1), examined
     for first in range(0, count, PART):
         last = min(first + PART, count)
         if count > PART:
@@ -88,8 +87,14 @@ def answered(asked: Asked, work: Callable[..., Any], progress: Progress) -> Neig
     if count > PART:
         progress("searching", count, count)
     if width < asked.k:
-        ids[:, :width], scores[:, :width] = inner_ids, inner_scores
+        ids, scores = _widened(ids, asked.k, -1), _widened(scores, asked.k, -np.inf)
     return Neighbors(ids, scores, examined)
+
+
+def _widened(found: np.ndarray, k: int, filler: float) -> np.ndarray:
+    wide = np.full((len(found), k), filler, found.dtype)
+    wide[:, : found.shape[1]] = found
+    return wide
 
 
 def check_vectors(vectors: Any, what: str, dim: int | None = None) -> np.ndarray:
@@ -103,6 +108,10 @@ def check_vectors(vectors: Any, what: str, dim: int | None = None) -> np.ndarray
         raise DataError(f"{what} have {made.shape[1]} dimensions, but the index holds vectors of {dim}")
     if made.shape[1] == 0:
         raise DataError(f"{what} have no dimensions")
+    if made.size <= SMALL:  # one call instead of two, which counts for a query that comes alone
+        values = made.reshape(-1)
+        if np.dot(values, values) <= LARGEST:
+            return made
     if len(made) and not -LARGEST <= made.min() <= made.max() <= LARGEST:
         _refuse_values(made, what)
     return made

@@ -16,25 +16,25 @@ REASSOCIATE = {"reassoc", "contract", "arcp", "nsz"}
 
 def kernel(function: F) -> F:
     """Compile to machine code on first use: no GIL, no exceptions, cached on disk."""
-    return cast(F, numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy")(function))
+    return _compiled(function, {})
 
 
 def bare(function: F) -> F:
-    """Compile like `kernel`, but without counting references: such code makes no arrays and no views.
+    """Compile a part of kernels, which Python cannot call, without counting references: it makes no arrays.
 
     Counting takes an atomic write for every array at every call, which costs more than short steps do and
     for which threads wait for each other.
     """
-    options: dict[str, Any] = {"_nrt": False}
-    compiled = numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", **options)
-    return cast(F, compiled(function))
+    return _compiled(function, {"_nrt": False, "no_cpython_wrapper": True})
 
 
 def inline(function: F) -> F:
-    """Compile a small step that is pasted into the kernels which call it."""
-    return cast(
-        F,
-        numba.njit(nogil=True, cache=True, fastmath=REASSOCIATE, error_model="numpy", inline="always")(
-            function
-        ),
-    )
+    """Compile a small step, `bare`, whose machine code is pasted into the kernels that call it."""
+    return _compiled(function, {"_nrt": False, "no_cpython_wrapper": True, "forceinline": True})
+
+
+def _compiled(function: F, options: dict[str, Any]) -> F:
+    """Leave out the wrappers that are not needed: they take much of the time of compiling."""
+    options |= {"nogil": True, "cache": True, "fastmath": REASSOCIATE, "error_model": "numpy"}
+    options["no_cfunc_wrapper"] = True
+    return cast(F, numba.njit(**options)(function))

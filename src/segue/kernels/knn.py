@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels.compile import kernel
-from segue.kernels.topk import empty_heap, replace_worst, sort_heap, worse
+from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 
 @kernel
@@ -27,15 +27,15 @@ def neighbours(item_indptr, item_users, user_indptr, user_items, lengths, shrink
                     count += 1
                 common[j] += 1
         best, found = scores[i], ids[i]
-        empty_heap(best, found)
+        empty_heap(best, found, 0, len(best))
         for y in range(count):
             j = touched[y]
             if j != i:
                 score = common[j] / (lengths[i] * lengths[j] + shrink)
                 if worse(best[0], found[0], score, j):
-                    replace_worst(best, found, score, j)
+                    sink(best, found, 0, len(best), score, j)
             common[j] = 0
-        sort_heap(best, found)
+        sort_heap(best, found, 0, len(best))
 
 
 @kernel

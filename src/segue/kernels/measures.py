@@ -84,7 +84,7 @@ def search_members(
 def begin(start, stop, k, ids, scores, examined):
     """Empty the answers of some queries."""
     for q in range(start, stop):
-        empty_heap(scores[q * k : (q + 1) * k], ids[q * k : (q + 1) * k])
+        empty_heap(scores, ids, q * k, k)
         examined[q] = 0
 
 
@@ -100,4 +100,4 @@ def offer(q, i, score, k, allow, indptr, excluded, ids, scores, examined):
 def end(start, stop, k, ids, scores):
     """Bring the answers of some queries into order."""
     for q in range(start, stop):
-        sort_heap(scores[q * k : (q + 1) * k], ids[q * k : (q + 1) * k])
+        sort_heap(scores, ids, q * k, k)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels.compile import kernel
-from segue.kernels.topk import empty_heap, replace_worst, sink, worse
+from segue.kernels.topk import empty_heap, sink, worse
 
 
 @kernel
@@ -51,10 +51,10 @@ def best_items(row: np.ndarray, best: np.ndarray) -> None:
     """
     n = len(row)
     scores = np.empty(len(best), np.float32)
-    empty_heap(scores, best)
+    empty_heap(scores, best, 0, len(scores))
     for j in range(n):
         if row[j] >= scores[0] and worse(scores[0], best[0], row[j], j):
-            replace_worst(scores, best, row[j], j)
+            sink(scores, best, 0, len(scores), row[j], j)
     for size in range(len(best) - 1, 0, -1):  # move the worst to the end, again and again: best first
         s, i = scores[size], best[size]
         scores[size], best[size] = scores[0], best[0]

@@ -79,11 +79,10 @@ def encode(turned, cuts, tails, widest, top, halves, codes, inverses, correction
     d, segments, groups = turned.shape[1], len(cuts) - 1, cuts[-1] + tails
     spread = 2 * np.sqrt(np.float64(max(1, tails)))
     for q in range(len(turned)):
-        row = turned[q]
         square, step = 0.0, 0.0
         for j in range(d):
-            square += np.float64(row[j]) * row[j]
-            step = max(step, np.float64(abs(row[j])) / top)
+            square += np.float64(turned[q, j]) * turned[q, j]
+            step = max(step, np.float64(abs(turned[q, j])) / top)
         tail = length(turned, q, min(d, 4 * cuts[1]), d) * (1 + 1e-9) if tails else 0.0
         step = max(step, tail / (spread * top))
         for s in range(segments):
@@ -101,7 +100,7 @@ def encode(turned, cuts, tails, widest, top, halves, codes, inverses, correction
         for s in range(segments):
             low = high = np.int64(0)
             for j in range(4 * cuts[s], 4 * cuts[s + 1]):
-                value = np.float64(row[j]) if j < d else 0.0
+                value = np.float64(turned[q, j]) if j < d else 0.0
                 code = np.int64(np.rint(value / step))
                 codes[q, j + (4 * tails if s else 0)] = code
                 seen += value * value
@@ -122,7 +121,7 @@ def packed(low, high):
     return ((high & 0xFFFF) << 16) | (low & 0xFFFF)
 
 
-@kernel
+@bare
 def length(X, u, start, stop):
     """The length of a part of a row."""
     total = 0.0
@@ -178,7 +177,7 @@ def search(
     sizes, seeds = np.empty(count, np.float64), np.empty(count, np.int64)
     for q in range(count):
         sizes[q] = length(turned, q, 0, d)
-        empty_heap(scores[(start + q) * k : (start + q + 1) * k], ids[(start + q) * k : (start + q + 1) * k])
+        empty_heap(scores, ids, (start + q) * k, k)
         examined[start + q] = 0
     nearest = np.empty((len(means), count), np.float32)
     turn(means, turned, 0, len(means), nearest)
@@ -192,15 +191,15 @@ def search(
         form, codes, order, vectors, table, cuts, rounding, is_distance,
         queries, allow, indptr, excluded, start, ids, scores, examined,
         codes_of.view(np.int32), corrections, parts, inverses,
-        sizes, np.full(count, -np.inf), np.arange(count), seeds, nearest,
+        sizes, np.empty(count, np.float64), np.empty(count, np.int64), seeds, nearest,
         np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
         np.empty(BLOCKS + 1, np.uint32),
     )  # fmt: skip
     for q in range(start, stop):
-        sort_heap(scores[q * k : (q + 1) * k], ids[q * k : (q + 1) * k])
+        sort_heap(scores, ids, q * k, k)
 
 
-@kernel
+@bare
 def best_shelves(nearest, table, seeds):
     """The shelf with the highest mean score (shelves, queries) for each query."""
     for q in range(len(seeds)):
@@ -227,6 +226,8 @@ def walk(
     left, groups, segments = len(active), len(codes) // (len(table) * LINE), len(cuts) - 1
     tails = groups - cuts[-1]
     width, wide = cuts[1] + tails, groups + tails
+    for q in range(left):
+        active[q], goals[q] = q, -np.inf
     k, d = len(scores) // len(examined), vectors.shape[1]
     for step in range(-1, len(table)):
         kept = 0

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare
+from segue.kernels.compile import bare, kernel
 from segue.kernels.simd import prefetch
 
 LINE = 16  # float32 in a cache line
@@ -218,7 +218,7 @@ def kth_best(
     return np.int64(best[min(k, count) - 1, 1])
 
 
-@bare
+@kernel
 def logistic(
     items, weights, indptr, order, queue,
     U, bU, u_summed, u_indptr, u_features, u_weights,
@@ -266,7 +266,7 @@ def logistic(
     tally[0], tally[1], tally[2] = loss, violations, steps
 
 
-@bare
+@kernel
 def bpr(
     items, weights, indptr, order, queue,
     U, bU, u_summed, u_indptr, u_features, u_weights,
@@ -318,7 +318,7 @@ def bpr(
     tally[0], tally[1], tally[2] = loss - np.log(product), violations, steps
 
 
-@bare
+@kernel
 def warp(
     items, weights, indptr, order, queue,
     U, bU, u_summed, u_indptr, u_features, u_weights,

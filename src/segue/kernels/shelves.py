@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels import simd
-from segue.kernels.compile import kernel
+from segue.kernels.compile import bare, inline, kernel
 from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, SHELF, length
 
-LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
 TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
 
 
@@ -30,21 +28,21 @@ def group_by_direction(X, order, start, stop, leaf):
             continue
         widest_direction(X, order, low, high, mean, axis, other)
         for z in range(low, high):
-            row = X[order[z]]
+            i = order[z]
             total = np.float32(0)
             for j in range(d):
-                total += row[j] * axis[j]
+                total += X[i, j] * axis[j]
             along[z - start] = total
         middle = low + (((high - low) // leaf + 1) // 2) * leaf
         if middle >= high:
             middle = low + leaf
-        part_at(along[low - start : high - start], order[low:high], middle - low)
+        part_at(along, start, order, low, high, middle)
         lows[waiting], highs[waiting] = low, middle
         lows[waiting + 1], highs[waiting + 1] = middle, high
         waiting += 2
 
 
-@kernel
+@bare
 def widest_direction(X, order, low, high, mean, axis, other):
     """An estimate of the first principal axis of some rows, from the row that is farthest from their mean.
 
@@ -56,35 +54,35 @@ def widest_direction(X, order, low, high, mean, axis, other):
         mean[j] = 0
     count = np.float32(0)
     for z in range(low, high, step):
-        row = X[order[z]]
+        i = order[z]
         count += np.float32(1)
         for j in range(d):
-            mean[j] += row[j]
+            mean[j] += X[i, j]
     for j in range(d):
         mean[j] /= count
     farthest = np.float32(-1)
     for z in range(low, high, step):
-        row = X[order[z]]
+        i = order[z]
         total = np.float32(0)
         for j in range(d):
-            total += (row[j] - mean[j]) * (row[j] - mean[j])
+            total += (X[i, j] - mean[j]) * (X[i, j] - mean[j])
         if total > farthest:
             farthest = total
             for j in range(d):
-                axis[j] = row[j] - mean[j]
+                axis[j] = X[i, j] - mean[j]
     for _ in range(TURNS):
         shift = size = np.float32(0)
         for j in range(d):
             shift += axis[j] * mean[j]
             other[j] = 0
         for z in range(low, high, step):
-            row = X[order[z]]
+            i = order[z]
             total = np.float32(0)
             for j in range(d):
-                total += row[j] * axis[j]
+                total += X[i, j] * axis[j]
             total -= shift
             for j in range(d):
-                other[j] += total * (row[j] - mean[j])
+                other[j] += total * (X[i, j] - mean[j])
         for j in range(d):
             size = max(size, abs(other[j]))
         if size == 0:
@@ -93,20 +91,23 @@ def widest_direction(X, order, low, high, mean, axis, other):
             axis[j] = other[j] / size
 
 
-@kernel
-def part_at(keys, order, place):
-    """Reorder both so that what stands before `place` has keys no larger than what stands after it."""
-    low, high = 0, len(keys) - 1
+@bare
+def part_at(along, start, order, low, high, place):
+    """Reorder [low, high) so that what stands before `place` lies no farther along than what stands after it.
+
+    along[z - start] belongs to order[z].
+    """
+    high -= 1
     while low < high:
-        pivot = keys[(low + high) >> 1]
+        pivot = along[((low + high) >> 1) - start]
         i, j = low, high
         while i <= j:
-            while keys[i] < pivot:
+            while along[i - start] < pivot:
                 i += 1
-            while keys[j] > pivot:
+            while along[j - start] > pivot:
                 j -= 1
             if i <= j:
-                keys[i], keys[j] = keys[j], keys[i]
+                along[i - start], along[j - start] = along[j - start], along[i - start]
                 order[i], order[j] = order[j], order[i]
                 i += 1
                 j -= 1
@@ -116,66 +117,6 @@ def part_at(keys, order, place):
             low = i
         else:
             return
-
-
-@kernel
-def survey(X, order, queries, goals, halves, cuts, shelf, alive):
-    """Count in alive[c] the blocks of a shelf that a bound after cuts[c] dimensions leaves.
-
-    alive[-1] counts those that norms leave. X (n, d) float32 and queries in the same axes; goals are what
-    q.x - halves must reach.
-    """
-    d, lanes = X.shape[1], simd.LANES
-    lengths = np.empty((lanes, len(cuts) + 1), np.float32)
-    for first in range(shelf * SHELF, min((shelf + 1) * SHELF, len(order)), lanes):
-        last = min(first + lanes, len(order))
-        offset = halves[order[first]]
-        for z in range(first, last):
-            rest_lengths(X[order[z]], cuts, lengths[z - first])
-            offset = min(offset, halves[order[z]])
-        for q in range(len(queries)):
-            query, goal = queries[q], goals[q] + offset
-            size = np.float32(0)
-            for j in range(d):
-                size += query[j] * query[j]
-            size = np.sqrt(size)
-            largest = np.float32(0)
-            for z in range(last - first):
-                largest = max(largest, lengths[z, len(cuts)])
-            if size * largest < goal:
-                continue
-            alive[len(cuts)] += 1
-            for c in range(len(cuts)):
-                beyond = np.float32(0)
-                for j in range(cuts[c], d):
-                    beyond += query[j] * query[j]
-                beyond = np.sqrt(beyond)
-                hit = False
-                for z in range(first, last):
-                    row = X[order[z]]
-                    total = beyond * lengths[z - first, c]
-                    for j in range(min(cuts[c], d)):
-                        total += query[j] * row[j]
-                    hit = hit or total >= goal - LOOSE * size * largest
-                if not hit:
-                    break
-                alive[c] += 1
-
-
-@kernel
-def rest_lengths(row, cuts, out):
-    """The length of a row beyond each cut, and at last its whole length."""
-    total = np.float32(0)
-    j = len(row)
-    for c in range(len(cuts) - 1, -1, -1):
-        while j > cuts[c]:
-            j -= 1
-            total += row[j] * row[j]
-        out[c] = np.sqrt(total)
-    while j > 0:
-        j -= 1
-        total += row[j] * row[j]
-    out[len(cuts)] = np.sqrt(total)
 
 
 @kernel
@@ -192,11 +133,11 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
         first, last = b * SHELF, min((b + 1) * SHELF, len(X))
         step = np.float32(0)
         for z in range(first, last):
-            row = X[order[z]]
+            i = order[z]
             for j in range(d):
-                step = max(step, abs(row[j]))
+                step = max(step, abs(X[i, j]))
             if tails:
-                longest = length(X, order[z], min(d, 4 * cuts[1]), d) / spread
+                longest = length(X, i, min(d, 4 * cuts[1]), d) / spread
                 step = max(step, np.float32(longest * (127 / 250)))
         inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
         for column in range(table.shape[1]):
@@ -205,14 +146,14 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
         for j in range(d):
             means[b, j] = 0
         for z in range(first, last):
-            row = X[order[z]]
+            i = order[z]
             for j in range(d):
-                means[b, j] += row[j] / np.float32(last - first)
+                means[b, j] += X[i, j] / np.float32(last - first)
         for z in range(first, last):
-            row = X[order[z]]
+            i = order[z]
             square = 0.0
             for j in range(d):
-                square += (np.float64(row[j]) - means[b, j]) ** 2
+                square += (np.float64(X[i, j]) - means[b, j]) ** 2
             table[b, RADIUS] = max(table[b, RADIUS], above(np.sqrt(square)))
         for place in range(SHELF):
             pack_item(
@@ -230,28 +171,26 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
             )
 
 
-@kernel
+@bare
 def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest):
     """Encode one item of a shelf, or the emptiness that fills up the last one."""
     d, segments, groups = X.shape[1], len(cuts) - 1, cuts[-1] + tails
     spread = 2 * np.sqrt(np.float64(max(1, tails)))
-    row = X[order[b * SHELF + place] if real else 0]
+    i = order[b * SHELF + place] if real else 0
     seen = error = square = 0.0
     if real:
         for j in range(d):
-            square += np.float64(row[j]) * row[j]
+            square += np.float64(X[i, j]) * X[i, j]
         table[b, NORM] = max(table[b, NORM], above(np.sqrt(square)))
     tail = 0.0
     if tails and real:
-        tail = np.ceil(
-            length(X, order[b * SHELF + place], min(d, 4 * cuts[1]), d) * (1 + 1e-9) / (spread * unit)
-        )
+        tail = np.ceil(length(X, i, min(d, 4 * cuts[1]), d) * (1 + 1e-9) / (spread * unit))
     for j in range(4 * tails):
         codes[((b * groups + cuts[1] + j // 4) * SHELF + place) * 4 + (j & 3)] = np.uint8(tail)
     for s in range(segments):
         low = high = 2 * tails * tail * tail if s < 2 else 0.0
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
-            value = np.float64(row[j]) if real and j < d else 0.0
+            value = np.float64(X[i, j]) if real and j < d else 0.0
             code = min(max(np.rint(value / unit), -127.0), 127.0)
             codes[((b * groups + j // 4 + (tails if s else 0)) * SHELF + place) * 4 + (j & 3)] = np.uint8(
                 np.int64(code) + 128
@@ -274,7 +213,7 @@ def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest)
                 table[b, column + 2] = max(table[b, column + 2], above(np.sqrt(max(square - seen, 0.0))))
 
 
-@kernel
+@inline
 def above(value):
     """A float32 that is no less than the value."""
     return np.float32(value * (1 + 1e-6))

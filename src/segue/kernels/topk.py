@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import bare, inline
 
 
 @inline
@@ -34,27 +34,21 @@ def sink(scores, ids, first, size, score, i):
     scores[first + place], ids[first + place] = score, i
 
 
-@kernel
-def replace_worst(scores, ids, score, i):
-    """Put (score, i) in the place of the root of the heap, and let it sink to where it belongs."""
-    sink(scores, ids, 0, len(scores), score, i)
-
-
-@kernel
-def empty_heap(scores, ids):
+@bare
+def empty_heap(scores, ids, first, size):
     """Fill a heap with what is worse than anything: score -inf; the ids only keep the order total."""
-    for place in range(len(scores)):
+    for place in range(first, first + size):
         scores[place] = -np.inf
         ids[place] = np.iinfo(np.int32).max
 
 
-@kernel
-def sort_heap(scores, ids):
+@bare
+def sort_heap(scores, ids, first, size):
     """Turn a heap into a list, best first, in place; what was never filled gets the id -1."""
-    for size in range(len(scores), 1, -1):
-        score, i = scores[size - 1], ids[size - 1]
-        scores[size - 1], ids[size - 1] = scores[0], ids[0]
-        sink(scores, ids, 0, size - 1, score, i)
-    for place in range(len(scores)):
+    for last in range(first + size - 1, first, -1):
+        score, i = scores[last], ids[last]
+        scores[last], ids[last] = scores[first], ids[first]
+        sink(scores, ids, first, last - first, score, i)
+    for place in range(first, first + size):
         if scores[place] == -np.inf:
             ids[place] = -1
