@@ -1,6 +1,6 @@
 """Scores of single pairs of users and items, and where some of a user's items stand among the others.
 
-Vectors are P (rows, slots, d) and biases b (rows, slots), of which slot 0 is the value, as in `kernels/sgd.py`.
+Vectors are P (rows, slots, d) and biases b (rows, slots); slot 0 is the value, as in `kernels/sgd.py`.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the 
     warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first within the margin
 
 with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`. The interaction's weight scales each of them;
-those of weight 0 are known, so never negatives, but not learned from. The pairwise losses do not depend on b_u,
-which they move only as far as the user's rate BIAS says, 0 or 1.
+those of weight 0 are known, so never negatives, but not learned from. The pairwise losses do not depend on
+b_u, which they move only as far as the user's rate BIAS says, 0 or 1.
 Negatives are drawn from `pool`. The interactions of the users order[start:stop] are learned from in random
 order; these are so few users that their vectors stay in the cache. Threads share the parameters without
 locks (Hogwild).

@@ -90,8 +90,8 @@ class Dataset:
     def build_interactions(self, data: Iterable[tuple[Any, ...]]) -> tuple[sp.coo_matrix, sp.coo_matrix]:
         """Make matrices of (user, item) or (user, item, weight).
 
-        Returns users × items COO matrices in the order of the data: ones (int32), and weights (float32), which
-        are 1 where none are given.
+        Returns users × items COO matrices in the order of the data: ones (int32), and weights (float32),
+        which are 1 where none are given.
 
         Raises `DataError`, a `ValueError`, for other tuples and for ids that `fit` has not seen.
         """

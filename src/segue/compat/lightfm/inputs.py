@@ -72,8 +72,8 @@ def features_of(matrix: Any, count: int, side: str, known: int | None) -> sp.csr
         raise DataError(
             f"{side}_features has {columns:,} features, but the model was trained with {known:,}"
             if features is not None
-            else f"there are {columns:,} {side}s, but the model was trained with {known:,} {side} features; pass "
-            f"the {side}_features that it was trained with"
+            else f"there are {columns:,} {side}s, but the model was trained with {known:,} {side} features; "
+            f"pass the {side}_features that it was trained with"
         )
     own = features is None or (rows == count and _is_identity(features))
     return None if own else features

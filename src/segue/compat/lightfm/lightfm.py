@@ -16,7 +16,7 @@ from segue.blas import on_one_thread
 from segue.compat.lightfm import inputs, training
 from segue.compat.lightfm.errors import ParameterError
 from segue.compat.lightfm.parameters import Packed, Parameters, begin, pack, unpack
-from segue.errors import DataError, NotAModelError, SettingError
+from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError
 from segue.kernels import pairs as kernels
 from segue.kernels import threads
 from segue.models.sgd import fixed, side_of
@@ -102,8 +102,7 @@ class LightFM:
         self.learning_schedule, self.loss = learning_schedule, loss
         self.learning_rate, self.rho, self.epsilon = learning_rate, rho, epsilon
         self.item_alpha, self.user_alpha, self.max_sampled = item_alpha, user_alpha, max_sampled
-        known = isinstance(random_state, np.random.RandomState)
-        self.random_state: Any = random_state if known else np.random.RandomState(random_state)  # type: ignore[arg-type]
+        self.random_state = _generator(random_state)
         self._reset()
 
     def fit(
@@ -135,9 +134,9 @@ class LightFM:
         """Learn, going on from what was learned before, step sizes included; return the model.
 
         Args:
-            interactions: users × items, any sparse matrix. What is given is never drawn as a negative; entries of
-                0 or less are dislikes to the logistic loss, and are not learned from by BPR and WARP.
-            user_features, item_features: sparse, a row of weights for each user or item; the identity if None.
+            interactions: users × items, any sparse matrix. What is given is never drawn as a negative; entries
+                of 0 or less are dislikes to the logistic loss, and are not learned from by BPR and WARP.
+            user_features, item_features: sparse, a row of weights for each user or item, or the identity.
             sample_weight: COO matrix of the same entries in the same order.
             epochs: passes over the interactions.
             num_threads: how many threads to use. With one the same random state gives the same bytes; more
@@ -145,8 +144,8 @@ class LightFM:
             verbose: draw a progress bar on the error stream.
 
         Raises:
-            DataError, SettingError: (both `ValueError`) matrices that do not fit each other or what was learned
-                before, values that are not finite, training that diverges.
+            DataError, SettingError: (both `ValueError`) matrices that do not fit each other or what was
+                learned before, values that are not finite, training that diverges.
             UnsupportedError: (a `NotImplementedError`) sample weights with "warp-kos".
         """
         entries = inputs.entries_of(interactions)
@@ -184,8 +183,8 @@ class LightFM:
             item_features, user_features: as the model was trained with.
             num_threads: how many threads to use.
 
-        Raises `DataError` and `SettingError`, both `ValueError`, before training, for ids that are negative or
-        beyond what the model knows, and where there are not as many users as items.
+        Raises `DataError` and `SettingError`, both `ValueError`, before training, for ids that are negative
+        or beyond what the model knows, and where there are not as many users as items.
         """
         self._check_trained()
         item_ids = np.asarray(item_ids)
@@ -194,23 +193,23 @@ class LightFM:
         )
         if len(user_ids) != len(item_ids):
             raise DataError(
-                f"{len(user_ids):,} user_ids and {len(item_ids):,} item_ids must be as many: the scores are of pairs"
+                f"{len(user_ids):,} user_ids and {len(item_ids):,} item_ids must be as many: scores are of pairs"
             )
         inputs.check_threads(num_threads)
         scores = np.empty(len(item_ids), np.float32)
         if not len(scores):
             return scores
-        if min(user_ids.min(), item_ids.min()) < 0:
-            raise DataError(
-                f"user_ids and item_ids must not be negative, but there is {min(user_ids.min(), item_ids.min())}"
-            )
+        least = min(user_ids.min(), item_ids.min())
+        if least < 0:
+            raise DataError(f"user_ids and item_ids must not be negative, but there is {least}")
         shape = int(user_ids.max()) + 1, int(item_ids.max()) + 1
         features = self._features(shape, user_features, item_features)
         x, users = self._rows("user", features["user"], user_ids.astype(np.int64))
         y, items = self._rows("item", features["item"], item_ids.astype(np.int64))
-        tables = [fixed(array) for array in (*x, *y, users, items)]
+        x, y = (Packed(*map(fixed, table)) for table in (x, y))
+        pairs = fixed(users), fixed(items)
         threads.run(
-            lambda start, stop: kernels.score_pairs(*tables, scores, start, stop),
+            lambda start, stop: kernels.score_pairs(*x, *y, *pairs, scores, start, stop),
             len(scores), chunk=max(4096, -(-len(scores) // num_threads)), threads=num_threads,
         )  # fmt: skip
         return scores
@@ -233,10 +232,11 @@ class LightFM:
             num_threads: how many threads to use.
             check_intersections: raise where test and train share interactions.
 
-        Returns users × items CSR float32 with the entries of the test: how many of the others score as high or
-        higher, so ties count against an item.
+        Returns users × items CSR float32 with the entries of the test: how many of the others score as high
+        or higher, so ties count against an item.
 
-        Raises `DataError` and `SettingError`, both `ValueError`, before training and for matrices that do not fit.
+        Raises `DataError` and `SettingError`, both `ValueError`, before training and for matrices that do not
+        fit.
         """
         self._check_trained()
         inputs.check_threads(num_threads)
@@ -249,8 +249,8 @@ class LightFM:
         shared = test.multiply(train).nnz if check_intersections else 0
         if shared:
             raise DataError(
-                f"test_interactions and train_interactions share {shared:,} interactions: check the split, or pass "
-                "check_intersections=False"
+                f"test_interactions and train_interactions share {shared:,} interactions: check the split, "
+                "or pass check_intersections=False"
             )
         features = self._features(test.shape, user_features, item_features)
         counts = {"user": test.shape[0], "item": test.shape[1]}
@@ -258,11 +258,11 @@ class LightFM:
         return self._ranks(test, train, features, num_threads)
 
     def get_item_representations(self, features: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Biases (items,) float32 and vectors (items, no_components) float32; of the features if None are given."""
+        """Biases (items,) and vectors (items, no_components), float32; the features' own if None are given."""
         return self._representations("item", features)
 
     def get_user_representations(self, features: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Biases (users,) float32 and vectors (users, no_components) float32; of the features if None are given."""
+        """Biases (users,) and vectors (users, no_components), float32; the features' own if None are given."""
         return self._representations("user", features)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -270,36 +270,40 @@ class LightFM:
         return {name: getattr(self, name) for name in PARAMETERS}
 
     def set_params(self, **params: Any) -> LightFM:
-        """Set parameters by name; return the model. Raises `SettingError`, a `ValueError`, for other names."""
+        """Set parameters by name; return the model.
+
+        Raises `SettingError`, a `ValueError`, for other names.
+        """
         for name, value in params.items():
             if name not in PARAMETERS:
                 raise SettingError(
                     f"{type(self).__name__} has no parameter {name!r}; it has {', '.join(PARAMETERS)}"
                 )
-            setattr(self, name, value)
+            setattr(self, name, _generator(value) if name == "random_state" else value)
         return self
 
     def save(self, folder: str | Path) -> None:
         """Write the model, with all that `fit_partial` and the random state need to go on, into a folder.
 
-        Raises the errors of `segue.errors.ModelFolderError`, and `SettingError` for a random generator other than
-        numpy's default one.
+        Raises the errors of `segue.errors.ModelFolderError`, and `SettingError` for a random generator that is
+        no Mersenne Twister.
         """
-        name, keys, place, has_gauss, gauss = self.random_state.get_state(legacy=True)
-        if name != "MT19937":
-            raise SettingError(f"a random_state of the kind {name} cannot be saved; only MT19937 can")
-        meta = {
-            "parameters": {key: value for key, value in self.get_params().items() if key != "random_state"}
+        self._check_trained()
+        state: Any = self.random_state.get_state(legacy=False)
+        if state["bit_generator"] != "MT19937":
+            raise SettingError(
+                f"a random_state of the kind {state['bit_generator']} cannot be saved; only MT19937 can"
+            )
+        parameters = {name: getattr(self, name) for name in PARAMETERS if name != "random_state"}
+        plain = {name: one.item() if isinstance(one, np.generic) else one for name, one in parameters.items()}
+        rest = [state["state"]["pos"], state["has_gauss"], state["gauss"]]
+        arrays = {
+            f"{side}_{slot}": np.ascontiguousarray(array)
+            for side in SIDES
+            for slot, array in self._parameters(side)._asdict().items()
         }
-        meta |= {"kind": "lightfm", "random_state": [int(place), int(has_gauss), float(gauss)]}
-        arrays = {"random_state": np.asarray(keys, np.uint32)}
-        if self.item_embeddings is not None:
-            arrays |= {
-                f"{side}_{slot}": np.ascontiguousarray(array)
-                for side in SIDES
-                for slot, array in self._parameters(side)._asdict().items()
-            }
-        store.write(folder, arrays, {}, meta)
+        arrays["random_state"] = np.asarray(state["state"]["key"], np.uint32)
+        store.write(folder, arrays, {}, {"kind": "lightfm", "parameters": plain, "random_state": rest})
 
     @classmethod
     def load(cls, folder: str | Path) -> LightFM:
@@ -307,12 +311,17 @@ class LightFM:
         stored = store.open_model(folder)
         if stored.meta.get("kind") != "lightfm":
             raise NotAModelError(f"{folder} holds a model of another kind; open it with segue.load")
-        place, has_gauss, gauss = stored.meta["random_state"]
-        model = cls(**stored.meta["parameters"])
-        model.random_state.set_state(("MT19937", stored.arrays["random_state"], place, has_gauss, gauss))
-        for name, array in stored.arrays.items():
-            if name != "random_state":
-                setattr(model, name, np.array(array))
+        try:
+            model = cls().set_params(**stored.meta["parameters"])
+            model.random_state.set_state(
+                ("MT19937", stored.arrays["random_state"], *stored.meta["random_state"])
+            )
+            for side in SIDES:
+                for slot in Parameters._fields:
+                    setattr(model, f"{side}_{slot}", np.array(stored.arrays[f"{side}_{slot}"]))
+            model._check_trained()
+        except (KeyError, TypeError, ValueError) as error:
+            raise CorruptModelError(f"{folder} does not hold what a LightFM model needs: {error}") from error
         return model
 
     def __getstate__(self) -> dict[str, Any]:
@@ -383,13 +392,23 @@ class LightFM:
             for slot in ("embeddings", "biases"):
                 if not np.isfinite(getattr(self, f"{side}_{slot}")).all():
                     raise SettingError(
-                        f"LightFM(learning_rate={self.learning_rate}) diverged: {side}_{slot} are not all finite; take "
-                        "a lower learning_rate, or smaller feature values and sample weights"
+                        f"LightFM(learning_rate={self.learning_rate}) diverged: {side}_{slot} are not all "
+                        "finite; take a lower learning_rate, or smaller feature values and sample weights"
                     )
 
     def _check_trained(self) -> None:
         if any(array is None for side in SIDES for array in self._parameters(side)):
             raise SettingError("this LightFM has not been trained; call fit or fit_partial first")
+        for side in SIDES:
+            vectors, *others = self._parameters(side)
+            wanted = [vectors.shape] * 2 + [vectors.shape[:1]] * 3
+            wide = vectors.ndim == 2 and vectors.shape[1] == self.item_embeddings.shape[-1]
+            if not wide or [other.shape for other in others] != wanted:
+                raise DataError(
+                    f"the arrays of {side} features do not fit each other: {side}_embeddings has the shape "
+                    f"{vectors.shape}, item_embeddings {self.item_embeddings.shape}, the others of {side}s "
+                    f"{', '.join(str(other.shape) for other in others)}"
+                )
 
     def _features(
         self, shape: tuple[int, int], user_features: Any, item_features: Any
@@ -411,8 +430,7 @@ class LightFM:
             known = len(getattr(self, f"{side}_embeddings"))
             if columns[side] != known:
                 raise DataError(
-                    f"{side}_features have {columns[side]:,} columns, but the model was trained with {known:,} "
-                    f"{side} features"
+                    f"{side}_features has {columns[side]:,} features, but the model was trained with {known:,}"
                 )
 
     def _representations(self, side: str, features: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -423,7 +441,7 @@ class LightFM:
         matrix = sp.csr_matrix(features, dtype=np.float32)
         if matrix.shape[1] != len(vectors):
             raise DataError(
-                f"{side} features of shape {matrix.shape} do not fit the model's {len(vectors):,} {side} features"
+                f"{side} features of shape {matrix.shape} do not fit a model of {len(vectors):,} of them"
             )
         return matrix @ biases, matrix @ vectors
 
@@ -459,11 +477,11 @@ class LightFM:
         (y, b), items = self._rows("item", features["item"], every)
         vectors, biases = y[items, 0] if len(items) != len(y) else y[:, 0], b[items, 0]
         above = np.zeros(test.nnz, np.float32)
-        csr = [fixed(array) for matrix in (test, train) for array in (matrix.indptr, matrix.indices)]
+        held, hidden = ((fixed(matrix.indptr), fixed(matrix.indices)) for matrix in (test, train))
 
         def work(start: int, stop: int) -> None:
             scores = x[users[start:stop], 0] @ vectors.T + biases
-            kernels.count_above(scores, asked[start:stop], *csr, above)
+            kernels.count_above(scores, asked[start:stop], *held, *hidden, above)
 
         with on_one_thread():
             threads.run(work, len(asked), chunk=BLOCK, threads=num_threads)
@@ -473,6 +491,11 @@ class LightFM:
 def _require(held: bool, message: str) -> None:
     if not held:
         raise ParameterError(f"LightFM({message.split(' ', 1)[0]}) {message.split(' ', 1)[1]}")
+
+
+def _generator(random_state: Any) -> np.random.RandomState:
+    known = isinstance(random_state, np.random.RandomState)
+    return random_state if known else np.random.RandomState(random_state)
 
 
 @contextmanager
