@@ -134,8 +134,8 @@ class LightFM:
         """Learn, going on from what was learned before, step sizes included; return the model.
 
         Args:
-            interactions: users × items, any sparse matrix. What is given is never drawn as a negative; entries
-                of 0 or less are dislikes to the logistic loss, and are not learned from by BPR and WARP.
+            interactions: users × items, any sparse matrix. What is given is never drawn as a negative;
+                entries of 0 or less are dislikes to the logistic loss; BPR and WARP do not learn from them.
             user_features, item_features: sparse, a row of weights for each user or item, or the identity.
             sample_weight: COO matrix of the same entries in the same order.
             epochs: passes over the interactions.
@@ -192,9 +192,7 @@ class LightFM:
             np.full(len(item_ids), user_ids) if isinstance(user_ids, Integral) else np.asarray(user_ids)
         )
         if len(user_ids) != len(item_ids):
-            raise DataError(
-                f"{len(user_ids):,} user_ids and {len(item_ids):,} item_ids must be as many: scores are of pairs"
-            )
+            raise DataError(f"{len(user_ids):,} user_ids and {len(item_ids):,} item_ids must be as many")
         inputs.check_threads(num_threads)
         scores = np.empty(len(item_ids), np.float32)
         if not len(scores):
@@ -258,11 +256,11 @@ class LightFM:
         return self._ranks(test, train, features, num_threads)
 
     def get_item_representations(self, features: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Biases (items,) and vectors (items, no_components), float32; the features' own if None are given."""
+        """Biases (items,) and vectors (items, no_components), float32; the features' own if None."""
         return self._representations("item", features)
 
     def get_user_representations(self, features: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Biases (users,) and vectors (users, no_components), float32; the features' own if None are given."""
+        """Biases (users,) and vectors (users, no_components), float32; the features' own if None."""
         return self._representations("user", features)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -285,8 +283,8 @@ class LightFM:
     def save(self, folder: str | Path) -> None:
         """Write the model, with all that `fit_partial` and the random state need to go on, into a folder.
 
-        Raises the errors of `segue.errors.ModelFolderError`, and `SettingError` for a random generator that is
-        no Mersenne Twister.
+        Raises the errors of `segue.errors.ModelFolderError`, and `SettingError` for a random generator that
+        is no Mersenne Twister.
         """
         self._check_trained()
         state: Any = self.random_state.get_state(legacy=False)
@@ -430,7 +428,8 @@ class LightFM:
             known = len(getattr(self, f"{side}_embeddings"))
             if columns[side] != known:
                 raise DataError(
-                    f"{side}_features has {columns[side]:,} features, but the model was trained with {known:,}"
+                    f"{side}_features has {columns[side]:,} features, but the model was trained with "
+                    f"{known:,}"
                 )
 
     def _representations(self, side: str, features: Any) -> tuple[np.ndarray, np.ndarray]:
