@@ -55,13 +55,11 @@ def trained():
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_finds_the_planted_taste(loss, schedule):
-    known = taste()
-    train, held = (known if loss in ("logistic", "warp") else likes(known)), likes(taste(seed=5))
-    new = held.tocsr() - held.tocsr().multiply(likes(known).tocsr())
-    new.eliminate_zeros()
-    model = LightFM(loss=loss, learning_schedule=schedule, random_state=0, no_components=8).fit(
-        train, epochs=200
-    )
+    known = taste(120, 60)
+    train = known if loss in ("logistic", "warp") else likes(known)
+    same = np.arange(120)[:, None] % 2 == np.arange(60)[None] % 2
+    new = sp.csr_matrix(same & (known.toarray() == 0))
+    model = LightFM(4, loss=loss, learning_schedule=schedule, random_state=0).fit(train, epochs=25)
     assert auc_score(model, new, likes(known)).mean() > 0.9
     assert auc_score(LightFM(random_state=0).fit(train, epochs=0), new, likes(known)).mean() < 0.7
 
@@ -79,7 +77,7 @@ def test_features_carry_over_to_new_items(loss):
     scores = model.predict(users, items + 20, item_features=kinds).reshape(40, 10)
     assert scores.dtype == np.float32
     right = scores[:, 0] > scores[:, 1]
-    assert (right == (np.arange(40) % 2 == 0)).mean() > 0.95
+    assert (right == (np.arange(40) % 2 == 0)).mean() > 0.9
 
 
 def test_predictions_are_the_formula(trained):
@@ -483,7 +481,7 @@ def test_divergence_is_said():
     known = sp.random(10, 100, format="csr", random_state=42)
     for seed in range(5):
         with pytest.raises(
-            ValueError, match=r"^LightFM\(learning_rate=1e\+07\) diverged: \w+ are not all finite"
+            ValueError, match=r"^LightFM\(learning_rate=10000000\.0\) diverged: \w+ are not all finite; "
         ):
             LightFM(learning_rate=1e7, loss="warp", random_state=seed).fit(known, epochs=10)
 

@@ -19,7 +19,9 @@ def rows_of(matrix: Any, what: str) -> sp.csr_matrix:
 
 def entries_of(interactions: Any) -> sp.coo_matrix:
     """Interactions as COO float32; entries that occur more than once stay apart."""
-    return _sparse(interactions, "interactions").tocoo().astype(np.float32, copy=False)
+    pairs = _sparse(interactions, "interactions").tocoo()
+    data = pairs.data.astype(np.float32, copy=False)  # the matrix's own astype would add them up
+    return sp.coo_matrix((data, (pairs.row, pairs.col)), pairs.shape)
 
 
 def weights_of(interactions: sp.coo_matrix, sample_weight: Any, loss: str) -> np.ndarray:

@@ -55,12 +55,12 @@ def epoch(
     LightFM's penalty makes all of a side's parameters smaller in every step, by alpha times the step's mean
     rate, whoever is learned from. Here they are made smaller after every part of the epoch, by as much.
     """
-    rng.shuffle(pairs.order)
-    for order in np.array_split(pairs.order, _parts(pairs, users, items)):
+    order = rng.permutation(len(pairs.order))
+    for part in np.array_split(order, _parts(pairs, users, items)):
         seed = int(rng.randint(2**62, dtype=np.int64))
         rates = (users.rates, items.rates)
         tally = one_pass(
-            sampling, pairs._replace(order=order), users.side, items.side, rates, seed, num_threads
+            sampling, pairs._replace(order=part), users.side, items.side, rates, seed, num_threads
         )
         if users.alpha or items.alpha:
             steps = tally[1] if sampling.kernel is kernels.warp else tally[2]
