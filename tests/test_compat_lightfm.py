@@ -15,7 +15,6 @@ from segue.compat.lightfm.cross_validation import random_train_test_split
 from segue.compat.lightfm.data import Dataset
 from segue.compat.lightfm.errors import ParameterError, UnsupportedError
 from segue.compat.lightfm.evaluation import auc_score, precision_at_k, recall_at_k, reciprocal_rank
-from segue.compat.lightfm.training import epoch
 from segue.errors import CorruptModelError, DataError, NotAModelError, SegueError, SettingError
 
 LOSSES = ("logistic", "bpr", "warp", "warp-kos")
@@ -318,7 +317,6 @@ def test_the_penalty_shrinks_whoever_is_not_learned_from():
     rate = 0.05 / np.sqrt(np.concatenate([m.user_embedding_gradients[:40] for m in (free, held)]).mean())
     assert ratio[0] == pytest.approx(np.exp(-1e-2 * rate * known.nnz * 5), rel=0.2)
     assert abs(held.user_embeddings).mean() < abs(free.user_embeddings).mean()
-    assert epoch.__doc__
 
 
 def test_no_draws_and_no_epochs_learn_nothing():
