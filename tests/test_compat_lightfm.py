@@ -8,6 +8,7 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import GridSearchCV
 
 import segue
 from segue.compat.lightfm import LightFM
@@ -356,6 +357,20 @@ def test_parameters():
     names = ", ".join(model.get_params())
     with pytest.raises(ValueError, match=message(f"LightFM has no parameter 'lss'; it has {names}")):
         model.set_params(lss="bpr")
+
+
+def test_scikit_learn_searches_its_parameters():
+    known = likes(taste()).tocsr()
+    whole = [(np.arange(40), np.arange(40))] * 2
+    search = GridSearchCV(
+        LightFM(loss="warp", random_state=0, no_components=4),
+        {"learning_rate": [1e-9, 0.1]},
+        scoring=lambda model, matrix: precision_at_k(model, matrix, k=5).mean(),
+        cv=whole,
+    )
+    search.fit(known)
+    assert search.best_params_ == {"learning_rate": 0.1}
+    assert auc_score(search.best_estimator_, known).mean() > 0.5
 
 
 @pytest.mark.parametrize(

@@ -280,6 +280,12 @@ class LightFM:
             setattr(self, name, _generator(value) if name == "random_state" else value)
         return self
 
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn's searches ask of an estimator; only they call it."""
+        from sklearn.base import BaseEstimator
+
+        return BaseEstimator().__sklearn_tags__()
+
     def save(self, folder: str | Path) -> None:
         """Write the model, with all that `fit_partial` and the random state need to go on, into a folder.
 
