@@ -14,7 +14,7 @@ SOURCE = Path(segue.__file__).parent
 STOREYS = [  # a module imports from lower storeys and from its own folder, never from a higher one
     {"__main__"},
     {"cli"},
-    {"demo"},
+    {"demo", "compat"},
     {"terminal", "parquet"},
     {"evaluation"},
     {"recommender"},
@@ -50,7 +50,8 @@ def test_public_names():
     assert sorted(segue.__all__) == [
         "BPR", "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features", "IALS",
         "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "WARP", "data", "errors", "evaluate", "evaluate_ratings", "index",
+        "SegueError", "TrainedRecommender", "WARP", "compat", "data", "errors", "evaluate",
+        "evaluate_ratings", "index",
         "load", "metrics", "models", "read_interactions", "store",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segue import data, errors, index, metrics, models, store
+    from segue import compat, data, errors, index, metrics, models, store
     from segue.data.features import Features
     from segue.data.interactions import Interactions
     from segue.data.sources import read_interactions
@@ -43,6 +43,7 @@ __all__ = [
     "Recommender",
     "SegueError",
     "TrainedRecommender",
+    "compat",
     "data",
     "errors",
     "evaluate",

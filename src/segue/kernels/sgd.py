@@ -11,7 +11,9 @@ With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the 
     bpr                 log(1 + exp(s_q - s_p))
     warp, koswarp       L(N) max(0, 1 - s_p + s_q)     for the N-th q drawn, the first within the margin
 
-with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`. The interaction's weight scales each of them.
+with L(N) = log(max(1, (n - 1) // N)), at most 10, in `ranks`. The interaction's weight scales each of them;
+those of weight 0 are known, so never negatives, but not learned from. The pairwise losses do not depend on
+b_u, which they move only as far as the user's rate BIAS says, 0 or 1.
 Negatives are drawn from `pool`. The interactions of the users order[start:stop] are learned from in random
 order; these are so few users that their vectors stay in the cache. Threads share the parameters without
 locks (Hogwild).
@@ -27,9 +29,8 @@ from segue.kernels.simd import prefetch
 LINE = 16  # float32 in a cache line
 AHEAD = 8  # interactions between the one that is learned from and the one whose vectors are asked for
 DRAWN = 8  # negatives that are drawn, and their vectors asked for, ahead of their use; a power of two
-RATE, RHO, EPSILON, REG = 0, 1, 2, 3  # places in the rates of a side
+RATE, RHO, EPSILON, REG, BIAS = 0, 1, 2, 3, 4  # places in the rates of a side
 USER, POSITIVE, NEGATIVE, DIFFERENCE = 0, 1, 2, 3  # rows of R
-NONE = np.float32(0)
 TINY = 1e-200
 
 
@@ -238,6 +239,8 @@ def logistic(
     for t in range(count):
         ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
+        if weights[e] == 0:
+            continue
         for pair in range(negatives + 1):
             i, w = np.int64(items[e]), weights[e]
             if pair:
@@ -285,6 +288,8 @@ def bpr(
     for t in range(count):
         ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
+        if weights[e] == 0:
+            continue
         p, q = np.int64(items[e]), np.int64(-1)
         for _ in range(negatives):
             other = fresh(state, drawn, place, pool, V, i_summed, 2)
@@ -314,7 +319,9 @@ def bpr(
         c *= weights[e]
         learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_rates)
         learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_rates)
-        learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, NONE, u_rates)
+        learn(
+            U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, c * u_rates[BIAS], u_rates
+        )
     tally[0], tally[1], tally[2] = loss - np.log(product), violations, steps
 
 
@@ -339,6 +346,8 @@ def warp(
     for t in range(count):
         ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
+        if weights[e] == 0:
+            continue
         x = u
         if u_summed:
             x = np.int64(USER)
@@ -371,6 +380,19 @@ def warp(
             difference(B, y, z, R)
             learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_rates)
             learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_rates)
-            learn(U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, NONE, u_rates)
+            learn(
+                U,
+                bU,
+                u_summed,
+                u_indptr,
+                u_features,
+                u_weights,
+                u,
+                R,
+                DIFFERENCE,
+                c,
+                c * u_rates[BIAS],
+                u_rates,
+            )
             break
     tally[0], tally[1], tally[2] = loss, violations, steps

@@ -336,13 +336,36 @@ def learn(
     move_items: bool = True,
 ) -> np.ndarray:
     """Pass once over the pairs in their order; returns the loss, the violations and the steps."""
-    kernel, f = KERNELS[type(settings)], np.float32
     rate = settings.learning_rate if settings.schedule == "adagrad" else 1.0
-    u_rates = np.array([rate, settings.rho, settings.epsilon, settings.user_reg], f)
-    i_rates = np.array([rate * move_items, settings.rho, settings.epsilon, settings.item_reg], f)
-    (k, n), draws = settings.kos(), settings.draws()
+    u_rates = np.array([rate, settings.rho, settings.epsilon, settings.user_reg, 0], np.float32)
+    i_rates = np.array([rate * move_items, settings.rho, settings.epsilon, settings.item_reg, 0], np.float32)
+    sampling = Sampling(KERNELS[type(settings)], pool, settings.draws(), *settings.kos())
+    return one_pass(sampling, pairs, users, items, (u_rates, i_rates), seed, settings.threads)
+
+
+class Sampling(NamedTuple):
+    """A loss's kernel, and what it draws: `draws` items of the pool at most, and k and n of k-OS WARP."""
+
+    kernel: Any
+    pool: np.ndarray
+    draws: int
+    k: int
+    n: int
+
+
+def one_pass(
+    sampling: Sampling,
+    pairs: Pairs,
+    users: Side,
+    items: Side,
+    rates: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    workers: int | None,
+) -> np.ndarray:
+    """Pass once over the pairs with the rates of both sides, (5,) float32 as the kernels name them."""
+    f, (kernel, pool, draws, k, n) = np.float32, sampling
     ranks, dim, count = losses_of_ranks(items.rows(), draws), users.vectors.shape[2], len(pairs.order)
-    part = min(USERS, max(1, -(-count // (settings.threads or threads.available()))))
+    part = min(USERS, max(1, -(-count // (workers or threads.available()))))
     tally = np.zeros((-(-count // part), 3))
     sizes = np.diff(pairs.indptr)
     kind = np.int32 if pairs.indptr[-1] < 2**31 else np.int64
@@ -354,11 +377,11 @@ def learn(
             np.empty(kernels.DRAWN, np.int64), np.empty((n, 2)),
         )  # fmt: skip
         kernel(
-            *pairs, queue, *users, *items, u_rates, i_rates, pool, draws, ranks, k,
+            *pairs, queue, *users, *items, *rates, pool, draws, ranks, k,
             *scratch, seed, first, last, tally[first // part],
         )  # fmt: skip
 
-    threads.run(work, count, chunk=part, threads=settings.threads)
+    threads.run(work, count, chunk=part, threads=workers)
     total: np.ndarray = tally.sum(0)
     return total
 
@@ -399,6 +422,11 @@ def new_side(
         vectors[:, 0], biases[:, 0] = start
     if settings.schedule == "adagrad":
         vectors[:, 1], biases[:, 1] = 1, 1
+    return side_of(vectors, biases, features)
+
+
+def side_of(vectors: np.ndarray, biases: np.ndarray, features: Any) -> Side:
+    """Parameters with the features (a CSR) that they are of, None where they are users' or items' own."""
     if features is None:
         none = fixed(np.zeros(1, np.int64)), fixed(np.zeros(1, np.int32)), fixed(np.zeros(1, np.float32))
         return Side(vectors, biases, False, *none)

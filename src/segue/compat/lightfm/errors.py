@@ -1,0 +1,11 @@
+"""Errors that are also of the types which programs written for LightFM catch."""
+
+from segue.errors import SettingError
+
+
+class ParameterError(SettingError, AssertionError):
+    """A parameter of the model outside what it may be; LightFM asserts these."""
+
+
+class UnsupportedError(SettingError, NotImplementedError):
+    """A combination of settings that no loss is made for."""
