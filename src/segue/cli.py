@@ -20,7 +20,7 @@ import typer
 from rich.text import Text
 
 import segue
-from segue import store
+from segue import store, tuning
 from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_table
@@ -33,7 +33,6 @@ from segue.parquet import write_parts
 from segue.progress import NOTHING, Progress
 from segue.recommender import Recommender, TrainedRecommender, load
 from segue.terminal import Bars, errors, evaluation_table, output, rows_table, summary, trials_table, verdict
-from segue.tuning import Tuned, default_of, split_off
 
 INTERRUPTED = 130  # the exit code of what SIGINT ended
 # An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
@@ -332,9 +331,9 @@ def tune(
 
     Every model's default settings are tried first, so that the answer says whether tuning was worth it.
     Each trial learns from nine tenths of the interactions and is measured on the rest: the latest ones where
-    there are times, or each user's latest where too few users would have both, or else random ones. What looks bad
-    after a quarter of its passes is given up. In the end a model learns from everything with the best
-    settings; that takes as long as a trial, beyond the time budget. All trials are in MODEL.trials.csv.
+    there are times, or each user's latest where too few users would have both, or else random ones. What
+    looks bad after a quarter of its passes is given up. In the end a model learns from everything with the
+    best settings; that takes as long as a trial, beyond the time budget. All trials are in MODEL.trials.csv.
 
     Ctrl-C ends the search and still saves the best so far. With --study the same command goes on later, and
     several processes may run it at once.
@@ -343,7 +342,6 @@ def tune(
     """
     from segue.study import check_file  # what only tuning needs
     from segue.study_chart import check_chart, draw
-    from segue.tuning import tune as tuned_on
 
     names = model or ["ials"]
     budget = None if time_budget is None else _seconds(time_budget)
@@ -360,22 +358,21 @@ def tune(
     )  # fmt: skip
     train, held = data, None
     if test is not None:
-        train, held, by = split_off(data, by, seed, test)
+        train, held, by = tuning.split_off(data, by, seed, test)
     if not as_json:
         output().print(f"Read {summary(data)}")
     with Bars(shown=not quiet) as bars:
-        found = tuned_on(
+        found = tuning.tune(
             train, names, trials=trials, seconds=budget, metric=depth, by=by, fixed=fixed, study=study,
             seed=seed, progress=bars,
         )  # fmt: skip
+        file = _keep_trials(found, folder)
+        if plot is not None:
+            draw(found, plot)
         trained = Recommender(found.settings, index).fit(train, progress=bars)
         trained = replace(trained, metrics={f"validation_{found.metric}": found.value})
         result = None if held is None else _beside_default(found, trained, train, held, fixed, bars)
         trained = trained.save(folder)
-    file = folder.with_name(f"{folder.name}.trials.csv")
-    found.trials.write_csv(file)
-    if plot is not None:
-        draw(found, plot)
     if as_json:
         told = {"model": str(folder), "version": trained.version, "trials_file": str(file)}
         _print_json(
@@ -617,12 +614,20 @@ def _seconds(text: str) -> float:
     return 3600 * hours + 60 * minutes + seconds
 
 
+def _keep_trials(found: tuning.Tuned, folder: Path) -> Path:
+    """Write the trials into a file beside the model folder, before the model that may not come to its end."""
+    file = folder.absolute().with_name(f"{folder.absolute().name}.trials.csv")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found.trials.write_csv(file)
+    return folder.with_name(file.name) if folder.name else file
+
+
 def _positive(part: str | None) -> bool:
     return part is not None and float(part) > 0
 
 
 def _beside_default(
-    found: Tuned,
+    found: tuning.Tuned,
     trained: TrainedRecommender,
     train: Interactions,
     held: Interactions,
@@ -631,12 +636,14 @@ def _beside_default(
 ) -> Evaluation:
     """The best settings on the test part, with the winning model's defaults and the baselines beside them."""
     result = evaluate(trained, held, progress=progress)
-    plain = Recommender(default_of(found.model, fixed), trained.settings.index).fit(train, progress=progress)
+    plain = Recommender(tuning.default_of(found.model, fixed), trained.settings.index).fit(
+        train, progress=progress
+    )
     default = evaluate(plain, held, baselines=(), progress=progress)
     return replace(result, beside={"default": default.model, **result.beside})
 
 
-def _tuned_json(found: Tuned) -> dict[str, Any]:
+def _tuned_json(found: tuning.Tuned) -> dict[str, Any]:
     return {
         "settings": repr(found.settings),
         **{name: getattr(found, name) for name in (

@@ -152,7 +152,11 @@ class Plan:
 
     def about(self) -> dict[str, Any]:
         """What must be the same for all who work on a study."""
-        return {"models": self.models, "metric": self.metric, "fixed": self.fixed, "seed": self.seed}
+        ranges = zlib.crc32(repr([SPACES[model] for model in self.models]).encode())
+        return {
+            "models": self.models, "metric": self.metric, "fixed": self.fixed, "seed": self.seed,
+            "ranges": f"{ranges:08x}",
+        }  # fmt: skip
 
     def _check_metric(self) -> None:
         name, _, depth = self.metric.partition("@")
@@ -334,10 +338,10 @@ class Search:
         return values if len(self.defaults) == 1 else {"model": model, **values}
 
     def late(self) -> bool:
-        """Whether the time is over; never before a trial is complete."""
+        """Whether the time is over; never before a trial has ended."""
         seconds = self.plan.seconds
         over = seconds is not None and time.monotonic() - self.started >= seconds
-        return over and bool(self.study.complete())
+        return over and self.study.done() > 0
 
     def tick(self, what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
         """Cut a trial whose time is over: the progress callback of training and measuring."""
