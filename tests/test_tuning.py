@@ -586,24 +586,27 @@ class TestCommand:
         return run
 
     def test_the_winner_is_saved_and_told(self, run):
-        code, told, errors = run("ratings.csv -o m --trials 6 --set dim=4 --set threads=1 --plot p.png")
+        code, told, errors = run(
+            "ratings.csv -o m --trials 24 --metric recall -k 5 --by random --seed 1 --plot p.png "
+            "--set dim=4 --set threads=1"
+        )
         data = segue.read_interactions("ratings.csv")
-        wanted = tune(data, trials=6)
+        wanted = tune(data, trials=24, metric="recall@5", by="random", seed=1)
         trained = segue.load("m")
         assert code == 0
-        assert errors.startswith("tuning: 6 in ")
+        assert errors.startswith("tuning: 24 in ")
         assert trained.settings.model == wanted.settings.resolved(data)
         assert trained.seen.nnz == len(data)
-        assert trained.metrics == {"validation_ndcg@10": wanted.value}
+        assert trained.metrics == {"validation_recall@5": wanted.value}
         assert Path("p.png").exists()
         kept = pl.read_csv("m.trials.csv", schema=wanted.trials.schema)
         assert_frame_equal(kept[KEPT], wanted.trials[KEPT])
         lines = told.splitlines()
         assert lines[0].startswith("Read 120 users × 60 items, 2,400 interactions")
-        assert lines[1].split() == ["trial", "model", "ndcg@10", "seconds", "settings"]
+        assert lines[1].split() == ["trial", "model", "recall@5", "seconds", "settings"]
         assert f"{wanted.value:.4f} ± {wanted.error:.4f}" in lines[2]
-        assert "measured on the latest tenth of each user's interactions; 120 users" in told
-        assert f"ndcg@10 {wanted.value:.4f} (ials) against {wanted.default:.4f} (ials)" in told
+        assert f"measured on a random tenth of the interactions; {wanted.users} users" in told
+        assert f"recall@5 {wanted.value:.4f} (ials) against {wanted.default:.4f} (ials)" in told
         assert f"Saved version {trained.version} in m, all trials in m.trials.csv" in told
 
     def test_nothing_better_than_the_defaults_is_told(self, run):
