@@ -630,6 +630,22 @@ class TestCommand:
             assert made["metrics"]["default"]["map@5"]["value"] == pytest.approx(found["map@5"])
         assert made["improved"] == (made["value"] != made["default"])
 
+    def test_the_difference_on_the_test_part(self, run):
+        line = "ratings.csv -o m --trials 24 --by random --test 0.25 --set dim=4 --set threads=1 -q"
+        _, told, _ = run(f"{line} --metric recall -k 7")
+        train, held = segue.read_interactions("ratings.csv").split(0.25, seed=0)
+        best, default = (
+            segue.evaluate(segue.Recommender(settings).fit(train), held, 7, baselines=()).model
+            for settings in (segue.load("m").settings.model, IALS(**QUICK))
+        )
+        more, error = segue.metrics.difference(best, default, "recall@7")
+        assert error > 0
+        assert (
+            f"recall@7 is {more:+.4f} ± {error:.4f} from that of the default settings, user by user" in told
+        )
+        told = run("ratings.csv -o n --model biasedmf --metric rmse --trials 1 --test 0.25 --set dim=4 -q")[1]
+        assert "user by user" not in told
+
     def test_a_study_goes_on(self, run):
         line = "ratings.csv -o m --set dim=4 -q --study s.db --json --trials"
         first, second = (json.loads(run(f"{line} {trials}")[1]) for trials in (2, 4))

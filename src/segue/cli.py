@@ -27,6 +27,7 @@ from segue.data.sources import read_interactions, read_table
 from segue.errors import SegueError, SettingError, UnknownIdError
 from segue.evaluation import Evaluation, RatingErrors, evaluate, evaluate_ratings
 from segue.index import INDEXES
+from segue.metrics import difference
 from segue.models import MODELS, BiasedMF
 from segue.models.spaces import SPACES, check_tunable
 from segue.parquet import write_parts
@@ -371,18 +372,26 @@ def tune(
             draw(found, plot)
         trained = Recommender(found.settings, index).fit(train, progress=bars)
         trained = replace(trained, metrics={f"validation_{found.metric}": found.value})
-        result = None if held is None else _beside_default(found, trained, train, held, fixed, bars)
+        result = ratings = None
+        if held is not None:
+            result = _beside_default(found, trained, train, held, fixed, bars)
+            ratings = _rating_errors(trained, held, None)
         trained = trained.save(folder)
     if as_json:
         told = {"model": str(folder), "version": trained.version, "trials_file": str(file)}
         _print_json(
-            {**told, **_tuned_json(found), **({} if result is None else _evaluation_json(result, None))}
+            {**told, **_tuned_json(found), **({} if result is None else _evaluation_json(result, ratings))}
         )
         return
     output().print(trials_table(found))
     output().print(verdict(found))
     if result is not None:
-        _print_evaluation(result, None)
+        _print_evaluation(result, ratings)
+        if found.metric in result.model:
+            more, error = difference(result.model, result.beside["default"], found.metric)
+            output().print(
+                f"{found.metric} is {more:+.4f} ± {error:.4f} from that of the default settings, user by user"
+            )
     output().print(f"Saved version {trained.version} in {folder}, all trials in {file}\n{found.settings!r}")
 
 
@@ -635,11 +644,12 @@ def _beside_default(
     progress: Progress,
 ) -> Evaluation:
     """The best settings on the test part, with the winning model's defaults and the baselines beside them."""
-    result = evaluate(trained, held, progress=progress)
+    depths = {5, 10, 20, int(found.metric.partition("@")[2] or 10)}
+    result = evaluate(trained, held, depths, progress=progress)
     plain = Recommender(tuning.default_of(found.model, fixed), trained.settings.index).fit(
         train, progress=progress
     )
-    default = evaluate(plain, held, baselines=(), progress=progress)
+    default = evaluate(plain, held, depths, baselines=(), progress=progress)
     return replace(result, beside={"default": default.model, **result.beside})
 
 
