@@ -643,8 +643,9 @@ class TestCommand:
         assert (
             f"recall@7 is {more:+.4f} ± {error:.4f} from that of the default settings, user by user" in told
         )
-        told = run("ratings.csv -o n --model biasedmf --metric rmse --trials 1 --test 0.25 --set dim=4 -q")[1]
+        told = run("ratings.csv -o n --model biasedmf --metric rmse --trials 1 --test 0.25 --by random -q")[1]
         assert "user by user" not in told
+        assert re.search(r"^RMSE \d\.\d+, MAE \d\.\d+ over 600 ratings$", told, re.MULTILINE)
 
     def test_a_study_goes_on(self, run):
         line = "ratings.csv -o m --set dim=4 -q --study s.db --json --trials"
