@@ -340,7 +340,7 @@ class TestStudy:
             for each in (one, other):
                 each.stdin.write("\n")
                 each.stdin.flush()
-            told = [each.communicate(timeout=60) for each in (one, other)]
+            told = [each.communicate(timeout=120) for each in (one, other)]
         assert [each.returncode for each in (one, other)] == [0, 0], told
         with opened(tmp_path / "s", "maximize") as study:
             trials = study.trials()
@@ -696,7 +696,7 @@ class TestCommand:
             while (told := one.stdout.readline()) != "now\n":
                 assert told, one.stderr.read()
             one.send_signal(signal.SIGINT)
-            told, errors = one.communicate(timeout=30)
+            told, errors = one.communicate(timeout=120)
         assert one.returncode == 0
         assert "interrupted: what was found until now is kept" in errors
         assert "3 trials (2 complete, 1 cut), measured on " in told
