@@ -1,5 +1,6 @@
 """Tuning: real studies on simulated data, alone and shared, resumed, interrupted, out of time, refused."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -330,6 +331,19 @@ class TestStudy:
         assert rows["default"].to_list() == [True, True, False]
         assert rows["problem"][0] == f"its process {one.pid} was killed"
         assert tuned.default == tune(data, trials=1).value
+
+    def test_trials_are_taken_under_a_lock(self, data, tmp_path, monkeypatch):
+        locks = []
+
+        @contextlib.contextmanager
+        def locked(path):
+            locks.append(path)
+            yield
+
+        monkeypatch.setattr("segue.study.locked", locked)
+        tune(data, trials=3, study=tmp_path / "s.db")
+        opening_three_trials_and_no_more = 5
+        assert locks == [tmp_path / "s.db.lock"] * opening_three_trials_and_no_more
 
     def test_two_processes_share_a_study(self, data, tmp_path):
         code = (
