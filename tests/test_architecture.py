@@ -15,9 +15,9 @@ STOREYS = [  # a module imports from lower storeys and from its own folder, neve
     {"__main__"},
     {"cli"},
     {"demo", "compat"},
-    {"terminal", "parquet"},
-    {"evaluation"},
-    {"recommender"},
+    {"terminal", "parquet", "study_chart"},
+    {"evaluation", "tuning"},
+    {"recommender", "study"},
     {"models", "index"},
     {"data", "store", "metrics"},
     {"axes"},
@@ -50,9 +50,8 @@ def test_public_names():
     assert sorted(segue.__all__) == [
         "BPR", "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features", "IALS",
         "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "WARP", "compat", "data", "errors", "evaluate",
-        "evaluate_ratings", "index",
-        "load", "metrics", "models", "read_interactions", "store",
+        "SegueError", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors", "evaluate",
+        "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
         "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "warp",

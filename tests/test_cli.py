@@ -569,7 +569,16 @@ class TestHelp:
     def test_lists_every_command_with_its_first_sentence(self, told):
         page = told("--help")
         assert page == told("-h")
-        assert sorted(COMMANDS) == ["batch", "demo", "evaluate", "fit", "recommend", "similar", "verify"]
+        assert sorted(COMMANDS) == [
+            "batch",
+            "demo",
+            "evaluate",
+            "fit",
+            "recommend",
+            "similar",
+            "tune",
+            "verify",
+        ]
         for name, command in COMMANDS.items():
             first = command.help.split("\n")[0]
             assert re.search(rf"│ {name} +{re.escape(first)}", page)

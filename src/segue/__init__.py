@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from segue.models.item2vec import Item2Vec
     from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
     from segue.recommender import Recommender, TrainedRecommender, load
+    from segue.tuning import Tuned, tune
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "Recommender",
     "SegueError",
     "TrainedRecommender",
+    "Tuned",
     "compat",
     "data",
     "errors",
@@ -54,6 +56,7 @@ __all__ = [
     "models",
     "read_interactions",
     "store",
+    "tune",
 ]
 
 _HOMES = {  # the modules of the names; each is imported when it is first asked for
@@ -72,6 +75,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.item2vec": ("Item2Vec",),
     "models.sgd": ("BPR", "KOSWARP", "WARP", "Logistic"),
     "recommender": ("Recommender", "TrainedRecommender", "load"),
+    "tuning": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -20,26 +20,29 @@ import typer
 from rich.text import Text
 
 import segue
-from segue import store
+from segue import store, tuning
 from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_table
 from segue.errors import SegueError, SettingError, UnknownIdError
 from segue.evaluation import Evaluation, RatingErrors, evaluate, evaluate_ratings
 from segue.index import INDEXES
+from segue.metrics import difference
 from segue.models import MODELS, BiasedMF
+from segue.models.spaces import SPACES, check_tunable
 from segue.parquet import write_parts
 from segue.progress import NOTHING, Progress
 from segue.recommender import Recommender, TrainedRecommender, load
-from segue.terminal import Bars, errors, evaluation_table, output, rows_table, summary
+from segue.terminal import Bars, errors, evaluation_table, output, rows_table, summary, trials_table, verdict
 
 INTERRUPTED = 130  # the exit code of what SIGINT ended
 # An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
 ARGUMENT = re.compile(
     r"(?<!\w\()(?<![\w/\\.'\"-])"
-    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k)="
+    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric)="
     r"(?=(?P<value>[^\s,;.)])?)"
 )
+DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 app = typer.Typer(
     name="segue",
@@ -266,6 +269,133 @@ def evaluate_command(
 
 
 @app.command()
+def tune(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The interactions, in any form fit takes.")],
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model folder to write the best into.")
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"One of: {', '.join(SPACES)}; repeatable; ials if none."),
+    ] = None,
+    trials: Annotated[
+        int | None,
+        typer.Option(help="How many settings to try, those in --study included; 30 without a time budget."),
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(metavar="90s|10m|2h", help="Begin no trial after this time, and cut the last."),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[@K]",
+            help="What to tune for: ndcg, recall, precision, map, mrr, hit_rate, auc; biasedmf: rmse, mae.",
+        ),
+    ] = "ndcg",
+    k: Annotated[int, typer.Option("-k", help="The metric's depth, where its name has none.")] = 10,
+    study: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Keep the trials in this SQLite file: to go on, and to share."),
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the trials into a .png, .svg or .pdf.")
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A setting that stays as it is; repeatable."),
+    ] = None,
+    user: User = None,
+    item: Item = None,
+    weight: Weight = None,
+    time: Time = None,
+    min_weight: MinWeight = None,
+    duplicates: Duplicates = "sum",
+    query: Query = None,
+    items: Annotated[
+        str | None, typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the items.")
+    ] = None,
+    index: Annotated[str, typer.Option(help=f"One of: {', '.join(INDEXES)}.")] = "auto",
+    test: Annotated[
+        float | None,
+        typer.Option(help="Hold out this share first, and measure the best and the default settings on it."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="time|last|random", help="How to hold out, for validation and for --test."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the splits and the choices.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Try settings of one model or several, and save a model with the best.
+
+    Every model's default settings are tried first, so that the answer says whether tuning was worth it.
+    Each trial learns from nine tenths of the interactions and is measured on the rest: the latest ones where
+    there are times, or each user's latest where too few users would have both, or else random ones. What
+    looks bad after a quarter of its passes is given up. In the end a model learns from everything with the
+    best settings; that takes as long as a trial, beyond the time budget. All trials are in MODEL.trials.csv.
+
+    Ctrl-C ends the search and still saves the best so far. With --study the same command goes on later, and
+    several processes may run it at once.
+
+    [dim]Example: segue tune ratings.csv -o model --min-weight 4 --trials 20 --study study.db[/dim]
+    """
+    from segue.study import check_file  # what only tuning needs
+    from segue.study_chart import check_chart, draw
+
+    names = model or ["ials"]
+    budget = None if time_budget is None else _seconds(time_budget)
+    depth = metric if "@" in metric or metric in ("auc", "rmse", "mae") else f"{metric}@{k}"
+    fixed = _fixed_settings(names, setting or [])
+    store.check_target(folder)
+    if plot is not None:
+        check_chart(plot)
+    if study is not None:
+        check_file(study)
+    data = read_interactions(
+        source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
+        duplicates=duplicates, query=query, items=items,
+    )  # fmt: skip
+    train, held = data, None
+    if test is not None:
+        train, held, by = tuning.split_off(data, by, seed, test)
+    if not as_json:
+        output().print(f"Read {summary(data)}")
+    with Bars(shown=not quiet) as bars:
+        found = tuning.tune(
+            train, names, trials=trials, seconds=budget, metric=depth, by=by, fixed=fixed, study=study,
+            seed=seed, progress=bars,
+        )  # fmt: skip
+        file = _keep_trials(found, folder)
+        if plot is not None:
+            draw(found, plot)
+        trained = Recommender(found.settings, index).fit(train, progress=bars)
+        trained = replace(trained, metrics={f"validation_{found.metric}": found.value})
+        result = ratings = None
+        if held is not None:
+            result = _beside_default(found, trained, train, held, fixed, bars)
+            ratings = _rating_errors(trained, held, None)
+        trained = trained.save(folder)
+    if as_json:
+        told = {"model": str(folder), "version": trained.version, "trials_file": str(file)}
+        _print_json(
+            {**told, **_tuned_json(found), **({} if result is None else _evaluation_json(result, ratings))}
+        )
+        return
+    output().print(trials_table(found))
+    output().print(verdict(found))
+    if result is not None:
+        _print_evaluation(result, ratings)
+        if found.metric in result.model:
+            more, error = difference(result.model, result.beside["default"], found.metric)
+            output().print(
+                f"{found.metric} is {more:+.4f} ± {error:.4f} from that of the default settings, user by user"
+            )
+    output().print(f"Saved version {trained.version} in {folder}, all trials in {file}\n{found.settings!r}")
+
+
+@app.command()
 def recommend(
     model: ModelArgument,
     user: Annotated[
@@ -468,6 +598,70 @@ def _value(key: str, text: str, kinds: dict[str, str]) -> Any:
     except ValueError as error:
         wanted = "a whole number" if kind == "int" else "a number"
         raise SettingError(f"--set {key}={text} must be {wanted}{' or none' * bool(optional)}") from error
+
+
+def _fixed_settings(models: list[str], given: list[str]) -> dict[str, Any]:
+    """The settings that tuning leaves alone, in the kinds that the models want."""
+    for name in models:
+        check_tunable(name)
+    kinds = {field.name: str(field.type) for name in models for field in fields(MODELS[name])}
+    fixed: dict[str, Any] = {}
+    for pair in given:
+        key, given_value, text = pair.partition("=")
+        if not given_value:
+            raise SettingError(f"--set {pair} must be NAME=VALUE, such as --set dim=64")
+        fixed[key] = _value(key, text, kinds)
+    return fixed
+
+
+def _seconds(text: str) -> float:
+    """A time such as 90s, 10m, 1h30m or 600."""
+    parts = DURATION.fullmatch(text.replace(" ", ""))
+    if parts is None or not any(map(_positive, parts.groups())):
+        raise SettingError(f"--time-budget {text} must be a time, such as 90s, 10m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in parts.groups())
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _keep_trials(found: tuning.Tuned, folder: Path) -> Path:
+    """Write the trials into a file beside the model folder, before the model that may not come to its end."""
+    file = folder.absolute().with_name(f"{folder.absolute().name}.trials.csv")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found.trials.write_csv(file)
+    return folder.with_name(file.name) if folder.name else file
+
+
+def _positive(part: str | None) -> bool:
+    return part is not None and float(part) > 0
+
+
+def _beside_default(
+    found: tuning.Tuned,
+    trained: TrainedRecommender,
+    train: Interactions,
+    held: Interactions,
+    fixed: dict[str, Any],
+    progress: Progress,
+) -> Evaluation:
+    """The best settings on the test part, with the winning model's defaults and the baselines beside them."""
+    depths = {5, 10, 20, int(found.metric.partition("@")[2] or 10)}
+    result = evaluate(trained, held, depths, progress=progress)
+    plain = Recommender(tuning.default_of(found.model, fixed), trained.settings.index).fit(
+        train, progress=progress
+    )
+    default = evaluate(plain, held, depths, baselines=(), progress=progress)
+    return replace(result, beside={"default": default.model, **result.beside})
+
+
+def _tuned_json(found: tuning.Tuned) -> dict[str, Any]:
+    return {
+        "settings": repr(found.settings),
+        **{name: getattr(found, name) for name in (
+            "metric", "value", "default", "default_model", "improved", "split", "users", "interrupted"
+        )},
+        "error": _number(found.error),
+        "trials": [{**row, "settings": json.loads(row["settings"])} for row in found.trials.to_dicts()],
+    }  # fmt: skip
 
 
 def _depths(text: str) -> list[int]:

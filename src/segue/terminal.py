@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -26,9 +27,16 @@ from rich.text import Text
 from segue.data.interactions import Interactions
 from segue.evaluation import Evaluation
 from segue.progress import NOTHING
+from segue.tuning import Tuned
 
 EVERY = 30.0  # seconds between two lines about the same work
 UNBROKEN = 10_000  # columns of what goes to a file or a pipe, where lines are for programs to break
+SHOWN = 10  # trials of a study
+HELD_OUT = {
+    "time": "the latest tenth of the interactions",
+    "last": "the latest tenth of each user's interactions",
+    "random": "a random tenth of the interactions",
+}
 NAMES = {"user_id": "user", "item_id": "item", "neighbor_id": "neighbour"}
 
 
@@ -140,6 +148,50 @@ def evaluation_table(result: Evaluation) -> Table:
             cells.append(Text(f"{value}{error:9}", style="bold" if row[metric] == best else ""))
         made.add_row(metric, *cells)
     return made
+
+
+def trials_table(tuned: Tuned) -> Table:
+    """The best trials of a study: the settings that were tried, the metric, the seconds."""
+    best = tuned.trials.head(SHOWN)
+    rows = []
+    for row in best.iter_rows(named=True):
+        error = "" if row["error"] is None else f" ± {row['error']:.4f}"
+        settings = json.loads(row["settings"])
+        shown = {
+            name: f"{value:.3g}" if isinstance(value, float) else value for name, value in settings.items()
+        }
+        rows.append(
+            {
+                "trial": row["trial"],
+                "model": f"{row['model']} (default)" if row["default"] else row["model"],
+                tuned.metric: row["state"] if row["value"] is None else f"{row['value']:.4f}{error}",
+                "seconds": "" if row["seconds"] is None else f"{row['seconds']:.1f}",
+                "settings": " ".join(f"{name}={value}" for name, value in shown.items()),
+            }
+        )
+    return rows_table(pl.DataFrame(rows))
+
+
+def verdict(tuned: Tuned) -> str:
+    """How many trials there were, on what they were measured, and whether tuning beat the defaults."""
+    counts = dict(tuned.trials.group_by("state", maintain_order=True).len().iter_rows())
+    told = ", ".join(f"{count} {state}" for state, count in counts.items())
+    lines = [
+        f"{tuned.trials.height} trials ({told}), measured on {HELD_OUT[tuned.split]}; {tuned.users:,} users"
+    ]
+    if tuned.interrupted:
+        lines.append("Interrupted: this is what was found until then")
+    if tuned.default is None:
+        lines.append("No default settings came to an end: there is nothing to compare with")
+    elif tuned.improved:
+        little = ", by less than the standard error" if abs(tuned.value - tuned.default) < tuned.error else ""
+        lines.append(
+            f"Tuning beat the default settings{little}: {tuned.metric} {tuned.value:.4f} ({tuned.model}) "
+            f"against {tuned.default:.4f} ({tuned.default_model}); the best of many flatters a little"
+        )
+    else:
+        lines.append(f"Nothing beat the default settings of {tuned.model}: {tuned.metric} {tuned.value:.4f}")
+    return "\n".join(lines)
 
 
 def summary(data: Interactions) -> str:
