@@ -238,6 +238,16 @@ def test_zero_regularisation_stays_finite():
         assert np.isfinite(learned.items).all()
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight", "reg"), [((200, 500, 4000), 0.8, 0.3), ((60, 400, 1500), 0.8, 0.3)]
+)
+def test_vectors_that_a_strong_penalty_shrinks_to_nothing_stay_finite(shape, weight, reg):
+    data = segue.data.simulate(*shape, seed=1)
+    learned = segue.IALS(dim=32, iterations=25, reg=reg, unobserved_weight=weight).fit(data)
+    assert np.isfinite(learned.users).all()
+    assert np.isfinite(learned.items).all()
+
+
 def test_progress_counts_iterations():
     told = []
     segue.IALS(dim=2, iterations=3).fit(

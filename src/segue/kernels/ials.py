@@ -16,6 +16,7 @@ import numpy as np
 from segue.kernels.compile import inline, kernel
 from segue.kernels.simd import prefetch
 
+LEAST = np.float32(1e-30)  # products below are taken for zero
 ROOM = 256  # items of a row that are kept gathered; a longer row gathers them anew in each pass
 AHEAD = 16  # items between the one whose vector is copied and the one whose vector is asked for
 LINE = 16  # float32 in a cache line
@@ -120,6 +121,8 @@ def advance(inverse, x, Ap, r, p, rz):
     pAp = np.float32(0)
     for j in range(len(x)):
         pAp += p[j] * Ap[j]
+    if pAp < LEAST or rz < LEAST:  # so short that squares vanish: x is as good as it gets
+        return np.float32(0)
     a = rz / pAp
     after = np.float32(0)
     for j in range(len(x)):
