@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare, kernel
+from segue.kernels.compile import bare, inline, kernel
 from segue.kernels.simd import prefetch
 
 LINE = 16  # float32 in a cache line
@@ -34,7 +34,7 @@ USER, POSITIVE, NEGATIVE, DIFFERENCE = 0, 1, 2, 3  # rows of R
 TINY = 1e-200
 
 
-@bare
+@inline
 def draw(state, bound):
     """A number in [0, bound) by xorshift64*, whose high half is scaled."""
     x = state[0]
@@ -46,7 +46,7 @@ def draw(state, bound):
     return np.int64((high * np.uint64(bound)) >> np.uint64(32))
 
 
-@bare
+@inline
 def ask(P, row, slots):
     """Ask for the first slots of a row ahead of their use."""
     first = row * P.shape[1] * P.shape[2]
@@ -54,7 +54,7 @@ def ask(P, row, slots):
         prefetch(P, first + j)
 
 
-@bare
+@inline
 def fresh(state, drawn, place, pool, P, summed, slots):
     """The negative drawn some time ago; another one is drawn into its place, its vector asked for."""
     q = drawn[place & (DRAWN - 1)]
@@ -77,7 +77,7 @@ def begin(state, drawn, seed, start, pool, P, summed, slots):
         fresh(state, drawn, place, pool, P, summed, slots)
 
 
-@bare
+@inline
 def known(indices, lo, hi, item):
     """Is the item in the sorted indices[lo:hi]?"""
     end = hi
@@ -103,7 +103,7 @@ def represent(P, b, indptr, features, weights, row, R, Rb, slot):
         Rb[slot, 0] += w * b[f, 0]
 
 
-@bare
+@inline
 def dot(A, x, B, y):
     total = np.float32(0)
     for j in range(A.shape[2]):
@@ -111,7 +111,7 @@ def dot(A, x, B, y):
     return total
 
 
-@bare
+@inline
 def step(P, row, S, s, c, rates):
     """Move the vector of a row against the gradient c S[s] + reg P[row]."""
     rate, rho, epsilon, reg = rates[RATE], rates[RHO], rates[EPSILON], rates[REG]
@@ -132,7 +132,7 @@ def step(P, row, S, s, c, rates):
             P[row, 2, j] = rho * P[row, 2, j] + rest * move * move
 
 
-@bare
+@inline
 def step_bias(b, row, c, rates):
     rate, rho, epsilon = rates[RATE], rates[RHO], rates[EPSILON]
     g = c + rates[REG] * b[row, 0]
@@ -147,7 +147,7 @@ def step_bias(b, row, c, rates):
         b[row, 2] = rho * b[row, 2] + rest * move * move
 
 
-@bare
+@inline
 def learn(P, b, summed, indptr, features, weights, row, S, s, c, cb, rates):
     """Move a row, or all its features, against the gradients c S[s] of the vector and cb of the bias.
 
@@ -165,7 +165,7 @@ def learn(P, b, summed, indptr, features, weights, row, S, s, c, cb, rates):
         step_bias(b, row, cb, rates)
 
 
-@bare
+@inline
 def difference(B, y, z, R):
     for j in range(R.shape[2]):
         R[DIFFERENCE, 0, j] = B[z, 0, j] - B[y, 0, j]
@@ -185,7 +185,7 @@ def enqueue(indptr, order, start, stop, state, queue):
     return count
 
 
-@bare
+@inline
 def ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed):
     """Ask for what interactions some places on will need: first for where it is, later for the vectors."""
     far = queue[min(t + 2 * AHEAD, count - 1), 1]
