@@ -114,7 +114,7 @@ def test_the_form_can_be_chosen_and_wrong_ones_are_refused(monkeypatch):
 
 COMPILE = """
 import numba, numpy as np
-from segue.index.neighbors import fixed
+from segue.kernels.arrays import fixed
 from segue.kernels import scan, simd
 layout = [fixed(np.empty((0,) * ndim, kind)) for kind, ndim in
           [("u1", 1), ("i4", 1), ("f4", 2), ("f4", 2), ("f4", 2), ("i8", 1), ("f4", 2), ("f4", 2), ("f4", 1)]]

@@ -13,8 +13,9 @@ from segue.data import Features
 from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
 from segue.kernels import sgd as kernels
+from segue.kernels.arrays import fixed
 from segue.models import BPR, HYBRID, KOSWARP, WARP, Logistic, sgd
-from segue.models.sgd import Pairs, fixed, learn, losses_of_ranks, new_side
+from segue.models.sgd import Pairs, learn, losses_of_ranks, new_side
 
 RATE, SQUARES = 1e-3, 1e6  # with so large a sum of squares, adagrad's step is -RATE × gradient
 ITEMS = 50

@@ -14,8 +14,9 @@ from segue.errors import DataError, SettingError
 from segue.index.layout import Layout, lay_out, layout_of
 from segue.index.measured import MEASURES, MeasuredIndex
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors, fixed
+from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
 from segue.kernels import measures, scan, simd
+from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
 
 FEW = 64  # members of an allow list, or one item in so many, that are scored without a scan

@@ -10,6 +10,7 @@ import numpy as np
 from segue.axes import principal_axes, turn
 from segue.errors import DataError
 from segue.kernels import scan, shelves, simd, threads
+from segue.kernels.arrays import aligned
 
 BAND, LIKE = 512, 0.95  # items at least, and norms, of a band in which direction decides the order
 LEAST = 1024  # fewer items are not worth axes of their own
@@ -21,7 +22,6 @@ TYPICAL_K, COMPARED = 10, 100_000  # the k that is asked for, and the items that
 SAMPLE = 48  # queries by which it is chosen
 SAMPLED = 64  # shelves on which it is chosen
 WHOLE = 16  # groups of 4 dimensions at most, that one segment's sums can hold
-LINE = 64  # bytes
 CHUNK = 64  # shelves that a thread takes at a time
 LOOSE = np.float32(0.01)  # what int8 codes add to a bound, as a part of |q| |x|
 EPS = float(np.finfo(np.float32).eps)
@@ -195,7 +195,7 @@ def _packed(
 ) -> Layout:
     (n, dim), count, segments = placed.shape, -(-len(order) // scan.SHELF), len(cuts) - 1
     tails = _tails(dim, cuts)
-    codes = _aligned(count * scan.LINE * (int(cuts[-1]) + tails))
+    codes = aligned((count * scan.LINE * (int(cuts[-1]) + tails),), np.uint8)
     table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
     means = np.empty((count, dim), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
@@ -211,10 +211,3 @@ def _packed(
     filled = np.full(count * scan.SHELF, -1, np.int32)
     filled[:n] = order
     return Layout(codes, filled, table, means, cuts, widest.max(0), axes, centre, np.array([rounding]))
-
-
-def _aligned(size: int) -> np.ndarray:
-    """Bytes that begin with a cache line, as every block of 16 items then does."""
-    room = np.empty(size + LINE, np.uint8)
-    begin = -room.ctypes.data % LINE
-    return room[begin : begin + size]

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.errors import DataError
-from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors, fixed
+from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
 from segue.kernels import measures
+from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from segue.errors import DataError, SettingError
 from segue.kernels import threads
+from segue.kernels.arrays import fixed
 from segue.progress import Progress
 
 LARGEST = 1e15  # of a vector's values: their products must not overflow in float32
@@ -53,15 +54,6 @@ class Asked(NamedTuple):
     def filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What kernels take: read-only arrays."""
         return fixed(self.allow), fixed(self.indptr), fixed(self.excluded)
-
-
-def fixed(array: np.ndarray) -> np.ndarray:
-    """A read-only view: kernels are compiled once for it, whether the array is mapped from a file or not."""
-    if not array.flags.writeable:
-        return array
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 ALL_ALLOWED = fixed(np.empty((0, 0), bool))

@@ -15,6 +15,7 @@ from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
 from segue.kernels import sgd as kernels
 from segue.kernels import threads
+from segue.kernels.arrays import aligned, fixed
 from segue.metrics import measure, rank
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit, one_of
@@ -413,7 +414,7 @@ def new_side(
     """Parameters at their random start, or as given; features that nobody active has start at zero."""
     rows = count if features is None else features.shape[1]
     slots = 2 if settings.schedule == "adagrad" else 3
-    vectors, biases = aligned(rows, slots, settings.dim), np.zeros((rows, slots), np.float32)
+    vectors, biases = aligned((rows, slots, settings.dim), np.float32), np.zeros((rows, slots), np.float32)
     if start is None:
         vectors[:, 0] = (rng.random((rows, settings.dim), np.float32) - 0.5) / settings.dim
         if features is not None:
@@ -432,22 +433,6 @@ def side_of(vectors: np.ndarray, biases: np.ndarray, features: Any) -> Side:
         return Side(vectors, biases, False, *none)
     indptr, indices = features.indptr.astype(np.int64), features.indices.astype(np.int32)
     return Side(vectors, biases, True, fixed(indptr), fixed(indices), fixed(features.data.astype(np.float32)))
-
-
-def aligned(*shape: int) -> np.ndarray:
-    """Zeros (float32) that begin with a cache line."""
-    size, line = int(np.prod(shape)), kernels.LINE
-    room = np.empty(size + line, np.float32)  # numpy asks for huge pages here, but not for zeros
-    room[:] = 0
-    first = -(room.ctypes.data // 4) % line
-    return room[first : first + size].reshape(shape)
-
-
-def fixed(array: np.ndarray) -> np.ndarray:
-    """A read-only view: kernels are compiled once for it, whether the array is mapped from a file or not."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def _columns(

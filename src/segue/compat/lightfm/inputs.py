@@ -9,7 +9,8 @@ import scipy.sparse as sp
 
 from segue.compat.lightfm.errors import UnsupportedError
 from segue.errors import DataError, SettingError
-from segue.models.sgd import Pairs, fixed
+from segue.kernels.arrays import fixed
+from segue.models.sgd import Pairs
 
 
 def rows_of(matrix: Any, what: str) -> sp.csr_matrix:

@@ -19,7 +19,8 @@ from segue.compat.lightfm.parameters import Packed, Parameters, begin, pack, unp
 from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError
 from segue.kernels import pairs as kernels
 from segue.kernels import threads
-from segue.models.sgd import fixed, side_of
+from segue.kernels.arrays import fixed
+from segue.models.sgd import side_of
 from segue.progress import Progress, silent
 
 CYTHON_DTYPE = np.float32  # the name that programs import

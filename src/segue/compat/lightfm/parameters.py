@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segue.models.sgd import aligned
+from segue.kernels.arrays import aligned
 
 
 class Parameters(NamedTuple):
@@ -30,7 +30,7 @@ class Packed(NamedTuple):
 def begin(rng: np.random.RandomState, features: int, dim: int, schedule: str) -> Packed:
     """Parameters at the random start."""
     slots = 2 if schedule == "adagrad" else 3
-    vectors, biases = aligned(features, slots, dim), np.zeros((features, slots), np.float32)
+    vectors, biases = aligned((features, slots, dim), np.float32), np.zeros((features, slots), np.float32)
     vectors[:, 0] = (rng.rand(features, dim) - 0.5) / dim
     if schedule == "adagrad":
         vectors[:, 1], biases[:, 1] = 1, 1
@@ -41,7 +41,7 @@ def pack(parameters: Parameters, schedule: str) -> Packed:
     """Copies of the six arrays in two; adagrad has no momentum."""
     slots = 2 if schedule == "adagrad" else 3
     features, dim = parameters.embeddings.shape
-    vectors, biases = aligned(features, slots, dim), np.empty((features, slots), np.float32)
+    vectors, biases = aligned((features, slots, dim), np.float32), np.empty((features, slots), np.float32)
     for slot in range(slots):
         vectors[:, slot], biases[:, slot] = parameters[slot], parameters[3 + slot]
     return Packed(vectors, biases)

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from segue.kernels import sgd as kernels
-from segue.models.sgd import TRIES, Pairs, Sampling, Side, fixed, one_pass
+from segue.kernels.arrays import fixed
+from segue.models.sgd import TRIES, Pairs, Sampling, Side, one_pass
 
 KERNELS = {
     "logistic": kernels.logistic,
