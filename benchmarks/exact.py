@@ -1,12 +1,14 @@
 """Exact search against the libraries of `peers.py`, at the setting with which each first reaches a recall.
 
-    python benchmarks/exact.py [--part recommend glove latency million] [--data gowalla amazon-book …]
-        [--models ials bpr] [--dims 32 64 128 256] [--k 10 100] [--peers hnswlib scann] [--queries 10000]
-        [--repeats 5] [--target 0.95] [--cache FOLDER] [--plot FILE.png]
+    python benchmarks/exact.py [--part recommend glove latency million roofline]
+        [--data gowalla amazon-book …] [--models ials bpr] [--dims 32 64 128 256] [--k 10 100]
+        [--peers hnswlib scann] [--queries 10000] [--repeats 5] [--target 0.95]
+        [--cache FOLDER] [--plot FILE.png]
 
 recommend: vectors learned from interactions, asked with users by inner product. glove: 390,000 words by
 cosine, asked with 10,000 others. latency: one query at a time through Python, among amazon-book's items and
-among a million that are drawn from them and moved. million: build time and memory of a million.
+among a million that are drawn from them and moved. million: build time and memory of a million. roofline: the
+inner loop on cached data, and within a search that rules nothing out.
 
 Two threads each. Sweeps are searched for the first setting that reaches the target; then all that are not
 hopelessly slow take turns, and medians count. Recall is against float64, and a tie in float32 is no mistake.
@@ -36,6 +38,7 @@ import segue
 from chart import draw
 from peers import FLAT, NUMPY, Peer, Search, chosen, only
 from race import Runner, built, log, race
+from roofline import roofline
 from truth import Truth
 from vectors import Vectors, glove, jittered, keep, learned
 
@@ -57,6 +60,8 @@ def main() -> None:
         report["latency"] = [row for model in given.models for row in latency(model, given.cache)]
     if "million" in given.part:
         report["million"] = [million(model, given.cache) for model in given.models]
+    if "roofline" in given.part:
+        report["roofline"] = [roofline()]
     console = Console(width=None if sys.stdout.isatty() else 160)
     for title, rows in (*curves.items(), *report.items()):
         if rows:
@@ -71,7 +76,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = ["recommend", "glove", "latency", "million"]
+    parts = ["recommend", "glove", "latency", "million", "roofline"]
     parser.add_argument("--part", nargs="+", default=parts, choices=parts)
     parser.add_argument("--data", nargs="+", default=["gowalla", "amazon-book", "ml-latest-small"])
     parser.add_argument("--models", nargs="+", default=["ials", "bpr"], choices=["ials", "bpr"])

@@ -1,0 +1,85 @@
+"""The inner loop of exact search: on cached data, and within a search that rules nothing out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from segue.index import Exact, ExactIndex, layout
+from segue.index.exact import chosen_form
+from segue.kernels import scan, simd
+from segue.kernels.arrays import aligned
+from segue.kernels.compile import kernel
+
+GROUPS = layout.WHOLE  # of 4 dimensions
+ITEMS, QUERIES, PASSES, REPEATS = 24_576, 512, 4000, 60
+
+
+@kernel
+def dense(form: Any, codes: Any, words: Any, passes: int, out: Any) -> None:
+    """Score the same 64 items again and again, as the scan scores four blocks."""
+    found = np.uint32(0)
+    for turn in range(passes):
+        a = b = c = d = simd.start(form, turn)
+        for g in range(len(words)):
+            a = simd.multiply(form, a, codes, g * scan.LINE, words, g)
+            b = simd.multiply(form, b, codes, g * scan.LINE + 64, words, g)
+            c = simd.multiply(form, c, codes, g * scan.LINE + 128, words, g)
+            d = simd.multiply(form, d, codes, g * scan.LINE + 192, words, g)
+        low = simd.larger(simd.total(form, a), simd.total(form, b))
+        high = simd.larger(simd.total(form, c), simd.total(form, d))
+        found |= simd.above(simd.larger(low, high), np.int32(5))
+    out[0] = found
+
+
+def roofline() -> dict[str, Any]:
+    """Thousand million multiply-adds a second of one core: cached, within a search, and their ratio."""
+    threads, os.environ["SEGUE_THREADS"] = os.environ["SEGUE_THREADS"], "1"
+    form = chosen_form()
+    codes, words = aligned((scan.LINE * GROUPS,), np.uint8), np.zeros(GROUPS, np.int32)
+    out = np.zeros(1, np.uint32)
+    cached = fastest(lambda: dense(simd.MARKS[form.name], codes, words, PASSES, out)) / PASSES / 64
+    long, asked = unprunable(4 * GROUPS)
+    short, asked_shorter = unprunable(2 * GROUPS)
+    # the difference of two lengths is free of what does not depend on them
+    within = fastest(lambda: long.search(asked, 10)) - fastest(lambda: short.search(asked_shorter, 10))
+    within *= 2 / (QUERIES * ITEMS)
+    os.environ["SEGUE_THREADS"] = threads
+    rate = 4 * GROUPS / 1e9
+    return {
+        "form": form.name,
+        "cached_gmacs": round(rate / cached, 1),
+        "search_gmacs": round(rate / within, 1),
+        "share": round(cached / within, 2),
+    }
+
+
+def unprunable(dim: int) -> tuple[ExactIndex, np.ndarray]:
+    """Items of equal norm of which ten answer every query, and no bound can tell before all is summed."""
+    random = np.random.default_rng(0)
+    items = random.standard_normal((ITEMS, dim)).astype(np.float32)
+    items[:, 0] = 0
+    items /= np.linalg.norm(items, axis=1, keepdims=True)
+    items[:10] = 0
+    items[:10, 0] = 1.002
+    queries = (0.02 * random.standard_normal((QUERIES, dim))).astype(np.float32)
+    queries[:, 0] = 1
+    least, layout.LEAST = layout.LEAST, ITEMS + 1  # no axes of their own, so one dense segment
+    index = Exact().build(items, queries=queries)
+    layout.LEAST = least
+    return index, queries
+
+
+def fastest(work: Callable[[], Any]) -> float:
+    """Seconds of the fastest of many short runs."""
+    work()
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times)
