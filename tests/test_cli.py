@@ -23,6 +23,7 @@ from polars.testing import assert_frame_equal
 
 import segue
 from segue import cli, store, terminal
+from segue.cli import commands
 from segue.data import simulate
 
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -537,14 +538,14 @@ class TestRefused:
         options = {
             option for command in COMMANDS.values() for param in command.params for option in param.opts
         }
-        names = re.search(r"\?P<name>([^)]*)\)", cli.ARGUMENT.pattern)[1].split("|")
+        names = re.search(r"\?P<name>([^)]*)\)", commands.ARGUMENT.pattern)[1].split("|")
         for name in names:
             assert {f"--{name.replace('_', '-')}", f"-{name}"} & options, name
         kept = "a/user=3/x.csv IALS(k=0) 'item=4' x.time=5 custom_weight=7"
-        assert cli._as_options(kept) == kept
+        assert commands._as_options(kept) == kept
 
     def test_bugs_are_not_dressed_up(self, run, monkeypatch):
-        monkeypatch.setattr(cli, "load", lambda _: 1 / 0)
+        monkeypatch.setattr("segue.cli.recommend.load", lambda _: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             cli.app(["recommend", "model", "-u", "1"], standalone_mode=False)
 
@@ -667,11 +668,11 @@ class TestProcess:
 SLOW = {
     "training": ("segue.models.ials.IALS._half = wait", "fit ratings.csv -q -o model"),
     "saving": ("segue.store.version.os.fsync = wait", "fit ratings.csv -q -o model --dim 2"),
-    "writing": ("segue.cli.write_parts = late", "batch model -o old.parquet -q"),
+    "writing": ("segue.cli.batch.write_parts = late", "batch model -o old.parquet -q"),
 }
 PROGRAM = """
 import itertools, sys, time
-import segue.cli, segue.models.ials, segue.parquet, segue.store.version
+import segue.cli, segue.cli.batch, segue.models.ials, segue.parquet, segue.store.version
 
 def wait(*_, seconds=60, **__):
     print("now", flush=True)

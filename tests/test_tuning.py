@@ -18,6 +18,7 @@ from polars.testing import assert_frame_equal
 
 import segue
 from segue import cli, study_chart, terminal, tuning
+from segue.cli.values import seconds_of
 from segue.data.interactions import from_csr
 from segue.errors import DataError, MissingExtraError, SettingError
 from segue.models import IALS, MODELS, BiasedMF
@@ -724,7 +725,7 @@ class TestCommand:
     [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("1h30m", 5400), ("2m5s", 125)],
 )
 def test_times(text, seconds):
-    assert cli._seconds(text) == seconds
+    assert seconds_of(text) == seconds
 
 
 def test_importing_tuning_does_not_import_optuna():

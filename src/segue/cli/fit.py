@@ -1,0 +1,150 @@
+"""segue fit: from interactions to a model folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from segue import store
+from segue.cli.answers import evaluation_json, print_evaluation, print_json, rating_errors
+from segue.cli.options import Duplicates, Item, Json, MinWeight, Query, Quiet, Time, User, Weight
+from segue.cli.values import ids_of, model_settings
+from segue.data.features import Features
+from segue.data.interactions import Interactions
+from segue.data.sources import read_interactions, read_table
+from segue.errors import SettingError
+from segue.evaluation import evaluate
+from segue.index import INDEXES
+from segue.models import MODELS
+from segue.recommender import Recommender
+from segue.terminal import Bars, output, summary
+
+
+def fit(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="CSV, Parquet, a MovieLens folder, or a database URL with --query."
+        ),
+    ],
+    folder: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model folder to write.")
+    ],
+    user: User = None,
+    item: Item = None,
+    weight: Weight = None,
+    time: Time = None,
+    min_weight: MinWeight = None,
+    duplicates: Duplicates = "sum",
+    core: Annotated[
+        int | None, typer.Option(help="Keep users and items with at least so many interactions.")
+    ] = None,
+    query: Query = None,
+    items: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the items (title, …)."),
+    ] = None,
+    model: Annotated[str, typer.Option(help=f"One of: {', '.join(MODELS)}.")] = "ials",
+    index: Annotated[str, typer.Option(help=f"One of: {', '.join(INDEXES)}.")] = "auto",
+    dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Passes over the data (warp, koswarp, bpr, logistic).")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Of the same models.")] = None,
+    item_features: Annotated[
+        str, typer.Option(metavar="COLUMN,…", help="Columns of --items to learn from, such as genres,year.")
+    ] = "",
+    users: Annotated[
+        str | None, typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the users.")
+    ] = None,
+    user_features: Annotated[
+        str, typer.Option(metavar="COLUMN,…", help="Columns of --users to learn from.")
+    ] = "",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other setting of the model; repeatable."),
+    ] = None,
+    test: Annotated[
+        float | None,
+        typer.Option(
+            help="Hold out this share (or so many of each user, with --by last) and evaluate on it."
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(metavar="random|time|last|users", help="How to hold out; random unless it is named."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the split; the model's is --set seed=1.")] = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Learn a model from interactions and save it.
+
+    Columns are found by their usual names (user_id, movieId, rating, timestamp, …) or named.
+
+    [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by last[/dim]
+    """
+    settings = model_settings(
+        model, {"dim": dim, "epochs": epochs, "learning_rate": learning_rate}, setting or []
+    )
+    recommender = Recommender(settings, index)
+    store.check_target(folder)
+    data = read_interactions(
+        source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
+        duplicates=duplicates, core=core, query=query, items=items,
+    )  # fmt: skip
+    features = _features(data, ids_of(item_features), users, ids_of(user_features))
+    train, held, history = _split(data, test, by, seed)
+    if not as_json:
+        output().print(f"Read {summary(data)}")
+    if held is not None and not as_json:
+        output().print(f"Learning from {len(train):,} of them; the others are held out")
+    result = ratings = None
+    with Bars(shown=not quiet) as bars:
+        trained = recommender.fit(train, **features, progress=bars)
+        if held is not None:
+            result = evaluate(trained, held, history=history, progress=bars)
+            ratings = rating_errors(trained, held, history)
+            stars = {} if ratings is None else {"rmse": ratings.rmse, "mae": ratings.mae}
+            trained = replace(trained, metrics={**result.model, **stars})
+        trained = trained.save(folder)
+    if as_json:
+        told = {"model": str(folder), "version": trained.version, "settings": repr(trained.settings.model)}
+        print_json({**told, **({} if result is None else evaluation_json(result, ratings))})
+        return
+    if result is not None:
+        print_evaluation(result, ratings)
+    output().print(f"Saved version {trained.version} in {folder}\n{trained.settings.model!r}")
+
+
+def _features(
+    data: Interactions, of_items: list[str], users: str | None, of_users: list[str]
+) -> dict[str, Any]:
+    """The features that were asked for; the users' file has their ids in its first column."""
+    made: dict[str, Any] = {}
+    if of_items:
+        if data.item_metadata is None:
+            raise SettingError("--item-features needs to know of the items: name their file with --items")
+        made["item_features"] = Features.from_frame(data.item_metadata, of_items, ids=data.items)
+    if (users is None) != (not of_users):
+        raise SettingError("--users and --user-features go together: the file, and the columns of it")
+    if users is not None:
+        table = read_table(users)
+        made["user_features"] = Features.from_frame(table, of_users, ids=data.users, id=table.columns[0])
+    return made
+
+
+def _split(
+    data: Interactions, test: float | None, by: str | None, seed: int
+) -> tuple[Interactions, Interactions | None, Interactions | None]:
+    """What to learn from, what to measure, and the histories of people who are not learned from."""
+    if test is None and by is None:
+        return data, None, None
+    train, held = data.split(test=test, by=by or "random", seed=seed)
+    if by != "users":
+        return train, held, None
+    history, held = held.split(test=0.2, by="random", seed=seed)
+    return train, held, history
