@@ -22,6 +22,7 @@ import argparse
 import gc
 import itertools
 import json
+import logging
 import os
 import sys
 import time
@@ -35,11 +36,12 @@ from rich.console import Console
 from rich.table import Table
 
 import segue
-from chart import draw
-from peers import FLAT, NUMPY, Peer, Search, chosen, only
-from race import Runner, built, log, race
 from roofline import roofline
-from truth import Truth
+from segue.bench.chart import draw
+from segue.bench.peers import FLAT, NUMPY, Peer, chosen, only
+from segue.bench.race import Runner, built, race
+from segue.bench.truth import Truth
+from segue.index.timing import Search
 from vectors import Vectors, glove, jittered, keep, learned
 
 THREADS = 2
@@ -47,10 +49,12 @@ MILLION = 1_000_000
 SAMPLED = 1000  # queries by which segue chooses a layout
 EXAMINED = 1000  # queries of which segue's scored vectors are counted
 Rows = list[dict[str, Any]]
+log = logging.getLogger("segue")
 
 
 def main() -> None:
     given = arguments()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ["SEGUE_THREADS"] = str(THREADS)
     curves: dict[str, Rows] = {}
     for name, metric, vectors in raced(given):
@@ -95,7 +99,7 @@ def raced(given: argparse.Namespace) -> Iterator[tuple[str, str, Vectors]]:
     """Name, metric and vectors; learned ones are asked with some of the users, drawn once for all."""
     names = itertools.product(given.data, given.models, given.dims) if "recommend" in given.part else ()
     for data, model, dim in names:
-        log(f"learning {data} {model} {dim}")
+        log.info("learning %s %s %s", data, model, dim)
         items, users = learned(data, model, dim, given.cache)
         drawn = np.random.default_rng(0).permutation(len(users))[: given.queries]
         yield f"{data}-{model}-{dim}", "dot", Vectors(items, users[drawn])
@@ -111,9 +115,11 @@ def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace)
     ks = tuple(given.k)
     label = f"kth-{len(queries)}-{'-'.join(map(str, ks))}"
     kth = keep(folder, label, lambda: truth.kth(ks, THREADS))
-    present, absent = chosen(given.peers, metric)
+    named = chosen(given.peers, metric)
+    present = [peer for peer in named if not peer.absent()]
+    absent = [peer.absent() for peer in named if peer.absent()]
     for reason in absent:
-        log(f"absent: {reason}")
+        log.info("absent: %s", reason)
     peers = [ours(queries), *(peer for peer in (FLAT, NUMPY) if peer not in present), *present]
     runners = [built(peer, items, metric, THREADS, folder) for peer in peers]
     found = {}

@@ -16,11 +16,12 @@ STOREYS = [  # a module imports from lower storeys and from its own folder, neve
     {"cli"},
     {"demo", "compat"},
     {"terminal", "parquet", "study_chart"},
+    {"bench"},
     {"evaluation", "tuning"},
     {"recommender", "study"},
     {"models", "index"},
     {"data", "store", "metrics"},
-    {"axes"},
+    {"axes", "picture"},
     {"progress", "blas", "kernels", "errors"},
 ]
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))

@@ -95,6 +95,61 @@ def evaluate(
     """
     depths = check_ks(k)
     chosen = _choose(baselines)
+    held = hold(recommender, test, history)
+
+    def measured(name: str, scorer: Scorer) -> Metrics:
+        return held.measured(scorer, depths, name, exclude_seen=exclude_seen, progress=progress)
+
+    items = recommender.embeddings.items
+    if history is None:
+        model = measured("model", lambda part: recommender.embeddings.users[held.rows[part]] @ items.T)
+    else:
+        model = measured("model", lambda part: recommender.fold_in(held.known[part]) @ items.T)
+    beside = {name: measured(name, BASELINES[name](recommender, held.known, progress)) for name in chosen}
+    return Evaluation(model, beside, held.left_out)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """Held-out interactions as a model knows them.
+
+    Attributes:
+        users: (u,) the test's users who can be measured, as rows of the arrays below.
+        rows: (q,) the model's row of each user of the test, -1 where it has none.
+        truth: q × items CSR, what was held out.
+        known: q × items CSR, what they had before.
+        unknown: (q,) how many more were held out that the model does not know.
+        left_out: how many users have no history.
+    """
+
+    users: np.ndarray
+    rows: np.ndarray
+    truth: Any
+    known: Any
+    unknown: np.ndarray
+    left_out: int
+
+    def measured(
+        self,
+        scorer: Scorer,
+        depths: tuple[int, ...],
+        name: str,
+        *,
+        exclude_seen: bool = True,
+        progress: Progress = silent,
+    ) -> Metrics:
+        """The metrics of a scorer of rows (q,) of `truth`, named in the progress."""
+
+        def report(what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
+            progress(f"{what} ({name})", done, total)
+
+        seen, missing = self.known if exclude_seen else None, self.unknown[self.users]
+        ranks = rank(scorer, self.users, self.truth, seen, k=max(depths), unknown=missing, progress=report)
+        return measure(ranks, depths)
+
+
+def hold(recommender: TrainedRecommender, test: Interactions, history: Interactions | None = None) -> Held:
+    """Match held-out interactions with a model; raises `DataError` where nobody is left to measure."""
     rows = recommender.users.rows(test.users.series)  # of the test's users in the model
     known = (
         _known(recommender, rows) if history is None else _aligned(history, test.users, recommender.items)[0]
@@ -111,22 +166,7 @@ def evaluate(
         )
     if left_out:
         log.info("%s of %s test users have no history and are left out", f"{left_out:,}", f"{tested.sum():,}")
-
-    def measured(name: str, scorer: Scorer) -> Metrics:
-        def report(what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
-            progress(f"{what} ({name})", done, total)
-
-        seen = known if exclude_seen else None
-        ranks = rank(scorer, users, truth, seen, k=max(depths), unknown=unknown[users], progress=report)
-        return measure(ranks, depths)
-
-    items = recommender.embeddings.items
-    if history is None:
-        model = measured("model", lambda part: recommender.embeddings.users[rows[part]] @ items.T)
-    else:
-        model = measured("model", lambda part: recommender.fold_in(known[part]) @ items.T)
-    beside = {name: measured(name, BASELINES[name](recommender, known, progress)) for name in chosen}
-    return Evaluation(model, beside, left_out)
+    return Held(users, rows, truth, known, unknown, left_out)
 
 
 @dataclass(frozen=True)

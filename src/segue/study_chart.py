@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
-from segue.errors import MissingExtraError, SettingError
+from segue import picture
+from segue.picture import check_picture
 from segue.tuning import RATINGS, Tuned
-
-KINDS = (".pdf", ".png", ".svg")
-
-
-def check_chart(file: Path) -> None:
-    """Raise where `draw` could not write the file: ask before work that takes long."""
-    _figure_class()
-    if file.suffix.lower() not in KINDS:
-        raise SettingError(f"{file} is no picture; name a file that ends in {', '.join(KINDS)}")
-    if not file.absolute().parent.is_dir():
-        raise SettingError(f"there is no folder {file.parent} to draw {file.name} into")
 
 
 def draw(tuned: Tuned, file: str | Path) -> None:
@@ -27,8 +16,8 @@ def draw(tuned: Tuned, file: str | Path) -> None:
 
     Raises `MissingExtraError` without matplotlib, `SettingError` for a file that cannot be drawn into.
     """
-    check_chart(Path(file))
-    figure = _figure_class()(figsize=(8, 4.5), layout="constrained")
+    check_picture(Path(file))
+    figure = picture.figure(8, 4.5)
     panel = figure.subplots()
     trials = tuned.trials.sort("trial")
     for number, ((model,), rows) in enumerate(
@@ -51,13 +40,3 @@ def draw(tuned: Tuned, file: str | Path) -> None:
     panel.grid(alpha=0.25)
     panel.legend(fontsize=8)
     figure.savefig(file, dpi=120)
-
-
-def _figure_class() -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError(
-            'drawing needs matplotlib, which is not installed: pip install "segue[plot]"'
-        ) from error
-    return Figure

@@ -14,6 +14,7 @@ from rich.text import Text
 
 import segue
 from segue.cli.batch import batch
+from segue.cli.bench import bench
 from segue.cli.demo import demo
 from segue.cli.evaluate import evaluate_model
 from segue.cli.fit import fit
@@ -40,6 +41,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recommend": recommend,
     "similar": similar,
     "batch": batch,
+    "bench": bench,
     "verify": verify,
 }
 

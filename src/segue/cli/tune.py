@@ -19,6 +19,7 @@ from segue.evaluation import Evaluation, evaluate
 from segue.index import INDEXES
 from segue.metrics import difference
 from segue.models.spaces import SPACES
+from segue.picture import check_picture
 from segue.progress import Progress
 from segue.recommender import Recommender, TrainedRecommender
 from segue.terminal import Bars, output, summary, trials_table, verdict
@@ -97,7 +98,7 @@ def tune(
     [dim]Example: segue tune ratings.csv -o model --min-weight 4 --trials 20 --study study.db[/dim]
     """
     from segue.study import check_file  # what only tuning needs
-    from segue.study_chart import check_chart, draw
+    from segue.study_chart import draw
 
     names = model or ["ials"]
     budget = None if time_budget is None else seconds_of(time_budget)
@@ -105,7 +106,7 @@ def tune(
     fixed = fixed_settings(names, setting or [])
     store.check_target(folder)
     if plot is not None:
-        check_chart(plot)
+        check_picture(plot)
     if study is not None:
         check_file(study)
     data = read_interactions(

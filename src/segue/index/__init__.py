@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from segue.index.auto import Auto, AutoIndex
 from segue.index.exact import Exact, ExactIndex
+from segue.index.kinds import KINDS
 from segue.index.measured import MeasuredIndex
 from segue.index.neighbors import Neighbors
 
-# "auto" is what is best for the vectors of a recommender: exact search.
-INDEXES: dict[str, Any] = {"exact": Exact, "auto": Exact}
+INDEXES: dict[str, Any] = {**KINDS, "auto": Auto}
 
-__all__ = ["INDEXES", "Exact", "ExactIndex", "MeasuredIndex", "Neighbors"]
+__all__ = ["INDEXES", "Auto", "AutoIndex", "Exact", "ExactIndex", "MeasuredIndex", "Neighbors"]

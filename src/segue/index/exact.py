@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,12 +31,14 @@ class Exact:
             (of vectors of 0 and 1), whose scores are negative.
     """
 
+    METRICS: ClassVar = (*METRICS, *MEASURES)
+
     metric: str = "dot"
 
     def __post_init__(self) -> None:
-        known = [*METRICS, *MEASURES]
-        if self.metric not in known:
-            raise SettingError(f"Exact(metric={self.metric!r}) must be one of {', '.join(map(repr, known))}")
+        if self.metric not in self.METRICS:
+            known = ", ".join(map(repr, self.METRICS))
+            raise SettingError(f"Exact(metric={self.metric!r}) must be one of {known}")
 
     def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> Any:
         """Lay out vectors (n, dim), finite, as an `ExactIndex` or a `MeasuredIndex`, or raise `DataError`.
@@ -77,6 +79,10 @@ class ExactIndex:
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what a model folder keeps of the index."""
         return {"vectors": self.vectors, **vars(self.layout)}
+
+    def efforts(self, k: int) -> list[int]:
+        """Return no efforts: exact search has no dial."""
+        return []
 
     def search(
         self,

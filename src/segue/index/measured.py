@@ -66,6 +66,10 @@ class MeasuredIndex:
         """Return what a model folder keeps of the index."""
         return {"vectors": self.vectors, "dim": np.array([self.dim])}
 
+    def efforts(self, k: int) -> list[int]:
+        """Return no efforts: exact search has no dial."""
+        return []
+
     def search(
         self,
         queries: np.ndarray,

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-Search = Callable[[np.ndarray, int, Any], np.ndarray]
+from segue.index.timing import Search, geometric
+
 Build = Callable[[np.ndarray, str, int, "Path | None"], Search]
 Sweeps = Callable[[int, int], list[list[Any]]]
 
@@ -61,12 +62,6 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def turned(items: np.ndarray, metric: str) -> np.ndarray:
     """Return what is indexed by inner product or euclidean distance: unit rows for cosine."""
     return unit(items) if metric == "cosine" else items
-
-
-def geometric(first: int, last: int, ratio: float = 2**0.25) -> list[int]:
-    """Whole numbers from first to last, each about `ratio` times the one before."""
-    steps = int(np.ceil(np.log(last / first) / np.log(ratio))) if last > first else 0
-    return sorted({min(last, round(first * ratio**step)) for step in range(steps + 1)})
 
 
 def graph_sweep(n: int, k: int) -> list[list[Any]]:
@@ -364,11 +359,10 @@ PEERS: dict[str, Peer] = {
 }  # fmt: skip
 
 
-def chosen(parts: list[str], metric: str) -> tuple[list[Peer], list[str]]:
-    """The peers for a metric whose names hold one of `parts` (all, if there are none), and who is absent."""
-    fitting = [peer for peer in PEERS.values() if metric in peer.metrics]
-    named = [peer for peer in fitting if not parts or any(part in peer.name for part in parts)]
-    reasons = [peer.absent() for peer in named]
-    return [peer for peer, reason in zip(named, reasons, strict=True) if not reason], list(
-        filter(None, reasons)
-    )
+def chosen(parts: list[str], metric: str) -> list[Peer]:
+    """The peers for a metric whose names hold one of `parts` (all, if there are none)."""
+    return [
+        peer
+        for peer in PEERS.values()
+        if metric in peer.metrics and (not parts or any(part in peer.name for part in parts))
+    ]

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from peers import unit
+from segue.bench.peers import unit
 
 BLOCK = 64  # queries a thread scores at a time
 
