@@ -244,10 +244,64 @@ def _codes(placed: np.ndarray, order: np.ndarray, metric: str) -> tuple[np.ndarr
 
 
 def grove_of(arrays: Mapping[str, np.ndarray], vectors: np.ndarray, metric: str) -> Grove:
-    """The trees among the arrays of an index of `vectors`; a `DataError` if they do not fit."""
+    """The trees among the arrays of an index of `vectors`; a `DataError` if they do not fit.
+
+    Every link and every position is looked at, so that no search can leave the arrays or go round in them.
+    """
     given = {field.name: arrays.get(field.name) for field in fields(Grove)}
     missing = [name for name, array in given.items() if array is None]
     if missing:
         raise DataError(f"the index lacks the arrays {', '.join(missing)}; build it again from its vectors")
     grove = Grove(**{name: array for name, array in given.items() if array is not None})
+    by_bits, dim = metric == "hamming", vectors.shape[1]
+    shapes = all(
+        array.dtype == kind and array.shape in allowed
+        for (array, kind), allowed in zip(_kinds(grove), _shapes(grove, vectors.shape, metric), strict=True)
+    )
+    if not shapes or not _holds(grove, len(vectors), dim if by_bits else 0):
+        raise DataError("the index's arrays do not fit together; build it again from its vectors")
     return grove
+
+
+def _kinds(grove: Grove) -> list[tuple[np.ndarray, type]]:
+    """Each array, and the type it must be of."""
+    kinds = {"order": np.int32, "codes": np.int8, "limits": np.float64, "nodes": np.int32, "planes": np.int8}
+    kinds |= {"members": np.int32, "roots": np.int32}
+    return [(array, kinds.get(name, np.float32)) for name, array in vars(grove).items()]
+
+
+def _shapes(grove: Grove, shape: tuple[int, ...], metric: str) -> list[tuple[tuple[int, ...], ...]]:
+    """The shapes that each array may have."""
+    (n, dim), coded = shape, metric not in ("manhattan", "hamming")
+    head = _filled(min(dim, HEAD)) if metric != "hamming" else 0
+    whole = head + _filled(max(0, dim - HEAD)) if coded else 0
+    distance, long = metric in ("euclidean", "manhattan"), dim > HEAD and metric != "hamming"
+    one = [
+        (n,),
+        (dim,) if distance else (0,),
+        (dim, dim) if long else (0, 0),
+        (n, whole),
+        (dim,) if coded else (0,),
+        (n,) if metric == "euclidean" else (0,),
+        (n,) if long and coded else (0,),
+        (6,),
+        (len(grove.planes), 4),
+        (len(grove.nodes), head),
+        (grove.members.size,),
+        (max(1, grove.roots.size),),
+    ]
+    return [(each,) for each in one]
+
+
+def _holds(grove: Grove, n: int, words: int) -> bool:
+    """Whether the values of the arrays are such as a search may trust."""
+    seen = np.zeros(n, bool)
+    inside = (grove.order >= 0) & (grove.order < n)
+    seen[grove.order[inside]] = True
+    numbers = (grove.centre, grove.axes, grove.scales, grove.limits)
+    if not seen.all() or not all(np.isfinite(array).all() for array in numbers):
+        return False
+    leaf = grove.limits[LEAF]
+    if not 1 <= leaf <= n or leaf != int(leaf):
+        return False
+    return bool(forest.sound(*map(fixed, (grove.nodes, grove.members, grove.roots)), n, int(leaf), 64 * words))

@@ -231,3 +231,42 @@ def score_all(
             if worse(scores[q * k], ids[q * k], score, i):
                 sink(scores, ids, q * k, k, score, i)
         sort_heap(scores, ids, q * k, k)
+
+
+@kernel
+def sound(nodes, members, roots, n, leaf, bits):
+    """Whether the links make trees: each node and each leaf has one link to it, from a node before it or a root.
+
+    Leaves must list 1 to `leaf` of the n positions, and where nodes divide by a bit, it must be one of `bits`.
+    """
+    begins = np.zeros(len(members), np.bool_)
+    place = leaves = listed = 0
+    while place < len(members):
+        size = np.int64(members[place])
+        if size < 1 or size > leaf or place + size >= len(members):
+            return False
+        for other in range(place + 1, place + 1 + size):
+            if members[other] < 0 or members[other] >= n:
+                return False
+        begins[place] = True
+        leaves += 1
+        listed += size
+        place += 1 + size
+    linked = np.zeros(len(nodes), np.bool_)
+    for link in range(2 * len(nodes) + len(roots)):
+        node = link >> 1
+        own = link - 2 * len(nodes)
+        target = np.int64(nodes[node, link & 1]) if own < 0 else np.int64(roots[own])
+        if target >= 0:
+            if target >= len(nodes) or linked[target] or (own < 0 and target <= node):
+                return False
+            linked[target] = True
+        elif ~target >= len(members) or not begins[~target]:
+            return False
+        else:
+            begins[~target] = False
+            leaves -= 1
+    for node in range(len(nodes)):
+        if not linked[node] or (bits and (nodes[node, 2] < 0 or nodes[node, 2] >= bits)):
+            return False
+    return leaves == 0 and listed == n * len(roots)

@@ -56,19 +56,20 @@ def usable() -> list[str]:
 
 
 class Vector(types.Type):
-    """A vector of sixteen sums, as a form keeps them."""
+    """A vector of sixteen sums, as a form keeps them, or of eight float32."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
 
 
-SUMS, HALVES = Vector("int32x16"), Vector("int16x32")
+SUMS, HALVES, FLOATS = Vector("int32x16"), Vector("int16x32"), Vector("float32x8")
+EIGHT = ir.VectorType(ir.FloatType(), 8)
 
 
 @register_model(Vector)
 class _VectorModel(PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, SHORTS if kind == HALVES else INTS)
+        super().__init__(manager, kind, {HALVES: SHORTS, SUMS: INTS, FLOATS: EIGHT}[kind])
 
 
 def _form(mark: Any) -> str:
@@ -242,6 +243,63 @@ def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
 
 
 @intrinsic
+def _no_floats(typing: Any) -> Any:
+    """Eight float32 zeros."""
+    return FLOATS(), lambda _, builder, __, args: ir.Constant(EIGHT, [0.0] * 8)
+
+
+@intrinsic
+def _load_floats(typing: Any, array: Any, offset: Any) -> Any:
+    """Eight float32 of an array."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], EIGHT))
+        value.align = 4
+        return value
+
+    return FLOATS(array, types.intp), code
+
+
+@intrinsic
+def _minus(typing: Any, a: Any, b: Any) -> Any:
+    """a - b, eight times."""
+    return FLOATS(a, b), lambda _, builder, __, args: builder.fsub(*args)
+
+
+@intrinsic
+def _plus_size(typing: Any, a: Any, b: Any) -> Any:
+    """a + |b|, eight times."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.fadd(args[0], _call(builder, "llvm.fabs.v8f32", EIGHT, [args[1]]))
+
+    return FLOATS(a, b), code
+
+
+@intrinsic
+def _plus_product(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a + b c of eight float32 or of one, rounded once where the processor can."""
+    name, kind = ("llvm.fmuladd.v8f32", EIGHT) if a == FLOATS else ("llvm.fmuladd.f32", ir.FloatType())
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return _call(builder, name, kind, [args[1], args[2], args[0]])
+
+    return a(a, a, a), code
+
+
+@intrinsic
+def _sum_floats(typing: Any, floats: Any) -> Any:
+    """The sum of eight float32, halved three times: 0 + 4 with 2 + 6, then 1 + 5 with 3 + 7."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        lanes = [builder.extract_element(args[0], INT(lane)) for lane in range(8)]
+        fours = [builder.fadd(lanes[lane + 4], lanes[lane]) for lane in range(4)]
+        return builder.fadd(builder.fadd(fours[0], fours[2]), builder.fadd(fours[1], fours[3]))
+
+    return types.float32(floats), code
+
+
+@intrinsic
 def _first_bit(typing: Any, bits: Any) -> Any:
     """The place of the lowest bit that is set."""
 
@@ -281,5 +339,11 @@ above: Any = _above
 load_sums: Any = _load_sums
 store_sums: Any = _store_sums
 first_bit: Any = _first_bit
+no_floats: Any = _no_floats
+load_floats: Any = _load_floats
+minus: Any = _minus
+plus_size: Any = _plus_size
+plus_product: Any = _plus_product
+sum_floats: Any = _sum_floats
 ones: Any = _ones
 prefetch: Any = _prefetch
