@@ -39,7 +39,10 @@ def recall(found, metric, vectors, queries, k):
 def test_recall_has_a_floor_and_grows_with_effort_and_trees(metric, d):
     vectors, queries = clustered(metric, 6000, d)
     few, many = (Forest(trees=trees, metric=metric).build(vectors) for trees in (2, 30))
-    efforts = [recall(many.search(queries, 10, effort=effort), metric, vectors, queries, 10) for effort in (50, 300, 1500)]
+    efforts = [
+        recall(many.search(queries, 10, effort=effort), metric, vectors, queries, 10)
+        for effort in (50, 300, 1500)
+    ]
     assert efforts == sorted(efforts)
     assert efforts[-1] >= 0.9
     assert recall(few.search(queries, 10, effort=300), metric, vectors, queries, 10) <= efforts[1] + 0.02
@@ -230,7 +233,18 @@ def damages():
 
         return damage
 
-    for name in ("order", "centre", "codes", "scales", "offsets", "nodes", "planes", "members", "roots", "limits"):
+    for name in (
+        "order",
+        "centre",
+        "codes",
+        "scales",
+        "offsets",
+        "nodes",
+        "planes",
+        "members",
+        "roots",
+        "limits",
+    ):
         yield f"{name} cut", cut(name)
     for name in ("order", "codes", "nodes", "planes", "members", "roots", "limits", "tails"):
         yield f"{name} of another type", retype(name, np.int16)
@@ -304,5 +318,7 @@ def test_efforts_that_cannot_be(effort):
 
 def test_progress_hears_of_every_tree():
     heard = []
-    Forest(trees=4).build(np.eye(5, dtype=np.float32), progress=lambda what, done, total: heard.append((what, done, total)))
+    Forest(trees=4).build(
+        np.eye(5, dtype=np.float32), progress=lambda what, done, total: heard.append((what, done, total))
+    )
     assert heard == [("growing trees", done, 4) for done in (1, 2, 3, 4)]

@@ -1,4 +1,4 @@
-"""A forest of random trees, as Annoy's: built fast, searched approximately, on static arrays that processes share."""
+"""A forest of random trees, as Annoy's: approximate search on static arrays that processes share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.exact import chosen_form
 from segue.index.grove import Grove, grove_of, plant
 from segue.index.measured import MEASURES
 from segue.index.metric import METRICS
 from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
-from segue.kernels import forest
+from segue.kernels import forest, simd
 from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
 
@@ -33,7 +34,8 @@ class Forest:
     """Approximate k-nearest-neighbour search by a forest of random trees (Annoy, E. Bernhardsson, 2013).
 
     Attributes:
-        trees: how many. More find more among as many items scored, and take as much more time and memory to build.
+        trees: how many. More find more among as many items scored, and take as much more time and memory to
+            build.
         metric: "dot" (inner product), "cosine", or the distances "euclidean", "manhattan" and "hamming"
             (of vectors of 0 and 1), whose scores are negative.
         leaf: the most items of a leaf.
@@ -47,10 +49,16 @@ class Forest:
 
     def __post_init__(self) -> None:
         if self.metric not in SCORES:
-            raise SettingError(f"Forest(metric={self.metric!r}) must be one of {', '.join(map(repr, SCORES))}")
+            raise SettingError(
+                f"Forest(metric={self.metric!r}) must be one of {', '.join(map(repr, SCORES))}"
+            )
         for name, least, most in (("trees", 1, 100_000), ("leaf", 2, 100_000), ("seed", 0, 2**63 - 1)):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, (int, np.integer))
+                or not least <= value <= most
+            ):
                 raise SettingError(f"Forest({name}={value!r}) must be a whole number of {least} to {most}")
 
     def build(
@@ -72,9 +80,13 @@ class Forest:
         vectors, dim = arrays.get("vectors"), arrays.get("dim")
         if vectors is None or dim is None or vectors.ndim != 2 or dim.shape != (1,) or not len(vectors):
             raise DataError("the index lacks its vectors; build it again from them")
-        kind, width = (np.uint64, -(-int(dim[0]) // 64)) if self.metric == "hamming" else (np.float32, int(dim[0]))
+        kind, width = (
+            (np.uint64, -(-int(dim[0]) // 64)) if self.metric == "hamming" else (np.float32, int(dim[0]))
+        )
         if vectors.dtype != kind or vectors.shape[1] != width:
-            raise DataError(f"the index's vectors are not of {int(dim[0])} dimensions for metric={self.metric!r}")
+            raise DataError(
+                f"the index's vectors are not of {int(dim[0])} dimensions for metric={self.metric!r}"
+            )
         return ForestIndex(self, vectors, int(dim[0]), grove_of(arrays, vectors, self.metric))
 
 
@@ -106,9 +118,10 @@ class ForestIndex:
     ) -> Neighbors:
         """Find about the k best items of each query (q, dim) float32.
 
-        `effort`: how many items are scored, the k best of which are the answer; by default `trees` × k, and at least
-        2000. All are scored where there are no more. For the other arguments see `ExactIndex.search`: every query
-        gets min(k, eligible) items, for which the search goes on until it has them.
+        `effort`: how many items are scored, the k best of which are the answer; by default `trees` × k, and
+        at least 2000. All are scored where there are no more. For the other arguments see
+        `ExactIndex.search`: every query gets min(k, eligible) items, for which the search goes on until it
+        has them.
         """
         metric = self.settings.metric
         asked = check_asked(check_vectors(queries, "queries", self.dim), k, exclude, allow, len(self))
@@ -120,11 +133,14 @@ class ForestIndex:
         arrays = (*map(fixed, (floats, bits, placed)), np.int64(least), *asked.filters)
         few = least >= (len(self) if not len(asked.allow) else int(asked.allow.sum(1).max(initial=0)))
 
+        score_all: Any = forest.score_all
+        search: Any = forest.search
+
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
             if few:
-                forest.score_all(*self._scored, *arrays[:2], *asked.filters, start, stop, *answers)
+                score_all(*self._scored, *arrays[:2], *asked.filters, start, stop, *answers)
             else:
-                forest.search(*self._given, *arrays, start, stop, *answers)
+                search(*self._given, *arrays, start, stop, *answers)
 
         return answered(asked, work, progress)
 
@@ -144,7 +160,7 @@ class ForestIndex:
             grove.order, grove.codes, grove.offsets, grove.tails, grove.limits, grove.scales, grove.nodes,
             grove.nodes.view(np.float32), grove.planes, grove.members, grove.roots,
         )  # fmt: skip
-        return (*self._scored, *map(fixed, arrays))
+        return (simd.MARKS[chosen_form().name], *self._scored, *map(fixed, arrays))
 
 
 NO_WORDS = np.empty((0, 0), np.uint64)

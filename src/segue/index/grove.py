@@ -1,10 +1,10 @@
-"""The trees of a forest as flat arrays, and the codes of the items: planted, checked, and asked for queries."""
+"""The trees of a forest as flat arrays, and the codes of the items: planted, and checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,13 +29,15 @@ class Grove:
 
     Attributes:
         order: (n,) int32, the item at each position.
-        centre, axes: (dim,) and (dim, dim) float32: codes and planes are of (x - centre) axes; either may be empty.
+        centre, axes: (dim,) and (dim, dim) float32: codes and planes are of (x - centre) axes; either may be
+            empty.
         codes: (n, ·) int8, one for each such dimension, filled up with zeros.
         scales: (dim,) float32, what a code of 1 stands for.
         offsets: (n,) float32, half the squared length, for euclidean distance.
         tails: (n,) float32, the length beyond the first 64 dimensions, if there are more.
         limits: (6,) float64, the largest of what bounds need, see `kernels.forest.search`.
-        nodes: (nodes, 4) int32, two links, and the bits of the plane's step and offset, or the bit that divides.
+        nodes: (nodes, 4) int32, two links, and the bits of the plane's step and offset, or the bit that
+            divides.
         planes: (nodes, 64) int8 or fewer.
         members: (·,) int32, for each leaf its length and its positions.
         roots: (trees,) int32 links.
@@ -98,7 +100,15 @@ def grow_tree(
             np.empty((room, 3), np.int32), np.empty((room, 2), np.int32),
         )  # fmt: skip
         count = trees.grow(
-            kind, fixed(vectors), fixed(squares), fixed(words), leaf, STEPS, split_root, np.uint64(seed), *tree
+            kind,
+            fixed(vectors),
+            fixed(squares),
+            fixed(words),
+            leaf,
+            STEPS,
+            split_root,
+            np.uint64(seed),
+            *tree,
         )
         if count >= 0:
             return Tree(tree.rows, *(array[:count] for array in tree[1:]))
@@ -132,7 +142,9 @@ def plant(vectors: np.ndarray, metric: str, count: int, leaf: int, seed: int, pr
 
     def work(start: int, stop: int) -> None:
         for number in range(start, stop):
-            grown[number] = _coded(grow_tree(kind, head, squares, words, leaf, seed + number), placed.shape[1])
+            grown[number] = _coded(
+                grow_tree(kind, head, squares, words, leaf, seed + number), placed.shape[1]
+            )
             progress("growing trees", next(done), count)
 
     threads.run(work, count, chunk=1)
@@ -193,7 +205,7 @@ def _joined(grown: list[Tree], order: np.ndarray, by_bits: bool, leaf: int) -> t
     roots, lists, base, begun = np.empty(len(grown), np.int32), [], 0, 0
     for number, tree in enumerate(grown):
         own = nodes[base : base + len(tree.bounds)]
-        firsts, sizes = tree.bounds[:, :2], np.diff(tree.bounds, axis=1)
+        firsts = tree.bounds[:, :2]
         ends = tree.links < 0
         begins = np.sort(firsts[ends]) if len(own) else np.zeros(1, np.int32)
         counts = np.diff(begins, append=n)
@@ -301,7 +313,8 @@ def _holds(grove: Grove, n: int, words: int) -> bool:
     numbers = (grove.centre, grove.axes, grove.scales, grove.limits)
     if not seen.all() or not all(np.isfinite(array).all() for array in numbers):
         return False
+    sound: Any = forest.sound
     leaf = grove.limits[LEAF]
     if not 1 <= leaf <= n or leaf != int(leaf):
         return False
-    return bool(forest.sound(*map(fixed, (grove.nodes, grove.members, grove.roots)), n, int(leaf), 64 * words))
+    return bool(sound(*map(fixed, (grove.nodes, grove.members, grove.roots)), n, int(leaf), 64 * words))

@@ -7,9 +7,10 @@ All nodes have one size. They begin with the number of items below them, and hol
     distances   0 items  1 offset  2 children                           4 vector
     hamming     0 items  1 children                                     4 vector, of uint64
 
-Items come first, in order. A node of few items is a leaf that lists them from where its children would stand; another
-divides its items between its children by the plane in place of its vector, or by the bit whose number stands there. Sums
-go over eight lanes, as they do in Annoy compiled for AVX, so that both walk the same way.
+Items come first, in order. A node of few items is a leaf that lists them from where its children would
+stand; another divides its items between its children by the plane in place of its vector, or by the bit
+whose number stands there. Sums go over eight lanes, as they do in Annoy compiled for AVX, so that both walk
+the same way.
 """
 
 from __future__ import annotations
@@ -112,12 +113,13 @@ def side_of(metric, f, query, words, F, U, row, vector):
 
 @kernel
 def nearest(
-    metric, I, F, U, size, lists, vector, f, capacity, items, roots, query, words, search_k, ids, scores
+    metric, N, F, U, size, lists, vector, f, capacity, items, roots, query, words, search_k, ids, scores
 ):  # fmt: skip
     """The nearest items of a query (f,) float32, or of its words, into ids and -distances; returns how many.
 
-    size, lists and vector are where a node ends, and where its children and its vector begin. A node of at most
-    `capacity` items is a leaf. The walk ends when the leaves have held `search_k` items, the same one as often as it comes.
+    size, lists and vector are where a node ends, and where its children and its vector begin. A node of at
+    most `capacity` items is a leaf. The walk ends when the leaves have held `search_k` items, the same one
+    as often as it comes.
     """
     priorities, numbers = np.empty(BEGUN, np.float32), np.empty(BEGUN, np.int32)
     seen = np.zeros((items >> 6) + 1, np.uint64)
@@ -133,7 +135,7 @@ def nearest(
         level, node = priorities[0], np.int64(numbers[0])
         waiting = drop(priorities, numbers, waiting)
         row = node * size
-        below = I[row]
+        below = N[row]
         is_item = below == 1 and node < items
         if not is_item and below > capacity:
             if waiting + 2 > len(numbers):
@@ -143,14 +145,14 @@ def nearest(
                 left, right = level - np.float32(margin > 0), level - np.float32(margin < 0)
             else:
                 left, right = min(level, -margin), min(level, margin)
-            waiting = push(priorities, numbers, waiting, right, I[row + lists + 1])
-            waiting = push(priorities, numbers, waiting, left, I[row + lists])
+            waiting = push(priorities, numbers, waiting, right, N[row + lists + 1])
+            waiting = push(priorities, numbers, waiting, left, N[row + lists])
             continue
         taken += below
         for place in range(below):
-            i = node if is_item else np.int64(I[row + lists + place])
+            i = node if is_item else np.int64(N[row + lists + place])
             bit = np.uint64(1) << np.uint64(i & 63)
-            if seen[i >> 6] & bit or I[i * size] != 1:
+            if seen[i >> 6] & bit or N[i * size] != 1:
                 continue
             seen[i >> 6] |= bit
             found += 1
@@ -174,15 +176,16 @@ def between(metric, F, U, size, vector, f, i, j):
 
 
 @kernel
-def check(metric, I, U, size, lists, vector, f, capacity, items, likes):
-    """Whether each node is one that Annoy writes; returns how many span all items, or -1 - the first wrong one.
+def check(metric, N, U, size, lists, vector, f, capacity, items, likes):
+    """Whether each node is one that Annoy writes; returns how many span all items, or -1 - the first wrong
+    one.
 
-    Leaves list items, the others divide theirs between two earlier nodes, and only roots span all, whose numbers go into
-    `likes`. So no walk leaves the file, and none takes more steps than there are items.
+    Leaves list items, the others divide theirs between two earlier nodes, and only roots span all, whose
+    numbers go into `likes`. So no walk leaves the file, and none takes more steps than there are items.
     """
-    nodes, found = len(I) // size, 0
+    nodes, found = len(N) // size, 0
     for node in range(nodes):
-        row, below = node * size, np.int64(I[node * size])
+        row, below = node * size, np.int64(N[node * size])
         if node < items:
             if below < 0 or below > 1:
                 return -1 - node
@@ -195,15 +198,15 @@ def check(metric, I, U, size, lists, vector, f, capacity, items, likes):
             return -1 - node
         if below <= capacity:
             for place in range(below):
-                if I[row + lists + place] < 0 or I[row + lists + place] >= items:
+                if N[row + lists + place] < 0 or N[row + lists + place] >= items:
                     return -1 - node
             continue
         if metric == HAMMING and U[(row + vector) >> 1] >= np.uint64(64 * f):
             return -1 - node
-        left, right = np.int64(I[row + lists]), np.int64(I[row + lists + 1])
+        left, right = np.int64(N[row + lists]), np.int64(N[row + lists + 1])
         if left < 0 or right < 0 or left >= node or right >= node:
             return -1 - node
-        in_left, in_right = np.int64(I[left * size]), np.int64(I[right * size])
+        in_left, in_right = np.int64(N[left * size]), np.int64(N[right * size])
         if is_root:
             if in_left + in_right > items or in_left + in_right < 1:
                 return -1 - node
@@ -213,35 +216,35 @@ def check(metric, I, U, size, lists, vector, f, capacity, items, likes):
 
 
 @kernel
-def prepare(metric, I, F, size, vector, f, start, stop):
-    """Write the squared lengths of the items [start, stop), or their lengths for DOT, where Annoy keeps them."""
+def prepare(metric, N, F, size, vector, f, start, stop):
+    """Write the squared lengths of the items [start, stop), their lengths for DOT, where Annoy keeps them."""
     for i in range(start, stop):
         square = product(F, i * size + vector, F, i * size + vector, f)
-        if metric == ANGULAR and I[i * size] == 1:
+        if metric == ANGULAR and N[i * size] == 1:
             F[i * size + 1] = square
         elif metric == DOT:
             F[i * size + 3] = np.sqrt(square)
 
 
 @bare
-def write_leaf(I, row, lists, below, present, rows, first, last):
+def write_leaf(N, row, lists, below, present, rows, first, last):
     """Write the list of a leaf."""
-    I[row] = below
+    N[row] = below
     for place in range(first, last):
-        I[row + lists + place - first] = present[rows[place]]
+        N[row + lists + place - first] = present[rows[place]]
 
 
 @kernel
 def write(
-    metric, I, F, U, size, lists, vector, f, capacity, items, base, present, rows, planes, offsets, bounds, links
+    metric, N, F, U, size, lists, vector, f, capacity, items, base, present, rows, planes, offsets, bounds, links
 ):  # fmt: skip
     """Write a tree's nodes from the node `base` on, children before parents; returns where the next one goes.
 
     `present` are the items that there are; the tree is of their places there. The rows are zeros before.
     """
-    I, F, U = I[base * size :], F[base * size :], U[(base * size) >> 1 :]
+    N, F, U = N[base * size :], F[base * size :], U[(base * size) >> 1 :]
     if len(bounds) == 0:
-        write_leaf(I, 0, lists, items, present, rows, 0, len(rows))
+        write_leaf(N, 0, lists, items, present, rows, 0, len(rows))
         return base + 1
     numbers, turns = np.empty((len(bounds), 2), np.int64), np.zeros(len(bounds), np.int8)
     path, depth, written = np.empty(len(bounds), np.int64), 1, 0
@@ -260,24 +263,26 @@ def write(
             if end - begin == 1:
                 numbers[node, side] = present[rows[begin]]
             else:
-                write_leaf(I, written * size, lists, end - begin, present, rows, begin, end)
+                write_leaf(N, written * size, lists, end - begin, present, rows, begin, end)
                 numbers[node, side] = base + written
                 written += 1
             continue
         depth -= 1
         row = written * size
-        I[row] = items if depth == 0 else last - first
-        I[row + lists], I[row + lists + 1] = numbers[node, 0], numbers[node, 1]
+        N[row] = items if depth == 0 else last - first
+        N[row + lists], N[row + lists + 1] = numbers[node, 0], numbers[node, 1]
         if metric == HAMMING:
             U[(row + vector) >> 1] = np.uint64(offsets[node])
         else:
             for j in range(f):
                 F[row + vector + j] = planes[node, j]
-            if metric == EUCLIDEAN or metric == MANHATTAN:  # noqa: PLR1714
+            if metric in (EUCLIDEAN, MANHATTAN):
                 F[row + 1] = offsets[node]
         if depth:
             above = path[depth - 1]
-            side = (turns[above] - 1) ^ np.int8(bounds[above, 1] - bounds[above, 0] > bounds[above, 2] - bounds[above, 1])
+            side = (turns[above] - 1) ^ np.int8(
+                bounds[above, 1] - bounds[above, 0] > bounds[above, 2] - bounds[above, 1]
+            )
             numbers[above, side] = base + written
         written += 1
     return base + written

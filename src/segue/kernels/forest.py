@@ -1,12 +1,13 @@
 """Search in a forest: one queue over all trees gives leaves, codes give bounds, what may be near is scored.
 
-Nodes of all trees are numbered together, a node's number below those of its children. A row of `nodes` holds two
-links, and the bits of its plane's step and offset as float32; a link below 0 is a leaf, whose list begins at
-members[~link] with its length. Items go by position, the order of the first tree's leaves, so that those of a leaf
-lie together, and nearly so in the other trees.
+Nodes of all trees are numbered together, a node's number below those of its children. A row of `nodes` holds
+two links, and the bits of its plane's step and offset as float32; a link below 0 is a leaf, whose list
+begins at members[~link] with its length. Items go by position, the order of the first tree's leaves, so that
+those of a leaf lie together, and nearly so in the other trees.
 
-For each tree the leaf that the query falls into is found first; every side that was passed by waits in the queue with
-how far the query is from it. Several that wait are followed at once, so that their memory is fetched side by side.
+For each tree the leaf that the query falls into is found first; every side that was passed by waits in the
+queue with how far the query is from it. Several that wait are followed at once, so that their memory is
+fetched side by side.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, kernel
+from segue.kernels.compile import bare, inline, kernel
 from segue.kernels.measures import hamming, manhattan
 from segue.kernels.queue import drop, push
 from segue.kernels.scan import TINY, dot, goal_of, length, may_get, nearness
@@ -22,31 +23,22 @@ from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 DOT, EUCLIDEAN, MANHATTAN, HAMMING = 0, 1, 2, 3
 TOGETHER = 8  # sides that are followed at once
-LINE = 64  # bytes
+LANE = 32  # codes that are multiplied at once
 
 
-@bare
-def product(codes, i, words):
-    """The inner product of a row's first codes with a query's."""
-    total = np.int32(0)
-    for j in range(len(words)):
-        total += np.int32(codes[i, j]) * np.int32(words[j])
-    return total
-
-
-@bare
-def rest_of_product(codes, i, words, first):
-    """The inner product of a row's further codes with a query's."""
-    total = np.int32(0)
-    for j in range(first, len(words)):
-        total += np.int32(codes[i, j]) * np.int32(words[j])
-    return total
+@inline
+def product(form, codes, i, words, first, last):
+    """The inner product of a row's codes [first, last) with a query's; both are multiples of 32."""
+    sums, row = simd.no_sums(), i * codes.shape[1]
+    for j in range(first, last, LANE):
+        sums = simd.plus_pairs(form, sums, codes, row + j, words, j)
+    return simd.sum_of(sums)
 
 
 @bare
 def encode(turned, q, scales, words):
-    """A query's dimensions, times the items' steps, as int16; return the step and how far off they are in all."""
-    largest, total = np.float64(0), np.float64(0)
+    """A query's dimensions, times the items' steps, as int16; return the step and how far off they are."""
+    largest = total = 0.0
     for j in range(len(scales)):
         value = abs(np.float64(turned[q, j]) * scales[j])
         largest = max(largest, value)
@@ -64,9 +56,11 @@ def encode(turned, q, scales, words):
 
 @bare
 def follow(
-    by_bits, nodes, floats, planes, members, asked, q, words, step, at, levels, count, priorities, numbers, size
+    form, by_bits, nodes, floats, planes, members, asked, q, words, step,
+    at, levels, count, priorities, numbers, size,
 ):  # fmt: skip
-    """Follow `count` links to leaves, level by level; what is passed by goes into the queue, whose size is returned.
+    """Follow `count` links to leaves, level by level; what is passed by goes into the queue, whose size is
+    returned.
 
     levels[g] becomes the priority of the leaf that at[g] becomes: the least distance to a plane on the way.
     """
@@ -82,7 +76,12 @@ def follow(
                 side = np.int64((asked[q, bit >> 6] >> np.uint64(63 - (bit & 63))) & np.uint64(1))
                 near, far = levels[g], levels[g] - np.float32(1)
             else:
-                margin = np.float32(product(planes, node, words)) * step * floats[node, 2] + floats[node, 3]
+                margin = (
+                    np.float32(product(form, planes, node, words, 0, planes.shape[1]))
+                    * step
+                    * floats[node, 2]
+                    + floats[node, 3]
+                )
                 side = np.int64(margin > 0)
                 near, far = min(levels[g], abs(margin)), min(levels[g], -abs(margin))
             size = push(priorities, numbers, size, far, nodes[node, 1 - side])
@@ -117,14 +116,15 @@ def gather(members, at, count, seen, fresh, codes):
 
 @kernel
 def search(
-    measure, vectors, binary, order, codes, offsets, tails, limits, scales, nodes, floats, planes, members, roots,
+    form, measure, vectors, binary,
+    order, codes, offsets, tails, limits, scales, nodes, floats, planes, members, roots,
     asked, bits, turned, effort, allow, indptr, excluded, start, stop, ids, scores, examined,
 ):  # fmt: skip
     """The k best of at least `effort` items, for the queries [start, stop), into their rows of the answers.
 
-    asked (q, d) are the queries as the scores want them, bits (q, ·) uint64 for HAMMING, turned (q, ·) as the codes
-    want them. limits: the largest error of an item's head codes, of all its codes, the largest norm of codes, the
-    largest norm of an item, and the relative error of float32 sums.
+    asked (q, d) are the queries as the scores want them, bits (q, ·) uint64 for HAMMING, turned (q, ·) as
+    the codes want them. limits: the largest error of an item's head codes, of all its codes, the largest
+    norm of codes, the largest norm of an item, and the relative error of float32 sums.
     """
     k, n, trees = len(scores) // len(examined), len(order), len(roots)
     head, whole = planes.shape[1], codes.shape[1]
@@ -160,7 +160,7 @@ def search(
             if by_bits:
                 levels[t] = 0
         size = follow(
-            by_bits, nodes, floats, planes, members, bits, q, sides, side_step, at, levels, trees,
+            form, by_bits, nodes, floats, planes, members, bits, q, sides, side_step, at, levels, trees,
             priorities, numbers, size,
         )  # fmt: skip
         for t in range(trees):
@@ -172,7 +172,7 @@ def search(
                 size = drop(priorities, numbers, size)
                 count += 1
             size = follow(
-                by_bits, nodes, floats, planes, members, bits, q, sides, side_step, at, levels, count,
+                form, by_bits, nodes, floats, planes, members, bits, q, sides, side_step, at, levels, count,
                 priorities, numbers, size,
             )  # fmt: skip
             found = gather(members, at, count, seen, fresh, codes)
@@ -184,14 +184,14 @@ def search(
                     continue
                 examined[q] += 1
                 if coded:
-                    total = product(codes, i, words[:head]) if whole > head else product(codes, i, words)
+                    total = product(form, codes, i, words, 0, head)
                     bound = total * step + slack
                     if is_distance:
                         bound -= offsets[i]
                     if whole > head:
                         if bound + tail * tails[i] < goal:
                             continue
-                        bound += rest_of_product(codes, i, words, head) * step + (slack_all - slack)
+                        bound += product(form, codes, i, words, head, whole) * step + (slack_all - slack)
                     if bound < goal or not may_get(item, q, allow, indptr, excluded):
                         continue
                     score = nearness(asked, q, vectors, item) if is_distance else dot(asked, q, vectors, item)
@@ -235,12 +235,14 @@ def score_all(
 
 @kernel
 def sound(nodes, members, roots, n, leaf, bits):
-    """Whether the links make trees: each node and each leaf has one link to it, from a node before it or a root.
+    """Whether the links make trees: each node and each leaf has one link to it, from a node before it or a
+    root.
 
-    Leaves must list 1 to `leaf` of the n positions, and where nodes divide by a bit, it must be one of `bits`.
+    Leaves must list 1 to `leaf` of the n positions, and where nodes divide by a bit, it must be one of
+    `bits`.
     """
     begins = np.zeros(len(members), np.bool_)
-    place = leaves = listed = 0
+    place = leaves = listed = np.int64(0)
     while place < len(members):
         size = np.int64(members[place])
         if size < 1 or size > leaf or place + size >= len(members):

@@ -243,6 +243,45 @@ def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
 
 
 @intrinsic
+def _no_sums(typing: Any) -> Any:
+    """Sixteen int32 zeros."""
+    return SUMS(), lambda _, builder, __, args: ir.Constant(INTS, [0] * LANES)
+
+
+@intrinsic
+def _plus_pairs(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
+    """Add the products of 32 int8 codes with 32 int16 words, two to a sum."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(BYTE, 2 * LANES)
+        items = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], kind))
+        query = builder.load(_pointer(context, builder, signature.args[4], args[4], args[5], SHORTS))
+        items.align, query.align = 1, 2
+        wide = builder.sext(items, SHORTS)
+        if _form(form) == "plain":
+            whole = ir.VectorType(INT, 2 * LANES)
+            products = builder.mul(builder.sext(wide, whole), builder.sext(query, whole))
+            pairs = builder.add(*(_part(builder, products, odd, LANES, 2) for odd in (0, 1)))
+        else:
+            half = ir.VectorType(INT, LANES // 2)
+            halves = [[_part(builder, side, first, LANES) for side in (wide, query)] for first in (0, LANES)]
+            pairs = _join(builder, *(_call(builder, "llvm.x86.avx2.pmadd.wd", half, each) for each in halves))
+        return builder.add(args[1], pairs)
+
+    return SUMS(form, sums, codes, types.intp, words, types.intp), code
+
+
+@intrinsic
+def _sum(typing: Any, sums: Any) -> Any:
+    """The sum of sixteen int32."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return _call(builder, "llvm.vector.reduce.add.v16i32", INT, [args[0]])
+
+    return types.int32(sums), code
+
+
+@intrinsic
 def _no_floats(typing: Any) -> Any:
     """Eight float32 zeros."""
     return FLOATS(), lambda _, builder, __, args: ir.Constant(EIGHT, [0.0] * 8)
@@ -339,6 +378,9 @@ above: Any = _above
 load_sums: Any = _load_sums
 store_sums: Any = _store_sums
 first_bit: Any = _first_bit
+no_sums: Any = _no_sums
+plus_pairs: Any = _plus_pairs
+sum_of: Any = _sum
 no_floats: Any = _no_floats
 load_floats: Any = _load_floats
 minus: Any = _minus

@@ -6,7 +6,8 @@ A tree is a permutation of the items and, for every node, the span that it split
     links[node] = the nodes that split the two sides further, -1 where a side is a leaf
 
 Nodes are numbered from the root down, so that a node's number is below those of its children. Splits, and
-the order in which random numbers are drawn, are those of Annoy 1.17 (E. Bernhardsson, github.com/spotify/annoy).
+the order in which random numbers are drawn, are those of Annoy 1.17 (E. Bernhardsson,
+github.com/spotify/annoy).
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def splitting_bit(words, rows, first, last, state):
     bit = 0
     for attempt in range(DRAWS + width):
         bit = below(state, width) if attempt < DRAWS else attempt - DRAWS
-        count = 0
+        count = np.int64(0)
         for place in range(first, last):
             count += np.int64(bit_of(words, rows[place], bit))
         if 0 < count < last - first:
@@ -185,10 +186,10 @@ def lopsidedness(ones, count):
 
 @bare
 def split(kind, X, squares, words, rows, first, last, steps, state, p, q, plane, sides):
-    """Choose a plane, or a bit, for rows[first:last], and each one's side; return the offset and how many are 1."""
-    ones, offset, count = 0, np.float32(0), last - first
+    """Choose a plane, or a bit, for rows[first:last], and each one's side; return the offset."""
+    ones, offset, count = np.int64(0), np.float32(0), last - first
     for _ in range(ATTEMPTS):
-        ones = 0
+        ones = np.int64(0)
         if kind == BITS:
             bit = splitting_bit(words, rows, first, last, state)
             offset = np.float32(bit)
@@ -209,19 +210,19 @@ def split(kind, X, squares, words, rows, first, last, steps, state, p, q, plane,
         if lopsidedness(ones, count) < LOPSIDED:
             break
     while lopsidedness(ones, count) > HOPELESS:  # no plane divides them: chance does
-        ones, offset = 0, np.float32(0)
+        ones, offset = np.int64(0), np.float32(0)
         for j in range(len(plane)):
             plane[j] = 0
         for place in range(first, last):
             side = drawn(state) & np.uint64(1)
             sides[place] = side
             ones += np.int64(side)
-    return offset, ones
+    return offset
 
 
 @bare
 def part(rows, first, last, sides, spare):
-    """Bring the items of the side 0 before those of the side 1, each in their order; return where 1 begins."""
+    """Bring the items of the side 0 before those of the side 1, each in its order; return where 1 begins."""
     middle, others = first, 0
     for place in range(first, last):
         if sides[place]:
@@ -239,9 +240,10 @@ def part(rows, first, last, sides, spare):
 def grow(kind, X, squares, words, leaf, steps, split_root, seed, rows, planes, offsets, bounds, links):
     """Grow a tree over the items of `rows`, which it brings into the order of the leaves.
 
-    X (n, d) float32 with `squares` (n,) their squared lengths, or `words` (n, ·) uint64 for BITS. A side of at most
-    `leaf` items is a leaf. planes (nodes, d), offsets (nodes,), bounds (nodes, 3) and links (nodes, 2) are filled; for
-    BITS an offset is the bit. Returns how many nodes there are, or -1 if there was no room for them.
+    X (n, d) float32 with `squares` (n,) their squared lengths, or `words` (n, ·) uint64 for BITS. A side of
+    at most `leaf` items is a leaf. planes (nodes, d), offsets (nodes,), bounds (nodes, 3) and links (nodes,
+    2) are filled; for BITS an offset is the bit. Returns how many nodes there are, or -1 if there was no
+    room for them.
     """
     state = np.empty(4, np.uint64)
     seeded(state, seed)
@@ -257,7 +259,7 @@ def grow(kind, X, squares, words, leaf, steps, split_root, seed, rows, planes, o
         first, last, parent, side = stack[high, 0], stack[high, 1], stack[high, 2], stack[high, 3]
         if count == len(bounds):
             return -1
-        offset, _ = split(kind, X, squares, words, rows, first, last, steps, state, p, q, plane, sides)
+        offset = split(kind, X, squares, words, rows, first, last, steps, state, p, q, plane, sides)
         middle = part(rows, first, last, sides, spare)
         if parent >= 0:
             links[parent, side] = count

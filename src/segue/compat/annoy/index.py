@@ -1,4 +1,4 @@
-"""AnnoyIndex: Annoy's class, method by method, over segue's kernels."""
+"""AnnoyIndex: Annoy's class, method by method, over segue's files.kernels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import numpy as np
 from segue.compat.annoy import nodes as files
 from segue.compat.annoy.errors import IndexFileError, ItemError, StateError
 from segue.errors import DataError, SettingError
-from segue.kernels import annoy as kernels
+from segue.index.grove import Tree
 from segue.kernels import threads, trees
 from segue.kernels.arrays import fixed
 
@@ -29,7 +29,8 @@ NO_QUERY, NO_WORDS = fixed(np.empty(0, np.float32)), fixed(np.empty(0, np.uint64
 
 
 class AnnoyIndex:
-    """Approximate nearest neighbours as Annoy 1.17 finds them, in memory or in a mapped file of Annoy's format.
+    """Approximate nearest neighbours as Annoy 1.17 finds them, in memory or in a mapped file of Annoy's
+    format.
 
     Attributes:
         f: the number of dimensions.
@@ -38,7 +39,7 @@ class AnnoyIndex:
     f: int
 
     def __init__(self, f: int, metric: str | None = None) -> None:
-        """Begin an empty index of `f` dimensions; metric is "angular", "euclidean", "manhattan", "hamming" or "dot"."""
+        """Begin an empty index of `f` dimensions, for one of `nodes.METRICS`."""
         if metric is None:
             warnings.warn(
                 "The default argument for metric will be removed in future version of Annoy. "
@@ -48,7 +49,9 @@ class AnnoyIndex:
             )
             metric = "angular"
         if metric not in files.METRICS:
-            raise SettingError(f"No such metric: {metric!r} must be one of {', '.join(map(repr, files.METRICS))}")
+            raise SettingError(
+                f"No such metric: {metric!r} must be one of {', '.join(map(repr, files.METRICS))}"
+            )
         if _whole(f, "f") < 1:
             raise SettingError(f"f={f!r} must be at least 1")
         self.f = int(f)
@@ -79,7 +82,9 @@ class AnnoyIndex:
         """Make room for so many nodes, zeros where they are new."""
         size, now = self._shape.size, len(self._vectors)
         if count > files.LARGEST:
-            raise DataError(f"{count:,} nodes are more than the {files.LARGEST:,} that Annoy's format can number")
+            raise DataError(
+                f"{count:,} nodes are more than the {files.LARGEST:,} that Annoy's format can number"
+            )
         if count <= now:
             return
         if self._file is None:
@@ -92,7 +97,7 @@ class AnnoyIndex:
         self._hold(data)
 
     def add_item(self, i: int, vector: Sequence[float] | np.ndarray) -> None:
-        """Add the item number `i`, from 0, with its vector of f numbers; there is room for all numbers below it."""
+        """Add the item number `i`, from 0, with its vector of f numbers; room is made for those below."""
         i = _whole(i, "i")
         if i < 0:
             raise ItemError("Item index can not be negative")
@@ -118,7 +123,9 @@ class AnnoyIndex:
         if isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.dtype.kind in "fiub":
             values = vector.astype(np.float32)
         else:
-            values = np.array(array.array("d", [vector[z] for z in range(self.f)]), np.float64).astype(np.float32)
+            values = np.array(array.array("d", [vector[z] for z in range(self.f)]), np.float64).astype(
+                np.float32
+            )
         if not math.isfinite(float(np.dot(values, values))) and not np.isfinite(values).all():
             raise DataError("a vector must be of finite float32 numbers, but this one holds NaN or infinity")
         if self._shape.kind != trees.BITS:
@@ -128,7 +135,8 @@ class AnnoyIndex:
         return np.packbits(bits, bitorder="little").view(np.uint64)
 
     def build(self, n_trees: int, n_jobs: int = -1) -> Literal[True]:
-        """Grow `n_trees` trees, or with -1 as many as take as much room as the items, on `n_jobs` threads (-1: all).
+        """Grow `n_trees` trees, or with -1 as many as take as much room as the items, on `n_jobs` threads
+        (-1: all).
 
         The trees are the same with any number of threads.
         """
@@ -142,7 +150,8 @@ class AnnoyIndex:
         if n_jobs < 1 and n_jobs != -1:
             raise SettingError(f"n_jobs={n_jobs} must be at least 1, or -1 for all processors")
         workers = threads.available() if n_jobs == -1 else n_jobs
-        shape, roots, end = self._shape, [], self._items
+        shape, end = self._shape, self._items
+        roots: list[int] = []
         planting = files.planting(self._nodes, shape, self._items)
         while len(roots) != n_trees and (n_trees > 0 or end < 2 * self._items or not roots):
             several = workers if n_trees == -1 else min(workers, n_trees - len(roots))
@@ -158,7 +167,7 @@ class AnnoyIndex:
         self._finish(end, roots)
         return True
 
-    def _grown(self, planting: files.Planting, first: int, count: int, workers: int) -> list[files.Tree]:
+    def _grown(self, planting: files.Planting, first: int, count: int, workers: int) -> list[Tree]:
         grown: list[Any] = [None] * count
 
         def work(start: int, stop: int) -> None:
@@ -247,7 +256,9 @@ class AnnoyIndex:
     def deserialize(self, data: bytes, prefault: bool = False) -> Literal[True]:
         """Take the bytes that `serialize` gave, in place of what there was."""
         if not data or len(data) % (4 * self._shape.size):
-            raise IndexFileError(f"{len(data):,} bytes are no multiple of vector size, {4 * self._shape.size}")
+            raise IndexFileError(
+                f"{len(data):,} bytes are no multiple of vector size, {4 * self._shape.size}"
+            )
         self._take(np.frombuffer(data, np.int32), "the data")
         return True
 
@@ -264,7 +275,8 @@ class AnnoyIndex:
         self, i: int, n: int, search_k: int, include_distances: Literal[True]
     ) -> tuple[list[int], list[float]]: ...
     def get_nns_by_item(self, i: int, n: int, search_k: int = -1, include_distances: bool = False) -> Any:
-        """Return the numbers of the `n` items nearest to the item `i`, itself among them, and their distances if asked.
+        """Return the numbers of the `n` items nearest to the item `i`, itself among them, and their
+        distances if asked.
 
         `search_k`: how many items of leaves are looked at, by default n × trees.
         """
@@ -302,7 +314,7 @@ class AnnoyIndex:
             return ([], []) if include_distances else []
         by_bits = self._shape.kind == trees.BITS
         ids, scores = np.empty(width, np.int32), np.empty(width, np.float32)
-        count = kernels.nearest(
+        count = files.kernels.nearest(
             self._shape.metric, *self._nodes.fixed, *self._shape.given, self._items, self._roots,
             NO_QUERY if by_bits else fixed(values), fixed(values) if by_bits else NO_WORDS,
             wanted if wanted >= 0 else 2**62, ids, scores,
@@ -337,7 +349,7 @@ class AnnoyIndex:
         """Return the distance of two items, or for dot their inner product."""
         i, j = self._item(i), self._item(j)
         shape, nodes = self._shape, self._nodes.fixed
-        apart = kernels.between(shape.metric, *nodes[1:], shape.size, shape.vector, shape.width, i, j)
+        apart = files.kernels.between(shape.metric, *nodes[1:], shape.size, shape.vector, shape.width, i, j)
         return float(self._normalised(np.array([apart], np.float32))[0])
 
     def get_n_items(self) -> int:

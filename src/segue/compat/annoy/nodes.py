@@ -6,16 +6,16 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from segue.compat.annoy.errors import IndexFileError
 from segue.index.grove import Tree, grow_tree, squares_of
-from segue.kernels import annoy as kernels
-from segue.kernels import trees
+from segue.kernels import annoy, trees
 from segue.kernels.arrays import fixed
 
+kernels: Any = annoy  # whose arguments are views of arrays, as many as a tuple holds
 NO_WORDS = np.empty(0, np.uint64)
 LARGEST = 2**31 - 1  # number of a node
 
@@ -73,7 +73,9 @@ class Nodes:
     @classmethod
     def over(cls, data: np.ndarray, shape: Shape) -> Nodes:
         """View int32 words of whole nodes."""
-        return cls(data, data.view(np.float32), data.view(np.uint64) if shape.kind == trees.BITS else NO_WORDS)
+        return cls(
+            data, data.view(np.float32), data.view(np.uint64) if shape.kind == trees.BITS else NO_WORDS
+        )
 
     def vectors(self, shape: Shape) -> np.ndarray:
         """The vectors, one a row, in place: float32, or uint64 for hamming."""
@@ -100,14 +102,15 @@ class Found(NamedTuple):
 
 
 def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
-    """Map a file of whole nodes, read-only, as int32; raises `IndexFileError`, or OSError if there is none."""
+    """Map a file of whole nodes, read-only, as int32; raises `IndexFileError`, or another OSError."""
     with Path(path).open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size == 0:
             raise IndexFileError(f"{path!r} is not an index of Annoy: Size of file is zero")
         if size % (4 * shape.size):
             raise IndexFileError(
-                f"{path!r} has {size:,} bytes: Index size is not a multiple of vector size, {4 * shape.size}. Open it "
+                f"{path!r} has {size:,} bytes: Index size is not a multiple of vector size, "
+                f"{4 * shape.size}. Open it "
                 "with the number of dimensions and the metric with which it was made; if they are, it was cut"
             )
         if hasattr(mmap, "MAP_POPULATE"):
@@ -117,15 +120,19 @@ def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
 
 
 def checked(data: np.ndarray, shape: Shape, name: str) -> Found:
-    """Find items and roots among nodes, as Annoy does; raises `IndexFileError` if one is not as Annoy writes it."""
+    """Find items and roots among nodes, as Annoy does; raises `IndexFileError` if one is damaged."""
     nodes, count = Nodes.over(data, shape), len(data) // shape.size
     items = int(data[(count - 1) * shape.size])
     if count > LARGEST or not 0 <= items < count:
-        raise IndexFileError(f"{name} holds {count:,} nodes, and its last one spans {items:,} items; {DAMAGED}")
+        raise IndexFileError(
+            f"{name} holds {count:,} nodes, and its last one spans {items:,} items; {DAMAGED}"
+        )
     likes = np.empty(count - items, np.int32)
     found = kernels.check(shape.metric, fixed(nodes.ints), fixed(nodes.words), *shape.given, items, likes)
     if found < 0:
-        raise IndexFileError(f"{name} holds a node, number {-1 - found:,}, that Annoy does not write; {DAMAGED}")
+        raise IndexFileError(
+            f"{name} holds a node, number {-1 - found:,}, that Annoy does not write; {DAMAGED}"
+        )
     half = found // 2
     originals, copies = likes[:half], likes[half:found]
     splits = nodes.heads(shape)[:, shape.lists : shape.lists + 2]
@@ -141,11 +148,12 @@ DAMAGED = "it was cut or damaged, or made with another metric or number of dimen
 def _same_rows(some: np.ndarray, others: np.ndarray) -> bool:
     if np.array_equal(some, others):
         return True
-    return np.array_equal(*(np.sort(rows[:, 0].astype(np.int64) << 32 | rows[:, 1]) for rows in (some, others)))
+    keys = [np.sort(rows[:, 0].astype(np.int64) << 32 | rows[:, 1]) for rows in (some, others)]
+    return np.array_equal(keys[0], keys[1])
 
 
 def _roots(data: np.ndarray, shape: Shape, items: int) -> np.ndarray:
-    """The nodes at the end that span as many items as the last, but not the first of them, if it is copied."""
+    """The nodes at the end that span as many items as the last, without the first of them if it is copied."""
     below = data[:: shape.size][::-1]
     others = np.flatnonzero(below != items) if len(below) < BLOCK else _first_other(below, items)
     count = int(others[0]) if len(others) else len(below)
@@ -208,6 +216,14 @@ def write_tree(nodes: Nodes, shape: Shape, items: int, base: int, from_: Plantin
     """Write a tree from the node `base` on; return where the next goes. The root is the last written."""
     return int(
         kernels.write(
-            shape.metric, nodes.ints, nodes.floats, nodes.words, *shape.given, items, base, from_.present, *tree
+            shape.metric,
+            nodes.ints,
+            nodes.floats,
+            nodes.words,
+            *shape.given,
+            items,
+            base,
+            from_.present,
+            *tree,
         )
     )
