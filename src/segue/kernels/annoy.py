@@ -236,7 +236,8 @@ def write_leaf(N, row, lists, below, present, rows, first, last):
 
 @kernel
 def write(
-    metric, N, F, U, size, lists, vector, f, capacity, items, base, present, rows, planes, offsets, bounds, links
+    metric, N, F, U, size, lists, vector, f, capacity, items, base, present,
+    rows, planes, offsets, bounds, links,
 ):  # fmt: skip
     """Write a tree's nodes from the node `base` on, children before parents; returns where the next one goes.
 
