@@ -332,7 +332,7 @@ def test_files_that_cannot_be_opened_or_written(tmp_path):
     with pytest.raises(OSError, match="No such file"):
         index.save(tmp_path / "nowhere" / "x.ann")
     with pytest.raises(OSError, match="No such file"):
-        index.on_disk_build(tmp_path / "nowhere" / "x.ann")
+        AnnoyIndex(3, "angular").on_disk_build(tmp_path / "nowhere" / "x.ann")
     if Path("/dev/full").exists():
         with pytest.raises(OSError, match="No space left"):
             index.save("/dev/full")

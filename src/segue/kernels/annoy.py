@@ -9,8 +9,8 @@ All nodes have one size. They begin with the number of items below them, and hol
 
 Items come first, in order. A node of few items is a leaf that lists them from where its children would
 stand; another divides its items between its children by the plane in place of its vector, or by the bit
-whose number stands there. Sums go over eight lanes, as they do in Annoy compiled for AVX, so that both walk
-the same way.
+whose number stands there. Sums go over eight lanes, and the rest of
+them is rounded, as GCC has it in Annoy on a processor with AVX, so that both give the same bits.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def product(F, a, G, b, f):
         lanes = simd.plus_product(lanes, simd.load_floats(F, a + j), simd.load_floats(G, b + j))
         j += 8
     total = simd.sum_floats(lanes)
-    while j < f:
-        total = simd.plus_product(total, F[a + j], G[b + j])
+    for left in range(f - j, 0, -1):
+        total = total + F[a + j] * G[b + j] if left > f % 4 else simd.fused(total, F[a + j], G[b + j])
         j += 1
     return total
 
@@ -45,13 +45,13 @@ def squared_distance(F, a, G, b, f):
     """The sum of squared differences of two runs."""
     lanes, j = simd.no_floats(), 0
     while j + 8 <= f:
-        apart = simd.minus(simd.load_floats(F, a + j), simd.load_floats(G, b + j))
-        lanes = simd.plus_product(lanes, apart, apart)
+        parted = simd.minus(simd.load_floats(F, a + j), simd.load_floats(G, b + j))
+        lanes = simd.plus_product(lanes, parted, parted)
         j += 8
     total = simd.sum_floats(lanes)
-    while j < f:
-        difference = F[a + j] - G[b + j]
-        total = simd.plus_product(total, difference, difference)
+    for left in range(f - j, 0, -1):
+        apart = F[a + j] - G[b + j]
+        total = total + apart * apart if left > f % 2 else simd.fused(total, apart, apart)
         j += 1
     return total
 
@@ -103,7 +103,7 @@ def side_of(metric, f, query, words, F, U, row, vector):
     if metric == ANGULAR:
         return product(F, row + vector, query, 0, f)
     if metric == DOT:
-        return simd.plus_product(product(F, row + vector, query, 0, f), F[row + 3], F[row + 3])
+        return simd.fused(product(F, row + vector, query, 0, f), F[row + 3], F[row + 3])
     if metric == HAMMING:
         bit = U[(row + vector) >> 1]
         is_set = words[bit >> np.uint64(6)] >> (np.uint64(63) - (bit & np.uint64(63))) & np.uint64(1)

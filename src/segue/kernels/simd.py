@@ -317,13 +317,21 @@ def _plus_size(typing: Any, a: Any, b: Any) -> Any:
 
 @intrinsic
 def _plus_product(typing: Any, a: Any, b: Any, c: Any) -> Any:
-    """a + b c of eight float32 or of one, rounded once where the processor can."""
-    name, kind = ("llvm.fmuladd.v8f32", EIGHT) if a == FLOATS else ("llvm.fmuladd.f32", ir.FloatType())
+    """a + b c, eight times, rounded twice."""
+    return FLOATS(a, b, c), lambda _, builder, __, args: builder.fadd(args[0], builder.fmul(args[1], args[2]))
+
+
+@intrinsic
+def _fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a + b c of float32, rounded once where the processor can."""
+    once = llvm.get_host_cpu_features().get("fma")
 
     def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        return _call(builder, name, kind, [args[1], args[2], args[0]])
+        if once:
+            return _call(builder, "llvm.fma.f32", ir.FloatType(), [args[1], args[2], args[0]])
+        return builder.fadd(args[0], builder.fmul(args[1], args[2]))
 
-    return a(a, a, a), code
+    return types.float32(types.float32, types.float32, types.float32), code
 
 
 @intrinsic
@@ -386,6 +394,7 @@ load_floats: Any = _load_floats
 minus: Any = _minus
 plus_size: Any = _plus_size
 plus_product: Any = _plus_product
+fused: Any = _fused
 sum_floats: Any = _sum_floats
 ones: Any = _ones
 prefetch: Any = _prefetch
