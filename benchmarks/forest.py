@@ -52,15 +52,15 @@ def data(part: str, asked: int) -> tuple[Vectors, str, str]:
 
 def ours(part: str, vectors: Vectors, metric: str, trees: int, folder: Path) -> tuple[Search, float]:
     """Forest, and the seconds that it took to build."""
-    settings, path, took = Forest(trees=trees, metric=metric), folder / f"{part}.{trees}.npz", 0.0
+    settings, path, took = Forest(trees=trees, metric=metric), folder / f"{part}.{trees}", 0.0
     if not path.exists():
         begun = time.perf_counter()
         index = settings.build(vectors.items)
         took = time.perf_counter() - begun
-        arrays: dict[str, Any] = index.arrays()
-        np.savez(path, **arrays)
-    with np.load(path) as kept:
-        index = settings.from_arrays(dict(kept))
+        path.mkdir()
+        for array, values in index.arrays().items():
+            np.save(path / array, values)
+    index = settings.from_arrays({file.stem: np.load(file, mmap_mode="r") for file in path.glob("*.npy")})
     return lambda queries, effort: index.search(queries, K, effort=effort).ids, took
 
 

@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 from numba import njit
 
+import segue
 from segue.errors import DataError, SettingError
 from segue.index import Exact, Forest
 from segue.index.grove import grow_tree, squares_of
@@ -321,4 +322,23 @@ def test_progress_hears_of_every_tree():
     Forest(trees=4).build(
         np.eye(5, dtype=np.float32), progress=lambda what, done, total: heard.append((what, done, total))
     )
-    assert heard == [("growing trees", done, 4) for done in (1, 2, 3, 4)]
+    assert heard[0] == ("growing trees", 0, 4)
+    assert heard[-1] == ("growing trees", 4, 4)
+    assert heard == sorted(heard)
+
+
+def test_a_recommender_keeps_its_forest(tmp_path):
+    data = segue.data.simulate(300, 2500, 9000, seed=1)
+    forest = Forest(trees=4)
+    trained = segue.Recommender(model=segue.IALS(dim=16, iterations=2), index=forest).fit(data)
+    before = trained.recommend(data.users.ids[:20], k=7)
+    trained.save(tmp_path / "model")
+    loaded = segue.load(tmp_path / "model")
+    assert loaded.recommend(data.users.ids[:20], k=7).equals(before)
+    assert loaded.settings.index == forest
+
+
+def test_more_trees_than_links_can_number(monkeypatch):
+    monkeypatch.setattr("segue.index.grove.LINKS", 1998)
+    with pytest.raises(SettingError, match="10 trees over 100 vectors are too many; at most 9 fit"):
+        Forest(trees=10).build(np.ones((100, 2), np.float32))

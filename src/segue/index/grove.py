@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -19,6 +19,8 @@ LANE = 32  # to a multiple of which codes are filled up
 SAMPLE = 20_000  # vectors from which the axes come
 STEPS = 200  # items that two means are made of
 PART = 16_384  # vectors that are coded at a time
+ROUNDS = 4  # trees that each thread grows between two words of progress
+LINKS = 2**31  # that an int32 can number: items and leaves of all trees
 EPS = 2.0**-23
 ERROR, ERROR_ALL, CODES, NORM, ROUNDING, LEAF = range(6)  # of `limits`
 
@@ -115,6 +117,18 @@ def grow_tree(
         room = min(2 * room, n)
 
 
+def grown_together(grow: Callable[[int], Tree], numbers: range, workers: int | None = None) -> list[Tree]:
+    """Grow trees by their numbers, on several threads."""
+    grown: dict[int, Tree] = {}
+
+    def work(start: int, stop: int) -> None:
+        for number in numbers[start:stop]:
+            grown[number] = grow(number)
+
+    threads.run(work, len(numbers), chunk=1, threads=workers)
+    return [grown[number] for number in numbers]
+
+
 def squares_of(vectors: np.ndarray) -> np.ndarray:
     """The squared lengths (n,) float32 of vectors (n, dim)."""
     squares = np.empty(len(vectors), np.float32)
@@ -125,8 +139,8 @@ def squares_of(vectors: np.ndarray) -> np.ndarray:
 def plant(vectors: np.ndarray, metric: str, count: int, leaf: int, seed: int, progress: Progress) -> Grove:
     """Grow `count` trees over vectors (n, dim), which have been turned for their metric."""
     n, nothing = len(vectors), np.empty(0, np.float32)
-    if count * (n + 2 * n // leaf + 2) >= 2**31:
-        raise SettingError(f"{count} trees over {n:,} vectors are too many; at most {2**30 // n} fit")
+    if count * n > LINKS // 2:
+        raise SettingError(f"{count} trees over {n:,} vectors are too many; at most {LINKS // 2 // n} fit")
     by_bits = metric == "hamming"
     if by_bits:
         centre, axes, kind = nothing, np.empty((0, 0), np.float32), trees.BITS
@@ -137,20 +151,20 @@ def plant(vectors: np.ndarray, metric: str, count: int, leaf: int, seed: int, pr
         kind = trees.EUCLIDEAN if metric in ("euclidean", "manhattan") else trees.ANGULAR
         head = _head(placed, metric)
     squares = squares_of(head)
-    grown: list[Tree] = [Tree(*[nothing] * 5)] * count
-    done = iter(range(1, count + 1))
 
-    def work(start: int, stop: int) -> None:
-        for number in range(start, stop):
-            grown[number] = _coded(
-                grow_tree(kind, head, squares, words, leaf, seed + number), placed.shape[1]
-            )
-            progress("growing trees", next(done), count)
+    def grow(number: int) -> Tree:
+        return _coded(grow_tree(kind, head, squares, words, leaf, seed + number), placed.shape[1])
 
-    threads.run(work, count, chunk=1)
+    grown: list[Tree] = []
+    while len(grown) < count:
+        progress("growing trees", len(grown), count)
+        last = min(count, len(grown) + ROUNDS * threads.available())
+        grown += grown_together(grow, range(len(grown), last))
+    progress("growing trees", count, count)
     order = grown[0].rows
     nodes, members, roots = _joined(grown, order, by_bits, leaf)
-    planes = np.concatenate([tree.planes for tree in grown])
+    planes = aligned((len(nodes), grown[0].planes.shape[1]), np.int8)
+    np.concatenate([tree.planes for tree in grown], out=planes)
     codes, scales, offsets, tails, limits = _codes(placed, order, metric)
     limits[LEAF] = min(leaf, n)
     return Grove(order, centre, axes, codes, scales, offsets, tails, limits, nodes, planes, members, roots)
@@ -185,6 +199,11 @@ def _head(placed: np.ndarray, metric: str) -> np.ndarray:
 def _filled(width: int) -> int:
     """The width of codes of so many dimensions."""
     return -(-width // LANE) * LANE
+
+
+def _whole(dim: int) -> int:
+    """The width of a row of codes, whole cache lines where there is more than the head."""
+    return _filled(dim) if dim <= HEAD else -(-dim // HEAD) * HEAD
 
 
 def _coded(tree: Tree, dim: int) -> Tree:
@@ -231,7 +250,7 @@ def _codes(placed: np.ndarray, order: np.ndarray, metric: str) -> tuple[np.ndarr
     if metric in ("manhattan", "hamming"):
         return np.empty((n, 0), np.int8), nothing, nothing, nothing, limits
     scales = np.maximum(np.abs(placed).max(0) / 127, np.finfo(np.float32).tiny).astype(np.float32)
-    codes = aligned((n, _filled(min(dim, HEAD)) + _filled(max(0, dim - HEAD))), np.int8)
+    codes = aligned((n, _whole(dim)), np.int8)
     squares, tails = np.empty(n), np.empty(n if dim > HEAD else 0, np.float32)
 
     def work(start: int, stop: int) -> None:
@@ -286,7 +305,7 @@ def _shapes(grove: Grove, shape: tuple[int, ...], metric: str) -> list[tuple[tup
     """The shapes that each array may have."""
     (n, dim), coded = shape, metric not in ("manhattan", "hamming")
     head = _filled(min(dim, HEAD)) if metric != "hamming" else 0
-    whole = head + _filled(max(0, dim - HEAD)) if coded else 0
+    whole = _whole(dim) if coded else 0
     distance, long = metric in ("euclidean", "manhattan"), dim > HEAD and metric != "hamming"
     one = [
         (n,),

@@ -179,8 +179,7 @@ def search(
             distinct += found
             for f in range(found):
                 i = fresh[f]
-                item = order[i]
-                if len(allow) and not allow[min(q, len(allow) - 1), item]:
+                if len(allow) and not allow[min(q, len(allow) - 1), order[i]]:
                     continue
                 examined[q] += 1
                 if coded:
@@ -192,12 +191,17 @@ def search(
                         if bound + tail * tails[i] < goal:
                             continue
                         bound += product(form, codes, i, words, head, whole) * step + (slack_all - slack)
-                    if bound < goal or not may_get(item, q, allow, indptr, excluded):
+                    if bound < goal:
+                        continue
+                    item = order[i]
+                    if not may_get(item, q, allow, indptr, excluded):
                         continue
                     score = nearness(asked, q, vectors, item) if is_distance else dot(asked, q, vectors, item)
                 elif by_bits:
+                    item = order[i]
                     score = hamming(bits, q, binary, item)
                 else:
+                    item = order[i]
                     score = manhattan(asked, q, vectors, item, scores[q * k])
                 if worse(scores[q * k], ids[q * k], score, item) and (
                     coded or may_get(item, q, allow, indptr, excluded)

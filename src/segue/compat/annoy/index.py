@@ -18,7 +18,7 @@ import numpy as np
 from segue.compat.annoy import nodes as files
 from segue.compat.annoy.errors import IndexFileError, ItemError, StateError
 from segue.errors import DataError, SettingError
-from segue.index.grove import Tree
+from segue.index.grove import Tree, grown_together
 from segue.kernels import threads, trees
 from segue.kernels.arrays import fixed
 
@@ -153,9 +153,14 @@ class AnnoyIndex:
         shape, end = self._shape, self._items
         roots: list[int] = []
         planting = files.planting(self._nodes, shape, self._items)
+
+        def grow(number: int) -> Tree:
+            return files.grown(planting, shape, self._items, self._seed + number)
+
         while len(roots) != n_trees and (n_trees > 0 or end < 2 * self._items or not roots):
             several = workers if n_trees == -1 else min(workers, n_trees - len(roots))
-            for tree in self._grown(planting, len(roots), several, workers):
+            numbers = range(len(roots), len(roots) + several)
+            for tree in grown_together(grow, numbers, workers):
                 if n_trees == -1 and roots and end >= 2 * self._items:
                     break
                 self._tell("pass %d...", len(roots))
@@ -166,17 +171,6 @@ class AnnoyIndex:
                 roots.append(end - 1)
         self._finish(end, roots)
         return True
-
-    def _grown(self, planting: files.Planting, first: int, count: int, workers: int) -> list[Tree]:
-        grown: list[Any] = [None] * count
-
-        def work(start: int, stop: int) -> None:
-            for number in range(start, stop):
-                seed = self._seed + first + number
-                grown[number] = files.grown(planting, self._shape, self._items, seed)
-
-        threads.run(work, count, chunk=1, threads=workers)
-        return grown
 
     def _finish(self, end: int, roots: list[int]) -> None:
         """Copy the roots to the end, and let go of what room is left."""
