@@ -1,5 +1,5 @@
 """Other libraries' interfaces, over segue's own kernels."""
 
-from segue.compat import lightfm
+from segue.compat import annoy, lightfm
 
-__all__ = ["lightfm"]
+__all__ = ["annoy", "lightfm"]

@@ -4,10 +4,21 @@ from typing import Any
 
 from segue.index.auto import Auto, AutoIndex
 from segue.index.exact import Exact, ExactIndex
+from segue.index.forest import Forest, ForestIndex
 from segue.index.kinds import KINDS
 from segue.index.measured import MeasuredIndex
 from segue.index.neighbors import Neighbors
 
 INDEXES: dict[str, Any] = {**KINDS, "auto": Auto}
 
-__all__ = ["INDEXES", "Auto", "AutoIndex", "Exact", "ExactIndex", "MeasuredIndex", "Neighbors"]
+__all__ = [
+    "INDEXES",
+    "Auto",
+    "AutoIndex",
+    "Exact",
+    "ExactIndex",
+    "Forest",
+    "ForestIndex",
+    "MeasuredIndex",
+    "Neighbors",
+]

@@ -56,19 +56,20 @@ def usable() -> list[str]:
 
 
 class Vector(types.Type):
-    """A vector of sixteen sums, as a form keeps them."""
+    """A vector of sixteen sums, as a form keeps them, or of eight float32."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
 
 
-SUMS, HALVES = Vector("int32x16"), Vector("int16x32")
+SUMS, HALVES, FLOATS = Vector("int32x16"), Vector("int16x32"), Vector("float32x8")
+EIGHT = ir.VectorType(ir.FloatType(), 8)
 
 
 @register_model(Vector)
 class _VectorModel(PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, SHORTS if kind == HALVES else INTS)
+        super().__init__(manager, kind, {HALVES: SHORTS, SUMS: INTS, FLOATS: EIGHT}[kind])
 
 
 def _form(mark: Any) -> str:
@@ -242,6 +243,110 @@ def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
 
 
 @intrinsic
+def _no_sums(typing: Any) -> Any:
+    """Sixteen int32 zeros."""
+    return SUMS(), lambda _, builder, __, args: ir.Constant(INTS, [0] * LANES)
+
+
+@intrinsic
+def _plus_pairs(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
+    """Add the products of 32 int8 codes with 32 int16 words, two to a sum."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(BYTE, 2 * LANES)
+        items = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], kind))
+        query = builder.load(_pointer(context, builder, signature.args[4], args[4], args[5], SHORTS))
+        items.align, query.align = 1, 2
+        wide = builder.sext(items, SHORTS)
+        if _form(form) == "plain":
+            whole = ir.VectorType(INT, 2 * LANES)
+            products = builder.mul(builder.sext(wide, whole), builder.sext(query, whole))
+            pairs = builder.add(*(_part(builder, products, odd, LANES, 2) for odd in (0, 1)))
+        else:
+            half = ir.VectorType(INT, LANES // 2)
+            halves = [[_part(builder, side, first, LANES) for side in (wide, query)] for first in (0, LANES)]
+            pairs = _join(builder, *(_call(builder, "llvm.x86.avx2.pmadd.wd", half, each) for each in halves))
+        return builder.add(args[1], pairs)
+
+    return SUMS(form, sums, codes, types.intp, words, types.intp), code
+
+
+@intrinsic
+def _sum(typing: Any, sums: Any) -> Any:
+    """The sum of sixteen int32."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return _call(builder, "llvm.vector.reduce.add.v16i32", INT, [args[0]])
+
+    return types.int32(sums), code
+
+
+@intrinsic
+def _no_floats(typing: Any) -> Any:
+    """Eight float32 zeros."""
+    return FLOATS(), lambda _, builder, __, args: ir.Constant(EIGHT, [0.0] * 8)
+
+
+@intrinsic
+def _load_floats(typing: Any, array: Any, offset: Any) -> Any:
+    """Eight float32 of an array."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], EIGHT))
+        value.align = 4
+        return value
+
+    return FLOATS(array, types.intp), code
+
+
+@intrinsic
+def _minus(typing: Any, a: Any, b: Any) -> Any:
+    """a - b, eight times."""
+    return FLOATS(a, b), lambda _, builder, __, args: builder.fsub(*args)
+
+
+@intrinsic
+def _plus_size(typing: Any, a: Any, b: Any) -> Any:
+    """a + |b|, eight times."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return builder.fadd(args[0], _call(builder, "llvm.fabs.v8f32", EIGHT, [args[1]]))
+
+    return FLOATS(a, b), code
+
+
+@intrinsic
+def _plus_product(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a + b c, eight times, rounded twice."""
+    return FLOATS(a, b, c), lambda _, builder, __, args: builder.fadd(args[0], builder.fmul(args[1], args[2]))
+
+
+@intrinsic
+def _fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
+    """a + b c of float32, rounded once where the processor can."""
+    once = llvm.get_host_cpu_features().get("fma")
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        if once:
+            return _call(builder, "llvm.fma.f32", ir.FloatType(), [args[1], args[2], args[0]])
+        return builder.fadd(args[0], builder.fmul(args[1], args[2]))
+
+    return types.float32(types.float32, types.float32, types.float32), code
+
+
+@intrinsic
+def _sum_floats(typing: Any, floats: Any) -> Any:
+    """The sum of eight float32, halved three times: 0 + 4 with 2 + 6, then 1 + 5 with 3 + 7."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        lanes = [builder.extract_element(args[0], INT(lane)) for lane in range(8)]
+        fours = [builder.fadd(lanes[lane + 4], lanes[lane]) for lane in range(4)]
+        return builder.fadd(builder.fadd(fours[0], fours[2]), builder.fadd(fours[1], fours[3]))
+
+    return types.float32(floats), code
+
+
+@intrinsic
 def _first_bit(typing: Any, bits: Any) -> Any:
     """The place of the lowest bit that is set."""
 
@@ -281,5 +386,15 @@ above: Any = _above
 load_sums: Any = _load_sums
 store_sums: Any = _store_sums
 first_bit: Any = _first_bit
+no_sums: Any = _no_sums
+plus_pairs: Any = _plus_pairs
+sum_of: Any = _sum
+no_floats: Any = _no_floats
+load_floats: Any = _load_floats
+minus: Any = _minus
+plus_size: Any = _plus_size
+plus_product: Any = _plus_product
+fused: Any = _fused
+sum_floats: Any = _sum_floats
 ones: Any = _ones
 prefetch: Any = _prefetch

@@ -1,0 +1,229 @@
+"""The nodes of one index, as they stand in memory or in a mapped file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from segue.compat.annoy.errors import IndexFileError
+from segue.index.grove import Tree, grow_tree, squares_of
+from segue.kernels import annoy, trees
+from segue.kernels.arrays import fixed
+
+kernels: Any = annoy  # whose arguments are views of arrays, as many as a tuple holds
+NO_WORDS = np.empty(0, np.uint64)
+LARGEST = 2**31 - 1  # number of a node
+
+
+class Shape(NamedTuple):
+    """How the nodes of a metric are laid out, in 4-byte words.
+
+    Attributes:
+        metric: as `kernels.annoy` knows it.
+        size, lists, vector: where a node ends, and where its children and its vector begin.
+        width: numbers in a vector, uint64 words for hamming.
+        capacity: the most items that a leaf lists.
+        kind: of the trees, as `kernels.trees` knows it.
+    """
+
+    metric: int
+    size: int
+    lists: int
+    vector: int
+    width: int
+    capacity: int
+    kind: int
+
+    @property
+    def given(self) -> tuple[int, ...]:
+        """What kernels take."""
+        return self.size, self.lists, self.vector, self.width, self.capacity
+
+
+METRICS = {  # metric, where lists and vectors begin, and how trees divide
+    "angular": (kernels.ANGULAR, 1, 3, trees.ANGULAR),
+    "euclidean": (kernels.EUCLIDEAN, 2, 4, trees.EUCLIDEAN),
+    "manhattan": (kernels.MANHATTAN, 2, 4, trees.MANHATTAN),
+    "hamming": (kernels.HAMMING, 1, 4, trees.BITS),
+    "dot": (kernels.DOT, 1, 4, trees.ANGULAR),
+}
+
+
+def shape_of(metric: str, f: int) -> Shape:
+    """The layout for vectors of f dimensions."""
+    number, lists, vector, kind = METRICS[metric]
+    width = -(-f // 64) if metric == "hamming" else f
+    size = vector + (2 * width if metric == "hamming" else width)
+    return Shape(number, size, lists, vector, width, size - lists, kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """Views of the bytes of some nodes, as int32, float32 and, for hamming, uint64."""
+
+    ints: np.ndarray
+    floats: np.ndarray
+    words: np.ndarray
+
+    @classmethod
+    def over(cls, data: np.ndarray, shape: Shape) -> Nodes:
+        """View int32 words of whole nodes."""
+        return cls(
+            data, data.view(np.float32), data.view(np.uint64) if shape.kind == trees.BITS else NO_WORDS
+        )
+
+    def vectors(self, shape: Shape) -> np.ndarray:
+        """The vectors, one a row, in place: float32, or uint64 for hamming."""
+        if shape.kind == trees.BITS:
+            return self.words.reshape(-1, shape.size // 2)[:, shape.vector // 2 :]
+        return self.floats.reshape(-1, shape.size)[:, shape.vector :]
+
+    def heads(self, shape: Shape) -> np.ndarray:
+        """What stands before the vectors, one row a node, in place: int32."""
+        return self.ints.reshape(-1, shape.size)[:, : shape.vector]
+
+    @property
+    def fixed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What kernels read."""
+        return fixed(self.ints), fixed(self.floats), fixed(self.words)
+
+
+class Found(NamedTuple):
+    """What a checked file holds."""
+
+    nodes: Nodes
+    items: int
+    roots: np.ndarray
+
+
+def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
+    """Map a file of whole nodes, read-only, as int32; raises `IndexFileError`, or another OSError."""
+    with Path(path).open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size == 0:
+            raise IndexFileError(f"{path!r} is not an index of Annoy: Size of file is zero")
+        if size % (4 * shape.size):
+            raise IndexFileError(
+                f"{path!r} has {size:,} bytes: Index size is not a multiple of vector size, "
+                f"{4 * shape.size}. Open it "
+                "with the number of dimensions and the metric with which it was made; if they are, it was cut"
+            )
+        if hasattr(mmap, "MAP_POPULATE"):
+            flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if prefault else 0)
+            return np.frombuffer(mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ), np.int32)
+        return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.int32)
+
+
+def checked(data: np.ndarray, shape: Shape, name: str) -> Found:
+    """Find items and roots among nodes, as Annoy does; raises `IndexFileError` if one is damaged."""
+    nodes, count = Nodes.over(data, shape), len(data) // shape.size
+    items = int(data[(count - 1) * shape.size])
+    if count > LARGEST or not 0 <= items < count:
+        raise IndexFileError(
+            f"{name} holds {count:,} nodes, and its last one spans {items:,} items; {DAMAGED}"
+        )
+    likes = np.empty(count - items, np.int32)
+    found = kernels.check(shape.metric, fixed(nodes.ints), fixed(nodes.words), *shape.given, items, likes)
+    if found < 0:
+        raise IndexFileError(
+            f"{name} holds a node, number {-1 - found:,}, that Annoy does not write; {DAMAGED}"
+        )
+    half = found // 2
+    originals, copies = likes[:half], likes[half:found]
+    splits = nodes.heads(shape)[:, shape.lists : shape.lists + 2]
+    ordered = copies[0] == count - half if half else False
+    if found % 2 or not ordered or not _same_rows(splits[originals], splits[copies]):
+        raise IndexFileError(f"{name} does not end with a copy of each of its roots; {DAMAGED}")
+    return Found(nodes, items, _roots(data, shape, items))
+
+
+DAMAGED = "it was cut or damaged, or made with another metric or number of dimensions"
+
+
+def _same_rows(some: np.ndarray, others: np.ndarray) -> bool:
+    if np.array_equal(some, others):
+        return True
+    keys = [np.sort(rows[:, 0].astype(np.int64) << 32 | rows[:, 1]) for rows in (some, others)]
+    return np.array_equal(keys[0], keys[1])
+
+
+def _roots(data: np.ndarray, shape: Shape, items: int) -> np.ndarray:
+    """The nodes at the end that span as many items as the last, without the first of them if it is copied."""
+    below = data[:: shape.size][::-1]
+    others = np.flatnonzero(below != items) if len(below) < BLOCK else _first_other(below, items)
+    count = int(others[0]) if len(others) else len(below)
+    roots = np.arange(len(below) - 1, len(below) - 1 - count, -1, dtype=np.int32)
+    front, back = roots[0] * shape.size + shape.lists, roots[-1] * shape.size + shape.lists
+    return roots[:-1] if count > 1 and data[front] == data[back] else roots
+
+
+BLOCK = 4096
+
+
+def _first_other(below: np.ndarray, items: int) -> np.ndarray:
+    for start in range(0, len(below), BLOCK):
+        others = np.flatnonzero(below[start : start + BLOCK] != items)
+        if len(others):
+            return others + start
+    return np.empty(0, np.int64)
+
+
+class Planting(NamedTuple):
+    """Items from which trees grow: their numbers, and what divides them."""
+
+    present: np.ndarray
+    vectors: np.ndarray
+    squares: np.ndarray
+    words: np.ndarray
+
+
+def planting(nodes: Nodes, shape: Shape, items: int) -> Planting:
+    """Gather the items that there are, and write what Annoy keeps beside them."""
+    kernels.prepare(shape.metric, nodes.ints, nodes.floats, shape.size, shape.vector, shape.width, 0, items)
+    heads = nodes.heads(shape)[:items]
+    present = np.flatnonzero(heads[:, 0] == 1).astype(np.int32)
+    kept = np.ascontiguousarray(nodes.vectors(shape)[present])
+    if shape.kind == trees.BITS:
+        return Planting(present, np.empty((0, 0), np.float32), np.empty(0, np.float32), kept)
+    if shape.metric == kernels.DOT:
+        lengths = heads.view(np.float32)[:, 3]
+        heads.view(np.float32)[:, 3] = np.sqrt(np.maximum(lengths.max(initial=0) ** 2 - lengths**2, 0))
+        kept = np.column_stack([kept, lengths[present]])
+    return Planting(present, kept, squares_of(kept), np.empty((0, 0), np.uint64))
+
+
+def grown(from_: Planting, shape: Shape, items: int, seed: int) -> Tree:
+    """Grow one tree as Annoy does, where there are `items` item numbers."""
+    split_root = items > shape.capacity
+    return grow_tree(
+        shape.kind, from_.vectors, from_.squares, from_.words, shape.capacity, seed % 2**64, split_root
+    )
+
+
+def node_count(tree: Tree) -> int:
+    """How many nodes a tree is written in."""
+    if not len(tree.bounds):
+        return 1
+    return len(tree.bounds) + int(((tree.links < 0) & (np.diff(tree.bounds, axis=1) > 1)).sum())
+
+
+def write_tree(nodes: Nodes, shape: Shape, items: int, base: int, from_: Planting, tree: Tree) -> int:
+    """Write a tree from the node `base` on; return where the next goes. The root is the last written."""
+    return int(
+        kernels.write(
+            shape.metric,
+            nodes.ints,
+            nodes.floats,
+            nodes.words,
+            *shape.given,
+            items,
+            base,
+            from_.present,
+            *tree,
+        )
+    )
