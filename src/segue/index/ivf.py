@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from segue.axes import principal_axes, turn
 from segue.errors import DataError, SettingError
+from segue.index.effort import check_count, check_counts, check_recall, least_effort
 from segue.index.exact import chosen_form, few_allowed
 from segue.index.metric import METRICS
 from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
@@ -24,7 +24,7 @@ TIMES = 5  # as many partitions as the root of the number of vectors, times this
 LEAST = 64  # vectors to a partition, unless more are asked for
 LEAN = 2.5  # spreads from its centroid in which a partition is expected to hold the best for a query
 LOOSE = 0.35  # the part of the greatest error of codes that is reckoned with, unless all is searched
-SAMPLE, TYPICAL_K = 1000, 10  # queries, and answers to each, by which the probes are chosen
+SAMPLE = 1000  # queries by which the probes are chosen
 GROUP = 1024  # queries that visit the partitions together
 EPS = float(np.finfo(np.float32).eps)
 
@@ -54,12 +54,8 @@ class IVF:
                 f"IVF(metric={self.metric!r}) must be one of {', '.join(map(repr, METRICS))}; "
                 "Exact and Forest know others"
             )
-        for name in ("partitions", "probes"):
-            value = getattr(self, name)
-            if value is not None and not is_count(value):
-                raise SettingError(f"IVF({name}={value!r}) must be a whole number of at least 1, or None")
-        if not 0 < self.recall <= 1:
-            raise SettingError(f"IVF(recall={self.recall!r}) must be above 0, and 1 at most")
+        check_counts(self, "partitions", "probes")
+        check_recall(self)
 
     def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> IVFIndex:
         """Divide vectors (n, dim), finite, into partitions, or raise `DataError`.
@@ -76,9 +72,11 @@ class IVF:
         if queries is not None and len(queries):
             asked = check_vectors(queries, "queries", turned.shape[1])
         index = IVFIndex(self, turned, _divided(self, turned, metric.is_distance))
-        if self.probes is None:
-            index.parts.probes[0] = index.fewest_probes(asked)
-        return index
+        if self.probes is not None:
+            return index
+        count = len(index.parts.means)
+        probes = least_effort(index, asked, count, self.recall, SAMPLE)
+        return replace(index, parts=replace(index.parts, probes=np.array([probes])))
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> IVFIndex:
         """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
@@ -150,16 +148,14 @@ class IVFIndex:
     ) -> Neighbors:
         """Find about the k best items of each query (q, dim) float32; see `ExactIndex.search`.
 
-        `effort`: how many partitions to visit; all of them give exact answers. Where fewer than k are found in
-        those, all others are visited. `examined` counts the items of the partitions visited.
+        `effort`: how many partitions to visit; all of them give exact answers. A query that finds fewer
+        than k in those visits others. `examined` counts the items of the partitions visited.
         """
         dim = self.vectors.shape[1]
         asked = check_asked(check_vectors(queries, "queries", dim), k, exclude, allow, len(self))
-        if effort is not None and not is_count(effort):
-            raise SettingError(f"effort={effort!r} must be a whole number of partitions, at least 1")
         metric, count = METRICS[self.settings.metric], len(self.parts.means)
         turned = fixed(metric.turn(asked.queries))
-        probes = min(self.probes if effort is None else int(effort), count)
+        probes = min(self.probes if effort is None else check_count(effort, "effort"), count)
         loose = 1.0 if probes == count else LOOSE
         search: Any = ivf.search
         given: tuple[Any, ...] = (*self._given, probes, loose, turned, *asked.filters)
@@ -172,29 +168,6 @@ class IVFIndex:
             search(*given, start, stop, *answers)
 
         return answered(asked, work, progress, GROUP)
-
-    def fewest_probes(self, queries: np.ndarray | None) -> int:
-        """The fewest partitions that reach the settings' recall on a sample of queries, or of the vectors."""
-        count, target = len(self.parts.means), self.settings.recall
-        pool = self.vectors if queries is None else queries
-        drawn = np.unique(np.linspace(0, len(pool) - 1, min(SAMPLE, len(pool))).astype(np.int64))
-        sample, selves = pool[drawn], None
-        if queries is None:
-            ones = np.ones(len(drawn), np.float32)
-            selves = sp.csr_matrix(
-                (ones, drawn, np.arange(len(drawn) + 1)), (len(drawn), len(self))
-            )
-        best = self.search(sample, TYPICAL_K, exclude=selves, effort=count).scores
-        wanted = best[:, -1:]
-        if target == 1:
-            return count
-        low, high = 0, count
-        while high - low > 1:
-            middle = (low + high) // 2 if high < 16 else max(low + 1, int(np.sqrt(max(low, 1) * high)))
-            found = self.search(sample, TYPICAL_K, exclude=selves, effort=middle).scores
-            right = (found >= wanted) & (found > -np.inf)
-            low, high = (low, middle) if right.sum() >= target * (best > -np.inf).sum() else (middle, high)
-        return high
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:
@@ -217,11 +190,6 @@ class IVFIndex:
             *map(fixed, (centroids.codes, leans, parts.spreads)), unit, form.top, form.halves,
             metric.is_distance,
         )  # fmt: skip
-
-
-def is_count(value: Any) -> bool:
-    """Whether a value is a whole number of at least 1."""
-    return not isinstance(value, bool) and isinstance(value, (int, np.integer)) and value >= 1
 
 
 def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool) -> Parts:
@@ -272,7 +240,7 @@ def _fits(parts: Parts, vectors: np.ndarray, is_distance: bool) -> bool:
         return False
     (n, dim), places = vectors.shape, len(parts.order)
     cuts, count = cuts_of(dim), len(parts.means)
-    kinds = {name: np.float32 for name in vars(parts)} | {
+    kinds = dict.fromkeys(vars(parts), np.float32) | {
         "codes": np.uint8, "order": np.int32, "bounds": np.int64, "rounding": np.float64, "probes": np.int64
     }  # fmt: skip
     shapes = {
@@ -289,7 +257,8 @@ def _fits(parts: Parts, vectors: np.ndarray, is_distance: bool) -> bool:
         "rounding": [(1,)],
         "probes": [(1,)],
     }
-    if any(array.dtype != kinds[name] or array.shape not in shapes[name] for name, array in vars(parts).items()):
+    given = vars(parts).items()
+    if any(array.dtype != kinds[name] or array.shape not in shapes[name] for name, array in given):
         return False
     bounds, real = parts.bounds, parts.order[parts.order >= 0]
     values = ("table", "halves", "means", "spreads", "widest", "axes", "centre", "rounding")

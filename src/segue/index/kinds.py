@@ -5,5 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from segue.index.exact import Exact
+from segue.index.ivf import IVF
+from segue.index.lsh import LSH
 
-KINDS: dict[str, Any] = {"exact": Exact}
+KINDS: dict[str, Any] = {"exact": Exact, "ivf": IVF, "lsh": LSH}

@@ -67,7 +67,7 @@ def centroid_codes(means: np.ndarray, cuts: np.ndarray) -> Codes:
 
 
 def nearest(placed: np.ndarray, means: np.ndarray, form: simd.Form) -> np.ndarray:
-    """The partition (n,) int32 of each vector (n, dim): that of the nearest mean (p, dim), but for rounding."""
+    """The partition (n,) of each vector (n, dim): that of the nearest mean (p, dim), but for rounding."""
     cuts = cuts_of(placed.shape[1])
     coded = centroid_codes(means, cuts)
     coded.halves[len(means) :] = FAR

@@ -14,13 +14,12 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, kernel
+from segue.kernels.compile import bare, inline, kernel
 from segue.kernels.scan import (
     BOUNDS,
     INVERSE,
     LOWEST,
     NORM,
-    bar_for,
     dot,
     encode,
     goal_of,
@@ -61,7 +60,8 @@ def pack(X, order, bounds, cuts, start, stop, codes, table, halves, widest):
             table[p, column] = 0
         table[p, INVERSE] = inverse
         for z in range(first, last):
-            pack_item(X, order, bounds, cuts, segments, p, z, 1 / np.float64(inverse), codes, table, halves, widest)
+            unit = 1 / np.float64(inverse)
+            pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves, widest)
 
 
 @bare
@@ -137,7 +137,7 @@ def score_centroids(form, codes, cuts, offsets, scale, words, corrections, q, su
             block += 4 if four else 1
 
 
-@bare
+@inline
 def add(form, part, s, offsets, scale, block, sums):
     """Keep a segment's sums of a block: minus the offsets for the first, added for the others."""
     place = block * simd.LANES
@@ -201,23 +201,29 @@ def average(X, order, bounds, start, stop, means, spreads):
 @bare
 def choose(sums, P, wanted, along, order):
     """Put the `wanted` best partitions, the best first, then the next few, at the front of `order`."""
-    low, high = np.int64(sums[0]), np.int64(sums[0])
+    least, most = sums[0], sums[0]
+    total = square = np.float32(0)
+    for p in range(P):
+        least, most = min(least, sums[p]), max(most, sums[p])
+        total += np.float32(sums[p])
+        square += np.float32(sums[p]) * np.float32(sums[p])
+    mean = np.float64(total) / P
+    spread = np.sqrt(max(np.float64(square) / P - mean * mean, 0.0))
+    step = np.int64(spread * 0.1) + 1
+    guess = np.int64(mean + spread * tail(wanted / P))
     for p in range(P, len(sums)):
         sums[p] = LOWEST
-    for p in range(P):
-        low, high = min(low, np.int64(sums[p])), max(high, np.int64(sums[p]))
-    low -= 1
+    low, high = np.int64(least) - 1, np.int64(most)
     while high - low > 1:
-        middle = (low + high) >> 1
-        edge, count = np.int32(middle), 0
-        for p in range(len(sums)):
-            count += sums[p] > edge
+        middle = guess if low < guess < high else (low + high) >> 1
+        count = count_above(sums, len(sums) // simd.LANES, np.int32(middle))
         if count < wanted:
-            high = middle
+            high, guess = middle, middle - step
         else:
-            low = middle
+            low, guess = middle, middle + step
             if count <= wanted + wanted // 4 + 4:
                 break
+        step *= 2
     found, edge = 0, np.int32(low)
     for place in range(0, len(sums), simd.LANES):
         bits = simd.above(simd.load_sums(sums, place), edge)
@@ -230,6 +236,13 @@ def choose(sums, P, wanted, along, order):
         if place < found:
             part_at(along, 0, order, 0, found, place)
         found = min(found, place)
+
+
+@inline
+def tail(share):
+    """About how many deviations above the mean this share of a normal distribution lies (Hastings 1955)."""
+    t = np.sqrt(-2 * np.log(min(share, 0.5)))
+    return t - (2.30753 + 0.27061 * t) / (1 + 0.99229 * t + 0.04481 * t * t)
 
 
 @bare
@@ -274,9 +287,8 @@ def search(
         empty_heap(scores, ids, (start + q) * k, k)
         examined[start + q] = 0
         scale = inverses[q] * unit
-        score_centroids(
-            form, centroids, cuts, leans, scale * (1.0 if is_distance else sizes[q]), words, corrections, q, sums
-        )  # fmt: skip
+        leaning = scale if is_distance else scale * sizes[q]
+        score_centroids(form, centroids, cuts, leans, leaning, words, corrections, q, sums)
         choose(sums, P, probes, along, chosen)
         for place in range(probes):
             p = chosen[place]
@@ -292,10 +304,29 @@ def search(
         queries, allow, indptr, excluded, start, ids, scores, examined,
         words, corrections, parts, inverses, sizes, goals, lists, hopes, np.empty(P + 1, np.int64),
         np.empty(count * probes, np.int32), np.empty(room(bounds) * simd.LANES, np.int32),
-        np.empty(room(bounds), np.int64), np.empty(room(bounds), np.uint32), np.empty(P, np.bool_),
+        np.empty(room(bounds), np.int64), np.empty(room(bounds), np.uint32),
     )  # fmt: skip
-    for q in range(start, stop):
-        sort_heap(scores, ids, q * k, k)
+    visited = np.zeros(P, np.bool_)
+    for q in range(count):
+        wanted = probes
+        while scores[(start + q) * k] == -np.inf and wanted < P:
+            for place in range(wanted):
+                visited[chosen[place] if wanted > probes else lists[q, place]] = True
+            wanted = min(P, 4 * wanted)
+            leaning = inverses[q] * unit * (1.0 if is_distance else sizes[q])
+            score_centroids(form, centroids, cuts, leans, leaning, words, corrections, q, sums)
+            choose(sums, P, wanted, along, chosen)
+            for place in range(wanted):
+                p = chosen[place]
+                if not visited[p]:
+                    for z in range(bounds[p] * simd.LANES, bounds[p + 1] * simd.LANES):
+                        offer(
+                            order[z], vectors, is_distance, queries, allow, indptr, excluded, start + q,
+                            k, ids, scores, examined,
+                        )  # fmt: skip
+        for p in range(P):
+            visited[p] = False
+        sort_heap(scores, ids, (start + q) * k, k)
 
 
 @bare
@@ -312,9 +343,9 @@ def walk(
     form, codes, order, vectors, halves_of, table, bounds, cuts, rounding, is_distance, may_skip,
     queries, allow, indptr, excluded, start, ids, scores, examined,
     words, corrections, parts, inverses, sizes, goals, lists, hopes, firsts, waiting,
-    partial, places, bits, visited,
+    partial, places, bits,
 ):  # fmt: skip
-    """Visit the partitions that are listed for each query, in rounds, and all others where k are lacking."""
+    """Visit the partitions that are listed for each query, in rounds."""
     count, probes = lists.shape
     k, P = len(scores) // len(examined), len(table)
     done = 0
@@ -344,23 +375,19 @@ def walk(
                     words, corrections, parts, inverses, sizes, goals, partial, places, bits,
                 )  # fmt: skip
             low = firsts[p]
-    for q in range(count):
-        if probes == P or scores[(start + q) * k] > -np.inf:
-            continue
-        for p in range(P):
-            visited[p] = False
-        for place in range(probes):
-            visited[lists[q, place]] = True
-        for p in range(P):
-            if not visited[p]:
-                visit(
-                    form, codes, order, vectors, halves_of, table, bounds, cuts, p, rounding, is_distance,
-                    queries, allow, indptr, excluded, start, q, k, ids, scores, examined,
-                    words, corrections, parts, inverses, sizes, goals, partial, places, bits,
-                )  # fmt: skip
 
 
 @bare
+def offer(i, vectors, is_distance, queries, allow, indptr, excluded, q, k, ids, scores, examined):
+    """Score an item that the query may get, and keep it if it is among the k best."""
+    if i >= 0 and may_get(i, q, allow, indptr, excluded):
+        examined[q] += 1
+        score = nearness(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
+        if worse(scores[q * k], ids[q * k], score, i):
+            sink(scores, ids, q * k, k, score, i)
+
+
+@inline
 def visit(
     form, codes, order, vectors, halves_of, table, bounds, cuts, p, rounding, is_distance,
     queries, allow, indptr, excluded, start, q, k, ids, scores, examined,
@@ -431,26 +458,28 @@ def visit(
         )  # fmt: skip
 
 
-@bare
+@inline
 def score_noted(
     order, vectors, first, noted, bar, table, p, slack, is_distance, parts, inverses, s,
     queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals, partial, places, bits,
 ):  # fmt: skip
     """Score in float32 what the codes leave: the largest sums first, where nothing is known yet."""
-    d, row, items = vectors.shape[1], start + q, 0
+    d, row = vectors.shape[1], start + q
+    preferred = bar_of(partial, noted, k) if goals[q] == -np.inf else bar
     for place in range(noted):
-        alive = bits[place]
         places[place] = (first + places[place]) * simd.LANES
-        while alive:
-            item = order[places[place] + simd.first_bit(alive)]
-            alive &= alive - np.uint32(1)
-            items += 1
-            for line in range(0, min(d, 64), 16):
-                simd.prefetch(vectors, item * d + line)
-    preferred = bar_for(partial, noted, k) if goals[q] == -np.inf and items > k else bar
     for _ in range(1 if preferred == bar else 2):
         for place in range(noted):
-            alive = bits[place] & simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
+            above = simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
+            alive = bits[place] & above
+            while alive:
+                item = order[places[place] + simd.first_bit(alive)]
+                alive &= alive - np.uint32(1)
+                for line in range(0, min(d, 64), 16):
+                    simd.prefetch(vectors, item * d + line)
+        for place in range(noted):
+            above = simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
+            alive = bits[place] & above
             bits[place] ^= alive
             while alive:
                 item = order[places[place] + simd.first_bit(alive)]
@@ -465,3 +494,31 @@ def score_noted(
                         goals[q] = goal_of(scores[row * k], sizes[q], is_distance)
                         bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
         preferred = bar
+
+
+@inline
+def bar_of(partial, blocks, k):
+    """A sum that at least k items of some blocks exceed, and not many more."""
+    low = high = np.int64(partial[0])
+    for place in range(blocks * simd.LANES):
+        low, high = min(low, np.int64(partial[place])), max(high, np.int64(partial[place]))
+    low -= 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        count = count_above(partial, blocks, np.int32(middle))
+        if count < k:
+            high = middle
+        else:
+            low = middle
+            if count < k + k // 2 + 8:
+                break
+    return np.int32(low)
+
+
+@inline
+def count_above(sums, blocks, edge):
+    """How many sums of some blocks exceed an edge."""
+    count = np.int64(0)
+    for place in range(0, blocks * simd.LANES, simd.LANES):
+        count += simd.ones(np.uint64(simd.above(simd.load_sums(sums, place), edge)))
+    return count
