@@ -13,6 +13,6 @@ from segue.index.neighbors import Neighbors
 INDEXES: dict[str, Any] = {**KINDS, "auto": Auto}
 
 __all__ = [
-    "INDEXES", "IVF", "LSH", "Auto", "AutoIndex", "Exact", "ExactIndex", "IVFIndex", "LSHIndex", "MeasuredIndex",
-    "Neighbors",
+    "INDEXES", "IVF", "LSH", "Auto", "AutoIndex", "Exact", "ExactIndex", "IVFIndex", "LSHIndex",
+    "MeasuredIndex", "Neighbors",
 ]  # fmt: skip

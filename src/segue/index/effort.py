@@ -8,15 +8,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from segue.errors import SettingError
+from segue.index.neighbors import check_k
 
 TYPICAL_K = 10  # answers to a query, by which recall is measured
-
-
-def check_count(value: Any, what: str) -> int:
-    """Return a whole number of at least 1, or raise `SettingError`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{what}={value!r} must be a whole number of at least 1")
-    return int(value)
 
 
 def check_counts(settings: Any, *names: str) -> None:
@@ -24,7 +18,7 @@ def check_counts(settings: Any, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is not None:
-            check_count(value, f"{type(settings).__name__}: {name}")
+            check_k(value, f"{type(settings).__name__}: {name}")
 
 
 def check_recall(settings: Any) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from segue.axes import principal_axes, turn
 from segue.errors import DataError, SettingError
-from segue.index.effort import check_count, check_counts, check_recall, least_effort
+from segue.index.effort import check_counts, check_recall, least_effort
 from segue.index.exact import chosen_form, few_allowed
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
+from segue.index.neighbors import Neighbors, answered, check_asked, check_k, check_vectors
 from segue.index.partitions import FAR, averaged, centroid_codes, cuts_of, k_means, nearest, packed, padded
+from segue.index.timing import geometric
 from segue.kernels import ivf, measures, scan, simd
 from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
@@ -42,6 +43,8 @@ class IVF:
         seed: of the sample and the first centroids.
     """
 
+    METRICS: ClassVar = tuple(METRICS)
+
     partitions: int | None = None
     probes: int | None = None
     metric: str = "dot"
@@ -49,11 +52,9 @@ class IVF:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise SettingError(
-                f"IVF(metric={self.metric!r}) must be one of {', '.join(map(repr, METRICS))}; "
-                "Exact and Forest know others"
-            )
+        if self.metric not in self.METRICS:
+            known = ", ".join(map(repr, self.METRICS))
+            raise SettingError(f"IVF(metric={self.metric!r}) must be one of {known}")
         check_counts(self, "partitions", "probes")
         check_recall(self)
 
@@ -136,6 +137,10 @@ class IVFIndex:
         """Return what a model folder keeps of the index."""
         return {"vectors": self.vectors, **vars(self.parts)}
 
+    def efforts(self, k: int) -> list[int]:
+        """Return numbers of partitions from one to all, each about 1.2 times the one before."""
+        return geometric(1, len(self.parts.means))
+
     def search(
         self,
         queries: np.ndarray,
@@ -149,13 +154,17 @@ class IVFIndex:
         """Find about the k best items of each query (q, dim) float32; see `ExactIndex.search`.
 
         `effort`: how many partitions to visit; all of them give exact answers. A query that finds fewer
-        than k in those visits others. `examined` counts the items of the partitions visited.
+        than k in those visits others, and one with an allow list visits more from the beginning. `examined`
+        counts the items of the partitions visited.
         """
         dim = self.vectors.shape[1]
         asked = check_asked(check_vectors(queries, "queries", dim), k, exclude, allow, len(self))
         metric, count = METRICS[self.settings.metric], len(self.parts.means)
         turned = fixed(metric.turn(asked.queries))
-        probes = min(self.probes if effort is None else check_count(effort, "effort"), count)
+        probes = self.probes if effort is None else check_k(effort, "effort")
+        if len(asked.allow):  # the best of a few lie farther apart
+            probes = round(probes / np.sqrt(max(asked.allow.mean(1).min(), 1 / len(self))))
+        probes = min(probes, count)
         loose = 1.0 if probes == count else LOOSE
         search: Any = ivf.search
         given: tuple[Any, ...] = (*self._given, probes, loose, turned, *asked.filters)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from segue.errors import DataError, SettingError
-from segue.index.effort import check_count, check_counts, check_recall, least_effort
+from segue.index.effort import check_counts, check_recall, least_effort
 from segue.index.exact import few_allowed
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
+from segue.index.neighbors import Neighbors, answered, check_asked, check_k, check_vectors
+from segue.index.timing import geometric
 from segue.kernels import lsh, measures, threads
 from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
@@ -42,6 +43,8 @@ class LSH:
         seed: of the planes.
     """
 
+    METRICS: ClassVar = tuple(METRICS)
+
     tables: int = 8
     bits: int | None = None
     probes: int | None = None
@@ -50,12 +53,10 @@ class LSH:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise SettingError(
-                f"LSH(metric={self.metric!r}) must be one of {', '.join(map(repr, METRICS))}; "
-                "Exact and Forest know others"
-            )
-        check_count(self.tables, "LSH: tables")
+        if self.metric not in self.METRICS:
+            known = ", ".join(map(repr, self.METRICS))
+            raise SettingError(f"LSH(metric={self.metric!r}) must be one of {known}")
+        check_k(self.tables, "LSH: tables")
         check_counts(self, "bits", "probes")
         if self.bits is not None and self.bits > MOST_BITS:
             raise SettingError(f"LSH: bits={self.bits} must be at most {MOST_BITS}")
@@ -124,6 +125,10 @@ class LSHIndex:
         """Return what a model folder keeps of the index."""
         return {name: getattr(self, name) for name in NAMES}
 
+    def efforts(self, k: int) -> list[int]:
+        """Return numbers of buckets from one to all, each about 1.2 times the one before."""
+        return geometric(1, self.starts.shape[2] - 1)
+
     def search(
         self,
         queries: np.ndarray,
@@ -143,7 +148,7 @@ class LSHIndex:
         asked = check_asked(check_vectors(queries, "queries", dim), k, exclude, allow, len(self))
         metric, buckets = METRICS[self.settings.metric], self.starts.shape[2] - 1
         turned = fixed(metric.turn(asked.queries))
-        probes = min(int(self.probes[0]) if effort is None else check_count(effort, "effort"), buckets)
+        probes = min(int(self.probes[0]) if effort is None else check_k(effort, "effort"), buckets)
         arrays = (self.vectors, self.planes, self.starts, self.items, self.ceilings, self.centre)
         search: Any = lsh.search
         given: tuple[Any, ...] = (*map(fixed, arrays), metric.is_distance, probes, turned, *asked.filters)

@@ -112,8 +112,10 @@ def k_means(placed: np.ndarray, count: int, form: simd.Form, seed: int) -> np.nd
         if turn == TURNS - 1:
             means = means[sizes > 0]
             break
-        poor = np.flatnonzero(sizes < SMALLEST * len(sample) / count)
-        rich = np.argsort(-sizes, kind="stable")[: len(poor)]
+        rich = np.flatnonzero(sizes)
+        rich = rich[np.argsort(-sizes[rich], kind="stable")]
+        poor = np.flatnonzero(sizes < SMALLEST * len(sample) / count)[: len(rich)]
+        rich = rich[: len(poor)]
         begins = np.cumsum(sizes) - sizes
         means[poor] = sample[ids[begins[rich] + sizes[rich] // 2]]
     return means
