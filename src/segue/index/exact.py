@@ -105,7 +105,7 @@ class ExactIndex:
             check_vectors(queries, "queries", self.vectors.shape[1]), k, exclude, allow, len(self)
         )
         turned = fixed(METRICS[self.settings.metric].turn(asked.queries))
-        few = self._few(asked.allow)
+        few = few_allowed(asked.allow, len(self))
         search: Any = scan.search
         given: tuple[Any, ...] = self._given
         filters: tuple[Any, ...] = asked.filters
@@ -119,14 +119,6 @@ class ExactIndex:
 
         return answered(asked, work, progress)
 
-    def _few(self, allow: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """The allowed items of each row and where each row's begin, if a scan is not worth it for so few."""
-        limit = max(FEW, len(self) // FEW)
-        if not len(allow) or np.count_nonzero(allow) > limit * len(allow):
-            return None
-        rows, members = np.nonzero(allow)
-        return members.astype(np.int32), np.searchsorted(rows, np.arange(len(allow) + 1))
-
     @cached_property
     def _given(self) -> tuple[Any, ...]:
         """What the scan needs of the index."""
@@ -138,6 +130,15 @@ class ExactIndex:
         rounding = float(layout.rounding[0])
         is_distance = METRICS[self.settings.metric].is_distance
         return (simd.MARKS[form.name], *map(fixed, arrays), rounding, form.top, form.halves, is_distance)
+
+
+def few_allowed(allow: np.ndarray, items: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """The allowed items of each row and where each row's begin, if a scan is not worth it for so few."""
+    limit = max(FEW, items // FEW)
+    if not len(allow) or np.count_nonzero(allow) > limit * len(allow):
+        return None
+    rows, members = np.nonzero(allow)
+    return members.astype(np.int32), np.searchsorted(rows, np.arange(len(allow) + 1))
 
 
 def chosen_form() -> simd.Form:

@@ -60,8 +60,13 @@ ALL_ALLOWED = fixed(np.empty((0, 0), bool))
 NOTHING_EXCLUDED = fixed(np.empty(0, np.int32))
 
 
-def answered(asked: Asked, work: Callable[..., Any], progress: Progress) -> Neighbors:
-    """Search with `work(start, stop, ids, scores, examined)` on several threads; the arrays are flat."""
+def answered(
+    asked: Asked, work: Callable[..., Any], progress: Progress, together: int = QUERIES
+) -> Neighbors:
+    """Search with `work(start, stop, ids, scores, examined)` on several threads; the arrays are flat.
+
+    `together`: how many queries a thread takes at a time.
+    """
     count, width = len(asked.queries), asked.width
     ids, scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
     examined = np.empty(count, np.int64)
@@ -70,7 +75,7 @@ def answered(asked: Asked, work: Callable[..., Any], progress: Progress) -> Neig
         last = min(first + PART, count)
         if count > PART:
             progress("searching", first, count)
-        chunk = min(QUERIES, -(-(last - first) // threads.available())) if last - first > 1 else 1
+        chunk = min(together, -(-(last - first) // threads.available())) if last - first > 1 else 1
 
         def part(start: int, stop: int, first: int = first) -> None:
             work(first + start, first + stop, *answers)

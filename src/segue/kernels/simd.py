@@ -198,6 +198,23 @@ def _plus(typing: Any, a: Any, b: Any) -> Any:
 
 
 @intrinsic
+def _less(typing: Any, sums: Any, offsets: Any, place: Any, scale: Any) -> Any:
+    """Sums minus 16 float32 offsets times the scale, cut off at 2**30 and rounded towards zero."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.FloatType(), LANES)
+        offset = builder.load(_pointer(context, builder, signature.args[1], args[1], args[2], kind))
+        offset.align = 4
+        product = builder.fmul(offset, _splat(builder, args[3], LANES))
+        for order, edge in (("<", 2.0**30), (">", -(2.0**30))):
+            edges = ir.Constant(kind, [edge] * LANES)
+            product = builder.select(builder.fcmp_ordered(order, product, edges), product, edges)
+        return builder.sub(args[0], builder.fptosi(product, INTS))
+
+    return SUMS(sums, offsets, types.intp, types.float32), code
+
+
+@intrinsic
 def _larger(typing: Any, a: Any, b: Any) -> Any:
     """The larger of each two."""
 
@@ -381,6 +398,7 @@ start: Any = _start
 multiply: Any = _multiply
 total: Any = _total
 plus: Any = _plus
+less: Any = _less
 larger: Any = _larger
 above: Any = _above
 load_sums: Any = _load_sums

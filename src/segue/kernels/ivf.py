@@ -1,0 +1,524 @@
+"""Search among partitions: codes of centroids choose them, codes of their items rule most of these out.
+
+Codes and bounds are those of `kernels.scan`, but each partition begins with a block of 16 items of its own:
+
+    partition, segment (the first, the rest), block, group of 4 dimensions, item, dimension
+
+A query's partitions are visited in rounds: the best, then some more, then all others, so that it soon
+knows what to ask for. Within a round partitions are the outer loop, so that each is read once for all
+queries that visit it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from segue.kernels import simd
+from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.scan import (
+    BOUNDS,
+    INVERSE,
+    LOWEST,
+    NORM,
+    dot,
+    encode,
+    goal_of,
+    lay_out,
+    length,
+    lowest_sum,
+    may_get,
+    nearness,
+    note,
+    rounding_of,
+)
+from segue.kernels.shelves import above, part_at
+from segue.kernels.topk import empty_heap, sink, sort_heap, worse
+
+BLOCK = simd.LANES * 4  # bytes of a block's group
+COMMON = 4  # spreads from its centroid that a partition is expected to reach
+ROUNDS = 3
+MOST = 1e30  # of a scale: an offset of zero must stay zero
+
+
+@kernel
+def pack(X, order, bounds, cuts, start, stop, codes, table, halves, widest):
+    """Encode the partitions [start, stop) of X (n, d), which is in the scan's axes.
+
+    Partition p has the blocks bounds[p] to bounds[p + 1], and items as `order` says. Its row of the
+    table is that of a shelf in `kernels.scan`. halves: |x|² / 2 of each place.
+    """
+    d, segments = X.shape[1], len(cuts) - 1
+    for p in range(start, stop):
+        first, last = bounds[p] * simd.LANES, bounds[p + 1] * simd.LANES
+        step = np.float32(0)
+        for z in range(first, last):
+            i = order[z]
+            for j in range(d if i >= 0 else 0):
+                step = max(step, abs(X[i, j]))
+        inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
+        for column in range(table.shape[1]):
+            table[p, column] = 0
+        table[p, INVERSE] = inverse
+        for z in range(first, last):
+            unit = 1 / np.float64(inverse)
+            pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves, widest)
+
+
+@bare
+def pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves, widest):
+    """Encode one item of a partition, or the emptiness that fills up its last block."""
+    d, groups, i = X.shape[1], cuts[-1], order[z]
+    block, lane = z // simd.LANES, z % simd.LANES
+    count = bounds[p + 1] - bounds[p]
+    square = length(X, i, 0, d) ** 2 if i >= 0 else 0.0
+    halves[z] = np.float32(square / 2)
+    table[p, NORM] = max(table[p, NORM], above(np.sqrt(square)))
+    seen = error = 0.0
+    for s in range(segments):
+        low = high = 0.0
+        for g in range(cuts[s], cuts[s + 1]):
+            at = (bounds[p] * groups + (block - bounds[p]) * cuts[1] + g) * BLOCK
+            if s:
+                at = (bounds[p] * groups + count * cuts[1]) * BLOCK
+                at += ((block - bounds[p]) * (groups - cuts[1]) + g - cuts[1]) * BLOCK
+            for j in range(4 * g, 4 * g + 4):
+                value = np.float64(X[i, j]) if i >= 0 and j < d else 0.0
+                code = min(max(np.rint(value / unit), -127.0), 127.0)
+                codes[at + 4 * lane + (j & 3)] = np.uint8(np.int64(code) + 128)
+                seen += value * value
+                error += (value - code * unit) ** 2
+                if j & 2:
+                    high += code * code
+                else:
+                    low += code * code
+        widest[s, 0] = max(widest[s, 0], above(np.sqrt(low)))
+        widest[s, 1] = max(widest[s, 1], above(np.sqrt(high)))
+        column = BOUNDS + 3 * s
+        table[p, column] = max(table[p, column], above(np.sqrt(seen)))
+        table[p, column + 1] = max(table[p, column + 1], above(np.sqrt(error)))
+        if s < segments - 1:
+            table[p, column + 2] = max(table[p, column + 2], above(np.sqrt(max(square - seen, 0.0))))
+
+
+@bare
+def score_centroids(form, codes, cuts, offsets, scale, words, corrections, q, sums):
+    """sums = codes of query q · codes of all centroids, minus their offsets in the same unit."""
+    groups = cuts[-1]
+    scale = np.float32(min(scale, MOST))
+    blocks = len(offsets) // simd.LANES
+    for s in range(len(cuts) - 1):
+        block = 0
+        width = cuts[1] if s == 0 else groups - cuts[1]
+        base = 0 if s == 0 else blocks * cuts[1] * BLOCK
+        skipped = 0 if s == 0 else cuts[1]
+        while block < blocks:
+            four = 1 if block + 4 <= blocks else 0
+            stride = width * BLOCK * four
+            at = base + block * width * BLOCK
+            A = simd.start(form, corrections[q, s])
+            B = simd.start(form, corrections[q, s])
+            C = simd.start(form, corrections[q, s])
+            D = simd.start(form, corrections[q, s])
+            if four:
+                for g in range(cuts[s], cuts[s + 1]):
+                    place = at + (g - skipped) * BLOCK
+                    A = simd.multiply(form, A, codes, place, words, q * groups + g)
+                    B = simd.multiply(form, B, codes, place + stride, words, q * groups + g)
+                    C = simd.multiply(form, C, codes, place + 2 * stride, words, q * groups + g)
+                    D = simd.multiply(form, D, codes, place + 3 * stride, words, q * groups + g)
+            else:
+                for g in range(cuts[s], cuts[s + 1]):
+                    A = simd.multiply(form, A, codes, at + (g - skipped) * BLOCK, words, q * groups + g)
+            add(form, A, s, offsets, scale, block, sums)
+            if four:
+                add(form, B, s, offsets, scale, block + 1, sums)
+                add(form, C, s, offsets, scale, block + 2, sums)
+                add(form, D, s, offsets, scale, block + 3, sums)
+            block += 4 if four else 1
+
+
+@inline
+def add(form, part, s, offsets, scale, block, sums):
+    """Keep a segment's sums of a block: minus the offsets for the first, added for the others."""
+    place = block * simd.LANES
+    if s == 0:
+        simd.store_sums(sums, place, simd.less(simd.total(form, part), offsets, place, scale))
+    else:
+        simd.store_sums(sums, place, simd.plus(simd.load_sums(sums, place), simd.total(form, part)))
+
+
+@kernel
+def assign(form, codes, cuts, offsets, unit, widest, top, halves, X, start, stop, nearest):
+    """The nearest centroid, by codes, of the rows [start, stop) of X; of equals, the first."""
+    count, d = stop - start, X.shape[1]
+    rows = np.empty((count, d), np.float32)
+    for u in range(count):
+        for j in range(d):
+            rows[u, j] = X[start + u, j]
+    coded, inverses = np.empty((count, 4 * cuts[-1]), np.int8), np.empty(count, np.float64)
+    corrections = np.empty((count, len(cuts) - 1), np.int64)
+    parts = np.empty((count, len(cuts) - 1, 3), np.float64)
+    encode(rows, cuts, 0, widest, top, halves, coded, inverses, corrections, parts)
+    words, sums = coded.view(np.int32), np.empty(len(offsets), np.int32)
+    for u in range(count):
+        score_centroids(form, codes, cuts, offsets, inverses[u] * unit, words, corrections, u, sums)
+        best = LOWEST
+        for p in range(len(sums)):
+            best = max(best, sums[p])
+        for p in range(len(sums)):
+            if sums[p] == best:
+                nearest[start + u] = p
+                break
+
+
+@kernel
+def average(X, order, bounds, start, stop, means, spreads):
+    """The means of the rows of X in the partitions [start, stop), and their deviation from them.
+
+    Partition p has the rows order[bounds[p]:bounds[p + 1]]. spreads: the root of the mean square of a
+    dimension's distance from the mean, and the largest of all its dimensions.
+    """
+    d = X.shape[1]
+    total = np.empty(d, np.float64)
+    for p in range(start, stop):
+        members = max(1, bounds[p + 1] - bounds[p])
+        for j in range(d):
+            total[j] = 0
+        for z in range(bounds[p], bounds[p + 1]):
+            i = order[z]
+            for j in range(d):
+                total[j] += np.float64(X[i, j])
+        for j in range(d):
+            means[p, j] = np.float32(total[j] / members)
+        square = 0.0
+        for z in range(bounds[p], bounds[p + 1]):
+            i = order[z]
+            for j in range(d):
+                square += np.float64(X[i, j] - means[p, j]) ** 2
+        spreads[p] = np.float32(np.sqrt(square / (members * d)))
+
+
+@bare
+def choose(sums, P, wanted, along, order):
+    """Put the `wanted` best partitions, the best first, then the next few, at the front of `order`."""
+    least, most = sums[0], sums[0]
+    total = square = np.float32(0)
+    for p in range(P):
+        least, most = min(least, sums[p]), max(most, sums[p])
+        total += np.float32(sums[p])
+        square += np.float32(sums[p]) * np.float32(sums[p])
+    mean = np.float64(total) / P
+    spread = np.sqrt(max(np.float64(square) / P - mean * mean, 0.0))
+    step = np.int64(spread * 0.1) + 1
+    guess = np.int64(mean + spread * tail(wanted / P))
+    for p in range(P, len(sums)):
+        sums[p] = LOWEST
+    low, high = np.int64(least) - 1, np.int64(most)
+    while high - low > 1:
+        middle = guess if low < guess < high else (low + high) >> 1
+        count = count_above(sums, len(sums) // simd.LANES, np.int32(middle))
+        if count < wanted:
+            high, guess = middle, middle - step
+        else:
+            low, guess = middle, middle + step
+            if count <= wanted + wanted // 4 + 4:
+                break
+        step *= 2
+    found, edge = 0, np.int32(low)
+    for place in range(0, len(sums), simd.LANES):
+        bits = simd.above(simd.load_sums(sums, place), edge)
+        while bits:
+            p = place + simd.first_bit(bits)
+            bits &= bits - np.uint32(1)
+            order[found], along[found] = p, -np.float32(sums[p])
+            found += 1
+    for place in (wanted, last_of(1, wanted), 1):
+        if place < found:
+            part_at(along, 0, order, 0, found, place)
+        found = min(found, place)
+
+
+@inline
+def tail(share):
+    """About how many deviations above the mean this share of a normal distribution lies (Hastings 1955)."""
+    t = np.sqrt(-2 * np.log(min(share, 0.5)))
+    return t - (2.30753 + 0.27061 * t) / (1 + 0.99229 * t + 0.04481 * t * t)
+
+
+@bare
+def last_of(number, probes):
+    """How many partitions have been visited after a round."""
+    if number == 0:
+        return 1
+    return min(probes, 8) if number == 1 else probes
+
+
+@kernel
+def search(
+    form, codes, order, vectors, halves_of, table, bounds, cuts, widest, axes, centre, rounding,
+    centroids, leans, spreads, unit, top, halves, is_distance, probes, loose,
+    queries, allow, indptr, excluded, start, stop, ids, scores, examined,
+):  # fmt: skip
+    """The k best items in the `probes` best partitions of the queries [start, stop), into their rows.
+
+    centroids: the codes of the centroids, of the scale `unit`; leans: what is taken from their scores,
+    |c|² / 2 for a distance, and for an inner product what times |q| a partition reaches out to a query.
+    loose: the part of the codes' greatest error that is reckoned with. A query that has found fewer than k
+    when its partitions are exhausted visits all others.
+    """
+    count, d, k, P = stop - start, queries.shape[1], len(scores) // len(examined), len(table)
+    turned = np.empty((count, d), np.float32)
+    lay_out(queries, start, stop, centre, axes, turned)
+    sizes, goals = np.empty(count, np.float64), np.empty(count, np.float64)
+    coded, inverses = np.empty((count, 4 * cuts[-1]), np.int8), np.empty(count, np.float64)
+    corrections = np.empty((count, len(cuts) - 1), np.int64)
+    parts = np.empty((count, len(cuts) - 1, 3), np.float64)
+    encode(turned, cuts, 0, widest, top, halves, coded, inverses, corrections, parts)
+    words = coded.view(np.int32)
+    sums, chosen = np.empty(len(leans), np.int32), np.empty(len(leans), np.int32)
+    along = np.empty(len(leans), np.float32)
+    lists, hopes = np.empty((count, probes), np.int32), np.empty((count, probes), np.float32)
+    for q in range(count):
+        sizes[q], goals[q] = length(turned, q, 0, d), -np.inf
+        for s in range(len(cuts) - 1):
+            parts[q, s, 0] *= loose
+            parts[q, s, 1] *= loose
+            parts[q, s, 2] = length(turned, q, min(d, 4 * cuts[s + 1]), d)
+        empty_heap(scores, ids, (start + q) * k, k)
+        examined[start + q] = 0
+        scale = inverses[q] * unit
+        leaning = scale if is_distance else scale * sizes[q]
+        score_centroids(form, centroids, cuts, leans, leaning, words, corrections, q, sums)
+        choose(sums, P, probes, along, chosen)
+        for place in range(probes):
+            p = chosen[place]
+            lists[q, place] = p
+            hope = np.float64(sums[p]) / scale
+            if is_distance:
+                apart = np.sqrt(max(sizes[q] ** 2 - 2 * hope, 0.0))
+                hopes[q, place] = hope + COMMON * apart * spreads[p]
+            else:
+                hopes[q, place] = hope + sizes[q] * (leans[p] + COMMON * spreads[p])
+    walk(
+        form, codes, order, vectors, halves_of, table, bounds, cuts, rounding, is_distance, loose < 1,
+        queries, allow, indptr, excluded, start, ids, scores, examined,
+        words, corrections, parts, inverses, sizes, goals, lists, hopes, np.empty(P + 1, np.int64),
+        np.empty(count * probes, np.int32), np.empty(room(bounds) * simd.LANES, np.int32),
+        np.empty(room(bounds), np.int64), np.empty(room(bounds), np.uint32),
+    )  # fmt: skip
+    visited = np.zeros(P, np.bool_)
+    for q in range(count):
+        wanted = probes
+        while scores[(start + q) * k] == -np.inf and wanted < P:
+            for place in range(wanted):
+                visited[chosen[place] if wanted > probes else lists[q, place]] = True
+            wanted = min(P, 4 * wanted)
+            leaning = inverses[q] * unit * (1.0 if is_distance else sizes[q])
+            score_centroids(form, centroids, cuts, leans, leaning, words, corrections, q, sums)
+            choose(sums, P, wanted, along, chosen)
+            for place in range(wanted):
+                p = chosen[place]
+                if not visited[p]:
+                    for z in range(bounds[p] * simd.LANES, bounds[p + 1] * simd.LANES):
+                        offer(
+                            order[z], vectors, is_distance, queries, allow, indptr, excluded, start + q,
+                            k, ids, scores, examined,
+                        )  # fmt: skip
+        for p in range(P):
+            visited[p] = False
+        sort_heap(scores, ids, (start + q) * k, k)
+
+
+@bare
+def room(bounds):
+    """The blocks of the largest partition, and one more."""
+    most = np.int64(1)
+    for p in range(len(bounds) - 1):
+        most = max(most, bounds[p + 1] - bounds[p])
+    return most + 1
+
+
+@bare
+def walk(
+    form, codes, order, vectors, halves_of, table, bounds, cuts, rounding, is_distance, may_skip,
+    queries, allow, indptr, excluded, start, ids, scores, examined,
+    words, corrections, parts, inverses, sizes, goals, lists, hopes, firsts, waiting,
+    partial, places, bits,
+):  # fmt: skip
+    """Visit the partitions that are listed for each query, in rounds."""
+    count, probes = lists.shape
+    k, P = len(scores) // len(examined), len(table)
+    done = 0
+    for number in range(ROUNDS):
+        last = last_of(number, probes)
+        for p in range(P + 1):
+            firsts[p] = 0
+        for q in range(count):
+            for place in range(done, last):
+                if not (may_skip and hopes[q, place] < goals[q]):
+                    firsts[lists[q, place]] += 1
+        total = np.int64(0)
+        for p in range(P + 1):
+            total, firsts[p] = total + firsts[p], total
+        for q in range(count):
+            for place in range(done, last):
+                if not (may_skip and hopes[q, place] < goals[q]):
+                    p = lists[q, place]
+                    waiting[firsts[p]] = q
+                    firsts[p] += 1
+        done, low = last, np.int64(0)
+        for p in range(P):
+            for place in range(low, firsts[p]):
+                visit(
+                    form, codes, order, vectors, halves_of, table, bounds, cuts, p, rounding, is_distance,
+                    queries, allow, indptr, excluded, start, waiting[place], k, ids, scores, examined,
+                    words, corrections, parts, inverses, sizes, goals, partial, places, bits,
+                )  # fmt: skip
+            low = firsts[p]
+
+
+@bare
+def offer(i, vectors, is_distance, queries, allow, indptr, excluded, q, k, ids, scores, examined):
+    """Score an item that the query may get, and keep it if it is among the k best."""
+    if i >= 0 and may_get(i, q, allow, indptr, excluded):
+        examined[q] += 1
+        score = nearness(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
+        if worse(scores[q * k], ids[q * k], score, i):
+            sink(scores, ids, q * k, k, score, i)
+
+
+@inline
+def visit(
+    form, codes, order, vectors, halves_of, table, bounds, cuts, p, rounding, is_distance,
+    queries, allow, indptr, excluded, start, q, k, ids, scores, examined,
+    words, corrections, parts, inverses, sizes, goals, partial, places, bits,
+):  # fmt: skip
+    """Offer the items of a partition to a query: those whose codes do not rule them out are scored."""
+    groups, segments, width = cuts[-1], len(cuts) - 1, cuts[1]
+    first, blocks = bounds[p], bounds[p + 1] - bounds[p]
+    slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
+    scale = np.float32(min(inverses[q] * table[p, INVERSE], MOST))
+    least = lowest_sum(goals[q], slack, parts, q, table, p, 0, inverses[q])
+    base, stride = first * groups * BLOCK, width * BLOCK
+    block = noted = 0
+    while block + 4 <= blocks:
+        at = base + block * stride
+        A = simd.start(form, corrections[q, 0])
+        B = simd.start(form, corrections[q, 0])
+        C = simd.start(form, corrections[q, 0])
+        D = simd.start(form, corrections[q, 0])
+        for g in range(width):
+            A = simd.multiply(form, A, codes, at + g * BLOCK, words, q * groups + g)
+            B = simd.multiply(form, B, codes, at + stride + g * BLOCK, words, q * groups + g)
+            C = simd.multiply(form, C, codes, at + 2 * stride + g * BLOCK, words, q * groups + g)
+            D = simd.multiply(form, D, codes, at + 3 * stride + g * BLOCK, words, q * groups + g)
+        sums_a, sums_b = simd.total(form, A), simd.total(form, B)
+        sums_c, sums_d = simd.total(form, C), simd.total(form, D)
+        if is_distance:
+            place = (first + block) * simd.LANES
+            sums_a = simd.less(sums_a, halves_of, place, scale)
+            sums_b = simd.less(sums_b, halves_of, place + simd.LANES, scale)
+            sums_c = simd.less(sums_c, halves_of, place + 2 * simd.LANES, scale)
+            sums_d = simd.less(sums_d, halves_of, place + 3 * simd.LANES, scale)
+        largest = simd.larger(simd.larger(sums_a, sums_b), simd.larger(sums_c, sums_d))
+        if simd.above(largest, least):
+            noted = note(partial, places, bits, noted, sums_a, block, simd.above(sums_a, least))
+            noted = note(partial, places, bits, noted, sums_b, block + 1, simd.above(sums_b, least))
+            noted = note(partial, places, bits, noted, sums_c, block + 2, simd.above(sums_c, least))
+            noted = note(partial, places, bits, noted, sums_d, block + 3, simd.above(sums_d, least))
+        block += 4
+    while block < blocks:
+        A = simd.start(form, corrections[q, 0])
+        for g in range(width):
+            A = simd.multiply(form, A, codes, base + block * stride + g * BLOCK, words, q * groups + g)
+        sums_a = simd.total(form, A)
+        if is_distance:
+            sums_a = simd.less(sums_a, halves_of, (first + block) * simd.LANES, scale)
+        noted = note(partial, places, bits, noted, sums_a, block, simd.above(sums_a, least))
+        block += 1
+    bar = least
+    for s in range(1, segments):
+        if noted == 0:
+            break
+        bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
+        waiting, noted = noted, 0
+        for place in range(waiting):
+            block = places[place]
+            at = base + (blocks * width + block * (groups - width) - width) * BLOCK
+            more = simd.start(form, corrections[q, s])
+            for g in range(cuts[s], cuts[s + 1]):
+                more = simd.multiply(form, more, codes, at + g * BLOCK, words, q * groups + g)
+            sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
+            noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
+    examined[start + q] += blocks * simd.LANES
+    if noted:
+        score_noted(
+            order, vectors, first, noted, bar, table, p, slack, is_distance, parts, inverses, segments - 1,
+            queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals, partial, places, bits,
+        )  # fmt: skip
+
+
+@inline
+def score_noted(
+    order, vectors, first, noted, bar, table, p, slack, is_distance, parts, inverses, s,
+    queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals, partial, places, bits,
+):  # fmt: skip
+    """Score in float32 what the codes leave: the largest sums first, where nothing is known yet."""
+    d, row = vectors.shape[1], start + q
+    preferred = bar_of(partial, noted, k) if goals[q] == -np.inf else bar
+    for place in range(noted):
+        places[place] = (first + places[place]) * simd.LANES
+    for _ in range(1 if preferred == bar else 2):
+        for place in range(noted):
+            above = simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
+            alive = bits[place] & above
+            while alive:
+                item = order[places[place] + simd.first_bit(alive)]
+                alive &= alive - np.uint32(1)
+                for line in range(0, min(d, 64), 16):
+                    simd.prefetch(vectors, item * d + line)
+        for place in range(noted):
+            above = simd.above(simd.load_sums(partial, place * simd.LANES), max(bar, preferred))
+            alive = bits[place] & above
+            bits[place] ^= alive
+            while alive:
+                item = order[places[place] + simd.first_bit(alive)]
+                alive &= alive - np.uint32(1)
+                if item >= 0 and may_get(item, row, allow, indptr, excluded):
+                    if is_distance:
+                        score = nearness(queries, row, vectors, item)
+                    else:
+                        score = dot(queries, row, vectors, item)
+                    if worse(scores[row * k], ids[row * k], score, item):
+                        sink(scores, ids, row * k, k, score, item)
+                        goals[q] = goal_of(scores[row * k], sizes[q], is_distance)
+                        bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
+        preferred = bar
+
+
+@inline
+def bar_of(partial, blocks, k):
+    """A sum that at least k items of some blocks exceed, and not many more."""
+    low = high = np.int64(partial[0])
+    for place in range(blocks * simd.LANES):
+        low, high = min(low, np.int64(partial[place])), max(high, np.int64(partial[place]))
+    low -= 1
+    while high - low > 1:
+        middle = (low + high) >> 1
+        count = count_above(partial, blocks, np.int32(middle))
+        if count < k:
+            high = middle
+        else:
+            low = middle
+            if count < k + k // 2 + 8:
+                break
+    return np.int32(low)
+
+
+@inline
+def count_above(sums, blocks, edge):
+    """How many sums of some blocks exceed an edge."""
+    count = np.int64(0)
+    for place in range(0, blocks * simd.LANES, simd.LANES):
+        count += simd.ones(np.uint64(simd.above(simd.load_sums(sums, place), edge)))
+    return count
