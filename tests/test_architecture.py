@@ -56,7 +56,7 @@ def test_public_names():
     assert sorted(models.MODELS) == [
         "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "warp",
     ]  # fmt: skip
-    assert sorted(index.INDEXES) == ["auto", "exact"]
+    assert sorted(index.INDEXES) == ["auto", "exact", "hnsw"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)
     assert set(segue.__all__) <= set(dir(segue))
     with pytest.raises(AttributeError, match="no attribute 'anything'"):

@@ -1,14 +1,14 @@
 """HNSW: greedy search in layered graphs of neighbours, and their construction in batches.
 
-A node's record holds int8 codes c, a scale s and a bias b, so that x is about s c. With a query of int16
-codes, its scale, a weight and an offset, all that is compared is
+A node's record holds int8 codes c and two numbers: the scale s, so that x is about s c, and for a distance
+the bias -|x|²/2, else the scale by which the node is linked. With a query's int16 codes and its scale, all
+that is compared is
 
-    likeness = scale s (codes . c) + weight b + offset
+    likeness = scale s (codes . c) + weight bias + offset
 
-which is the inner product, or the negative half of a squared distance, or the inner product of vectors that
-are lifted to one length (b is the extra coordinate). Links lie in rows of fixed length, ended by -1. The candidates
-of a search are kept in one list, best first, each an int64: the likeness, the node, and whether its
-links have been followed.
+an inner product, or half a negative squared distance up to a constant. Links lie in rows of fixed length,
+ended by -1. The candidates of a search are one list, best first, each an int64: the likeness, the node, and
+whether its links have been followed. (A list is the paper's two heaps in one.)
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ FOLLOWED = np.int64(1)
 
 
 @kernel
-def encode(vectors, order, centre, reach, is_distance, start, stop, codes, floats):
+def encode(vectors, order, centre, power, is_distance, start, stop, codes, floats):
     """The records of nodes [start, stop); node i stands for the vector order[i], seen from the centre.
 
-    reach: the squared length to which vectors are lifted, or 0.
+    Nodes are linked as if their lengths were raised to `power`.
     """
     width = codes.shape[1]
     for i in range(start, stop):
@@ -49,7 +49,7 @@ def encode(vectors, order, centre, reach, is_distance, start, stop, codes, float
         if is_distance:
             floats[i, width // 4 - 1] = -0.5 * square
         else:
-            floats[i, width // 4 - 1] = np.sqrt(max(reach - square, 0.0))
+            floats[i, width // 4 - 1] = step * square ** (0.5 * (power - 1)) if step > 0 else 0.0
 
 
 @bare
@@ -61,28 +61,33 @@ def take_query(Q, q, shorts):
         largest = max(largest, abs(Q[q, j]))
     step = np.float64(largest) / min(TOP, (2**31 - 1) // (LARGEST * d))
     for j in range(d):
-        shorts[j] = np.int64(Q[q, j] / step) if step > 0 else 0
+        shorts[j] = np.int64(np.rint(Q[q, j] / step)) if step > 0 else 0
     return np.float32(step)
 
 
 @bare
-def take_node(codes, floats, width, i, shorts):
-    """A node's codes as those of a query; returns what a code of 1 stands for."""
+def take_node(codes, floats, width, is_distance, i, shorts):
+    """A node's codes as those of a query; returns its scale, weight and offset for links."""
     for j in range(len(shorts)):
         shorts[j] = codes[i * width + j]
     for j in range(max(0, width - META), len(shorts)):
         shorts[j] = 0
-    return floats[(i + 1) * (width // 4) - 2]
+    meta = (i + 1) * (width // 4) - 2
+    if is_distance:
+        return floats[meta], np.float32(1), floats[meta + 1]
+    return floats[meta + 1], np.float32(0), np.float32(0)
 
 
 @inline
-def likeness(form, codes, floats, width, i, shorts, scale, weight, offset):
-    """How near the node i is to a query."""
+def likeness(form, codes, floats, width, i, shorts, column, scale, weight, offset):
+    """How near the node i is to a query, by the scale in that column."""
     sums = simd.zeros()
     for j in range(0, len(shorts), STEP):
         sums = simd.products(form, sums, codes, i * width + j, shorts, j)
     meta = (i + 1) * (width // 4) - 2
-    return np.float32(simd.sum_of(sums)) * (scale * floats[meta]) + (weight * floats[meta + 1] + offset)
+    return np.float32(simd.sum_of(sums)) * (scale * floats[meta + column]) + (
+        weight * floats[meta + 1] + offset
+    )
 
 
 @inline
@@ -104,24 +109,21 @@ def put(pool, count, most, key):
         if pool[most - 1] > key:
             return most
         count -= 1
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) >> 1
-        if pool[middle] > key:
-            low = middle + 1
-        else:
-            high = middle
-    for place in range(count, low, -1):
-        pool[place] = pool[place - 1]
+    low, left = 0, count
+    while left > 0:  # takes no branches that cannot be foretold
+        half = (left + 1) >> 1
+        low += half if pool[low + half - 1] > key else 0
+        left -= half
+    simd.make_room(pool, low, count - low)
     pool[low] = key
     return low
 
 
 @bare
-def descend(form, codes, floats, width, upper, m, sizes, level, shorts, scale, weight, offset):
+def descend(form, codes, floats, width, upper, m, sizes, level, shorts, column, scale, weight, offset):
     """The node that greedy steps lead to, from the first node of the top level down to above `level`."""
     node = 0
-    best = likeness(form, codes, floats, width, node, shorts, scale, weight, offset)
+    best = likeness(form, codes, floats, width, node, shorts, column, scale, weight, offset)
     for above in range(len(sizes) - 1, level, -1):
         first = 0
         for below in range(1, above):
@@ -138,15 +140,17 @@ def descend(form, codes, floats, width, upper, m, sizes, level, shorts, scale, w
                 other = upper[base + z]
                 if other < 0:
                     break
-                score = likeness(form, codes, floats, width, other, shorts, scale, weight, offset)
+                score = likeness(form, codes, floats, width, other, shorts, column, scale, weight, offset)
                 if score > best:
                     node, best, moved = other, score, True
     return node
 
 
 @bare
-def walk(form, codes, floats, width, links, cap, shorts, scale, weight, offset, node, ef, pool, seen, trail):
-    """The ef nodes nearest to a query that are found from a node on; returns how many, and how many were scored.
+def walk(
+    form, codes, floats, width, links, cap, shorts, column, scale, weight, offset, node, ef, pool, seen, trail
+):
+    """Find the ef nodes nearest to a query from a node on; returns how many, and how many were scored.
 
     seen: bits of nodes, none set, before and after. trail: room for nodes seen, and at its end for `cap`.
     """
@@ -154,7 +158,7 @@ def walk(form, codes, floats, width, links, cap, shorts, scale, weight, offset, 
     seen[node >> 6] |= np.uint64(1) << np.uint64(node & 63)
     trail[0] = node
     steps = 1
-    pool[0] = key_of(likeness(form, codes, floats, width, node, shorts, scale, weight, offset), node)
+    pool[0] = key_of(likeness(form, codes, floats, width, node, shorts, column, scale, weight, offset), node)
     count, place, scored = 1, 0, 1
     while place < count:
         node = node_of(pool[place])
@@ -182,7 +186,7 @@ def walk(form, codes, floats, width, links, cap, shorts, scale, weight, offset, 
             if steps < room:
                 trail[steps] = other
             steps += 1
-            score = likeness(form, codes, floats, width, other, shorts, scale, weight, offset)
+            score = likeness(form, codes, floats, width, other, shorts, column, scale, weight, offset)
             key = key_of(score, other)
             if count < ef or key > pool[count - 1]:
                 at = put(pool, count, ef, key)
@@ -206,15 +210,13 @@ def select(form, codes, floats, width, is_distance, pool, count, most, shorts, c
 
     pool: the candidates, best first, whose likeness includes the node's own offset (paper: algorithm 4).
     """
-    kept = 0
+    kept, column = 0, 0 if is_distance else 1
     for z in range(count):
         node = node_of(pool[z])
-        scale = take_node(codes, floats, width, node, shorts)
-        bias = floats[(node + 1) * (width // 4) - 1]
-        weight, offset = (np.float32(1), bias) if is_distance else (bias, np.float32(0))
+        scale, weight, offset = take_node(codes, floats, width, is_distance, node, shorts)
         own, good = pool[z] >> 32, True
         for y in range(kept):
-            other = likeness(form, codes, floats, width, chosen[y], shorts, scale, weight, offset)
+            other = likeness(form, codes, floats, width, chosen[y], shorts, column, scale, weight, offset)
             if simd.rank(np.float32(other)) > own:
                 good = False
                 break
@@ -227,25 +229,41 @@ def select(form, codes, floats, width, is_distance, pool, count, most, shorts, c
 
 
 @kernel
-def attach(form, codes, floats, width, dim, is_distance, links, cap, upper, m, sizes, level, ef, first, start, stop):
+def attach(
+    form, codes, floats, width, dim, is_distance, links, cap, upper, m, sizes, level, ef, first, start, stop
+):
     """Choose the links of nodes [start, stop) on a level from the nodes [0, first) that have theirs."""
     pool = np.empty(ef, np.int64)
     seen = np.zeros((first >> 6) + 1, np.uint64)
     trail = np.empty(len(seen) + cap, np.int32)
     shorts, others = np.zeros(-(-dim // STEP) * STEP, np.int16), np.zeros(-(-dim // STEP) * STEP, np.int16)
     chosen = np.empty(m, np.int32)
+    column = 0 if is_distance else 1
     above = sizes[level + 1] if level + 1 < len(sizes) else 0
     for i in range(start, stop):
-        scale = take_node(codes, floats, width, i, shorts)
-        bias = floats[(i + 1) * (width // 4) - 1]
-        weight, offset = (np.float32(1), bias) if is_distance else (bias, np.float32(0))
+        scale, weight, offset = take_node(codes, floats, width, is_distance, i, shorts)
         node = 0
         if first >= above > 0:
             node = descend(
-                form, codes, floats, width, upper, m, sizes, level, shorts, scale, weight, offset
+                form, codes, floats, width, upper, m, sizes, level, shorts, column, scale, weight, offset
             )
         count, _ = walk(
-            form, codes, floats, width, links, cap, shorts, scale, weight, offset, node, ef, pool, seen, trail
+            form,
+            codes,
+            floats,
+            width,
+            links,
+            cap,
+            shorts,
+            column,
+            scale,
+            weight,
+            offset,
+            node,
+            ef,
+            pool,
+            seen,
+            trail,
         )
         kept = select(form, codes, floats, width, is_distance, pool, count, m, others, chosen)
         for z in range(cap):
@@ -255,7 +273,7 @@ def attach(form, codes, floats, width, dim, is_distance, links, cap, upper, m, s
 @kernel
 def accept(form, codes, floats, width, dim, is_distance, links, cap, targets, sources, bounds, start, stop):
     """Give nodes the links back from new ones: the target g's are sources[bounds[g]:bounds[g + 1]]."""
-    most = 4 * cap
+    most, column = 4 * cap, 0 if is_distance else 1
     pool, chosen = np.empty(most, np.int64), np.empty(cap, np.int32)
     shorts, others = np.zeros(-(-dim // STEP) * STEP, np.int16), np.zeros(-(-dim // STEP) * STEP, np.int16)
     for g in range(start, stop):
@@ -268,18 +286,42 @@ def accept(form, codes, floats, width, dim, is_distance, links, cap, targets, so
             for z in range(more):
                 links[i * cap + held + z] = sources[bounds[g] + z]
             continue
-        scale = take_node(codes, floats, width, i, shorts)
-        bias = floats[(i + 1) * (width // 4) - 1]
-        weight, offset = (np.float32(1), bias) if is_distance else (bias, np.float32(0))
+        scale, weight, offset = take_node(codes, floats, width, is_distance, i, shorts)
         count = 0
         for z in range(held + more):
             other = links[i * cap + z] if z < held else sources[bounds[g] + z - held]
-            score = likeness(form, codes, floats, width, other, shorts, scale, weight, offset)
+            score = likeness(form, codes, floats, width, other, shorts, column, scale, weight, offset)
             if put(pool, count, most, key_of(score, other)) < most:
                 count = min(count + 1, most)
         kept = select(form, codes, floats, width, is_distance, pool, count, cap, others, chosen)
         for z in range(cap):
             links[i * cap + z] = chosen[z] if z < kept else -1
+
+
+@kernel
+def adopt(links, cap, size):
+    """Let each node that nobody links to be linked to by one that it links to itself.
+
+    The link takes a free place, or that of one to a node that others link to as well.
+    """
+    known = np.zeros(size, np.int32)
+    for z in range(size * cap):
+        if links[z] >= 0:
+            known[links[z]] += 1
+    for i in range(1, size):
+        y = i * cap
+        while known[i] == 0 and y < (i + 1) * cap and links[y] >= 0:
+            base = links[y] * cap
+            for z in range(base + cap - 1, base - 1, -1):
+                if (links[z] < 0 and (z == base or links[z - 1] >= 0)) or (
+                    links[z] >= 0 and known[links[z]] > 1
+                ):
+                    if links[z] >= 0:
+                        known[links[z]] -= 1
+                    links[z] = i
+                    known[i] = 1
+                    break
+            y += 1
 
 
 @kernel
@@ -292,7 +334,7 @@ def search(
     A query's ef is widened until there are k answers, and beyond `limit`, or if it is 0, every item
     that may be got is scored.
     """
-    k, n, d = len(scores) // len(examined), len(order), queries.shape[1]
+    k, n, d, column = len(scores) // len(examined), len(order), queries.shape[1], 0
     widest = np.int64(1)
     for q in range(start, stop):
         widest = max(widest, efs[q])
@@ -306,12 +348,27 @@ def search(
         scale = take_query(seen_from, q, shorts)
         weight, offset = np.float32(1 if is_distance else 0), np.float32(0)
         size = np.float32(length(seen_from, q, 0, d))
-        node = descend(form, codes, floats, width, upper, m, sizes, 0, shorts, scale, weight, offset)
+        node = descend(form, codes, floats, width, upper, m, sizes, 0, shorts, column, scale, weight, offset)
         while got < k and 0 < ef <= limit:
             if ef > len(pool):
                 pool = np.empty(ef, np.int64)
             count, scored = walk(
-                form, codes, floats, width, links, cap, shorts, scale, weight, offset, node, ef, pool, seen, trail
+                form,
+                codes,
+                floats,
+                width,
+                links,
+                cap,
+                shorts,
+                column,
+                scale,
+                weight,
+                offset,
+                node,
+                ef,
+                pool,
+                seen,
+                trail,
             )
             examined[q] += scored
             empty_heap(scores, ids, q * k, k)
@@ -333,7 +390,7 @@ def answer(
     codes, floats, width, order, vectors, is_distance, queries, q, size, pool, count,
     allow, indptr, excluded, k, ids, scores,
 ):  # fmt: skip
-    """Score what was found in float32, as far down as may be among the k best; returns how many may be got."""
+    """Score what was found in float32, down to what cannot be better; returns how many may be got."""
     got, d = 0, vectors.shape[1]
     for z in range(min(count, 2 * k)):
         item = order[node_of(pool[z])]
@@ -367,7 +424,7 @@ def lowest_key(floats, width, node, is_distance, worst, size):
 def score_all(vectors, is_distance, queries, q, members, allow, indptr, excluded, k, ids, scores):
     """Score every member, or every item if there are none, that may be got; returns how many."""
     scored = 0
-    for z in range(len(members) if len(members) else len(vectors)):
+    for z in range(len(members) or len(vectors)):
         i = members[z] if len(members) else z
         if may_get(i, q, allow, indptr, excluded):
             scored += 1

@@ -271,7 +271,8 @@ def _products(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, shorts
         loaded = []
         for number, kind in ((2, BYTE), (4, SHORT)):
             wide = ir.VectorType(kind, 2 * LANES)
-            address = _pointer(context, builder, signature.args[number], *args[number : number + 2], wide)
+            array, place = args[number], args[number + 1]
+            address = _pointer(context, builder, signature.args[number], array, place, wide)
             loaded.append(builder.load(address))
             loaded[-1].align = kind.width // 8
         items = builder.sext(loaded[0], SHORTS)
@@ -287,7 +288,9 @@ def _pairs_avx512(builder: Any, a: Any, b: Any) -> Any:
 def _pairs_avx2(builder: Any, a: Any, b: Any) -> Any:
     eight = ir.VectorType(INT, LANES // 2)
     parts = [
-        _call(builder, "llvm.x86.avx2.pmadd.wd", eight, [_part(builder, side, first, LANES) for side in (a, b)])
+        _call(
+            builder, "llvm.x86.avx2.pmadd.wd", eight, [_part(builder, side, first, LANES) for side in (a, b)]
+        )
         for first in (0, LANES)
     ]
     return _join(builder, *parts)
@@ -325,6 +328,21 @@ def _rank(typing: Any, score: Any) -> Any:
 
 
 @intrinsic
+def _make_room(typing: Any, array: Any, place: Any, count: Any) -> Any:
+    """Move `count` values of an array, from `place` on, up by one place."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        source = builder.gep(data, [args[1]])
+        target = builder.gep(source, [ir.IntType(64)(1)])
+        size = context.get_abi_sizeof(data.type.pointee)
+        cgutils.raw_memmove(builder, target, source, args[2], size, align=size)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), code
+
+
+@intrinsic
 def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
     """Ask for the cache line of `array.flat[offset]` ahead of its use; any offset is safe."""
 
@@ -353,4 +371,5 @@ zeros: Any = _zeros
 products: Any = _products
 sum_of: Any = _sum
 rank: Any = _rank
+make_room: Any = _make_room
 prefetch: Any = _prefetch
