@@ -14,6 +14,7 @@ from segue.index.metric import METRICS
 from segue.kernels import hnsw, simd, threads
 from segue.kernels.arrays import aligned, fixed
 
+kernels: Any = hnsw
 SHARE = 8  # a batch is at most one node for so many that have links
 BATCH = 8192  # nodes at most
 POWER = 0.5  # of a length, by which nodes are linked for an inner product
@@ -122,17 +123,17 @@ def link(graph: Graph, settings: Any, level: int, done: int) -> None:
         count = min(size - done, BATCH, max(1, done // SHARE))
 
         def attach(start: int, stop: int, done: int = done) -> None:
-            hnsw.attach(*nodes, *layer, *layers, settings.ef_construction, done, done + start, done + stop)
+            kernels.attach(*nodes, *layer, *layers, settings.ef_construction, done, done + start, done + stop)
 
         threads.run(attach, count, chunk=CHUNK)
         told = by_target(rows[done : done + count, : settings.m], done)
 
         def accept(start: int, stop: int, told: tuple[np.ndarray, ...] = told) -> None:
-            hnsw.accept(*nodes, *layer, *told, start, stop)
+            kernels.accept(*nodes, *layer, *told, start, stop)
 
         threads.run(accept, len(told[0]), chunk=CHUNK)
         done += count
-    hnsw.adopt(*layer, size)
+    kernels.adopt(*layer, size)
 
 
 def by_target(chosen: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

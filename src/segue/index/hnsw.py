@@ -18,6 +18,8 @@ from segue.kernels import hnsw, simd
 from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
 
+NOBODY = np.empty(0, np.int32)
+kernels: Any = hnsw
 LIMITS = {"m": (2, 512), "ef_construction": (1, 1_000_000), "ef": (1, 1_000_000), "seed": (0, 2**63 - 1)}
 
 
@@ -142,7 +144,7 @@ class HNSWIndex:
         given: tuple[Any, ...] = (*self._given, *told, *asked.filters)
 
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
-            hnsw.search(*given, start, stop, *answers)
+            kernels.search(*given, start, stop, *answers)
 
         return answered(asked, work, progress)
 
@@ -162,7 +164,7 @@ class HNSWIndex:
     @property
     def _limit(self) -> int:
         """More candidates than these take longer than scoring all items."""
-        return len(self) // self.graph.links.shape[1]
+        return len(self) // int(self.graph.links.shape[1])
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:
@@ -174,9 +176,6 @@ class HNSWIndex:
             fixed(graph.links).reshape(-1), graph.links.shape[1], *layers, fixed(graph.order),
             fixed(self.vectors), METRICS[self.settings.metric].is_distance,
         )  # fmt: skip
-
-
-NOBODY = np.empty(0, np.int32)
 
 
 def check_whole(what: str, value: Any, least: int, most: int, end: str = "") -> int:
