@@ -35,7 +35,7 @@ THREADS, K = 2, 10
 def main() -> None:
     given = arguments()
     os.environ["SEGUE_THREADS"] = str(THREADS)
-    rows = {name: compare(name, *case, given) for name, *case in cases(given)}
+    rows = {name: compare(name, metric, vectors, given) for name, metric, vectors in cases(given)}
     console = Console(width=None if sys.stdout.isatty() else 160)
     for name, found in rows.items():
         console.print(table(name, found))
@@ -98,12 +98,13 @@ def ours(m: int) -> Peer:
         settings.build(items[:100])  # compiles
         file = kept.with_suffix(".npz") if kept else None
         if file and file.exists():
-            with np.load(file) as arrays:
-                index = settings.from_arrays(dict(arrays))
+            with np.load(file) as saved:
+                index = settings.from_arrays(dict(saved))
         else:
             index = settings.build(items)
             if file:
-                np.savez(file, **index.arrays())
+                arrays: Any = index.arrays()
+                np.savez(file, **arrays)
 
         def search(queries: np.ndarray, k: int, setting: Any) -> np.ndarray:
             return index.search(queries, k, effort=setting).ids
