@@ -485,7 +485,7 @@ def crafted():
     yield replaced("vectors", np.ravel)
 
 
-@pytest.mark.parametrize("craft", crafted())
+@pytest.mark.parametrize("craft", [*crafted()])
 def test_crafted_arrays_raise(craft):
     x, _ = cloud(400, 6, 16)
     made = HNSW(m=4, ef_construction=20, metric="euclidean")
