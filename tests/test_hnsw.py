@@ -322,7 +322,7 @@ def test_nobody_is_out_of_reach():
         x, _ = cloud(3000, 12, 12, skew=1.5)
         graph = HNSW(m=6, ef_construction=40, metric=metric).build(x).graph
         known = np.bincount(graph.links[graph.links >= 0], minlength=3000)
-        assert (known[1:] > 0).all()
+        assert (known > 0).all()
         ended = graph.links < 0
         assert (ended[:, 1:] >= ended[:, :-1]).all(), "after the first -1 there is nothing more"
         assert (graph.links != np.arange(3000)[:, None]).all()
