@@ -31,6 +31,13 @@ def recall(found, true):
     return (found.scores >= true.scores[:, -1:] - 1e-5 * np.abs(true.scores[:, -1:])).mean()
 
 
+@njit
+def likeness(mark, codes, floats, width, i, shorts, column):
+    return hnsw.likeness(
+        mark, codes, floats, width, i, shorts, column, np.float32(0.5), np.float32(2), np.float32(3)
+    )
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("d", [1, 2, 5, 7, 13, 56, 57, 64, 784])
 def test_products_of_codes(form, d):
@@ -43,12 +50,6 @@ def test_products_of_codes(form, d):
     floats[:, -2], floats[:, -1] = rng.random(9), rng.random(9)
     shorts = np.zeros(steps, np.int16)
     shorts[:d] = rng.integers(-2000, 2000, d)
-
-    @njit
-    def likeness(mark, codes, floats, width, i, shorts, column):
-        return hnsw.likeness(
-            mark, codes, floats, width, i, shorts, column, np.float32(0.5), np.float32(2), np.float32(3)
-        )
 
     for i in range(9):
         exact = codes[i, :d].astype(np.int64) @ shorts[:d].astype(np.int64)
