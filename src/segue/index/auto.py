@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class Auto:
             in any case.
         seed: of the samples.
     """
+
+    METRICS: ClassVar = Exact.METRICS
 
     metric: str = "dot"
     recall: float = 0.95

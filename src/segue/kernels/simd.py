@@ -380,6 +380,91 @@ def _ones(typing: Any, bits: Any) -> Any:
 
 
 @intrinsic
+def _zeros(typing: Any) -> Any:
+    """Sixteen sums of nothing."""
+    return SUMS(), lambda _, __, ___, ____: ir.Constant(INTS, [0] * LANES)
+
+
+@intrinsic
+def _products(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, shorts: Any, place: Any) -> Any:
+    """Add the products of 32 int8 with 32 int16 to sixteen sums, the products of neighbours to one."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        loaded = []
+        for number, kind in ((2, BYTE), (4, SHORT)):
+            wide = ir.VectorType(kind, 2 * LANES)
+            array, place = args[number], args[number + 1]
+            address = _pointer(context, builder, signature.args[number], array, place, wide)
+            loaded.append(builder.load(address))
+            loaded[-1].align = kind.width // 8
+        items = builder.sext(loaded[0], SHORTS)
+        return builder.add(args[1], _PAIRS[_form(form)](builder, items, loaded[1]))
+
+    return SUMS(form, sums, codes, types.intp, shorts, types.intp), code
+
+
+def _pairs_avx512(builder: Any, a: Any, b: Any) -> Any:
+    return _call(builder, "llvm.x86.avx512.pmaddw.d.512", INTS, [a, b])
+
+
+def _pairs_avx2(builder: Any, a: Any, b: Any) -> Any:
+    eight = ir.VectorType(INT, LANES // 2)
+    parts = [
+        _call(
+            builder, "llvm.x86.avx2.pmadd.wd", eight, [_part(builder, side, first, LANES) for side in (a, b)]
+        )
+        for first in (0, LANES)
+    ]
+    return _join(builder, *parts)
+
+
+def _pairs_plain(builder: Any, a: Any, b: Any) -> Any:
+    wide = ir.VectorType(INT, 2 * LANES)
+    products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
+    return builder.add(*(_part(builder, products, odd, LANES, 2) for odd in (0, 1)))
+
+
+_PAIRS = {"avx512": _pairs_avx512, "avx2": _pairs_avx2, "plain": _pairs_plain}
+
+
+@intrinsic
+def _sum(typing: Any, sums: Any) -> Any:
+    """All sixteen sums in one."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        return _call(builder, "llvm.vector.reduce.add.v16i32", INT, [args[0]])
+
+    return types.int32(SUMS), code
+
+
+@intrinsic
+def _rank(typing: Any, score: Any) -> Any:
+    """An int64 within 32 bits that has the order of float32 scores, NaN aside."""
+
+    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], INT)
+        flipped = builder.xor(bits, builder.lshr(builder.ashr(bits, INT(31)), INT(1)))
+        return builder.sext(flipped, ir.IntType(64))
+
+    return types.int64(types.float32), code
+
+
+@intrinsic
+def _make_room(typing: Any, array: Any, place: Any, count: Any) -> Any:
+    """Move `count` values of an array, from `place` on, up by one place."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        source = builder.gep(data, [args[1]])
+        target = builder.gep(source, [ir.IntType(64)(1)])
+        size = context.get_abi_sizeof(data.type.pointee)
+        cgutils.raw_memmove(builder, target, source, args[2], size, align=size)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp), code
+
+
+@intrinsic
 def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
     """Ask for the cache line of `array.flat[offset]` ahead of its use; any offset is safe."""
 
@@ -415,4 +500,9 @@ plus_product: Any = _plus_product
 fused: Any = _fused
 sum_floats: Any = _sum_floats
 ones: Any = _ones
+zeros: Any = _zeros
+products: Any = _products
+sum_of: Any = _sum
+rank: Any = _rank
+make_room: Any = _make_room
 prefetch: Any = _prefetch
