@@ -22,7 +22,7 @@ def random_matrix(users, items, density, seed, weighted=False):
     return made
 
 
-def naive(Y, row, a0, reg, nu):
+def naive(Y, row, a0, reg, nu, centre=0):
     """One row by the normal equations, in float64."""
     n, d = Y.shape
     Y = Y.astype(np.float64)
@@ -31,16 +31,17 @@ def naive(Y, row, a0, reg, nu):
         return np.zeros(d)
     lam = max(reg * (len(seen) + a0 * n) ** nu, 1e-8)
     A = a0 * Y.T @ Y + lam * np.eye(d) + (Y[seen] * row.data[:, None]).T @ Y[seen]
-    return np.linalg.solve(A, Y[seen].T @ row.data)
+    return np.linalg.solve(A, Y[seen].T @ row.data + lam * centre)
 
 
-def solve(kernel, Y, matrix, a0, reg, nu, *extra, start=None):
+def solve(kernel, Y, matrix, a0, reg, nu, *extra, start=None, centres=None):
     """Run a kernel as the model does: in the principal axes of Y, turned back at the end."""
     gram, axes = principal_axes(Y)
     X = np.zeros((matrix.shape[0], Y.shape[1]), np.float32) if start is None else (start @ axes)
     f = np.float32
+    centres = np.empty((0, Y.shape[1]), np.float32) if centres is None else (centres @ axes)
     kernel(
-        X, Y @ axes, f(a0) * gram, matrix.indptr.astype(np.int64), matrix.indices, matrix.data,
+        X, Y @ axes, centres, f(a0) * gram, matrix.indptr.astype(np.int64), matrix.indices, matrix.data,
         f(a0), f(reg), f(nu), *extra, 0, len(X),
     )  # fmt: skip
     return X @ axes.T

@@ -17,8 +17,9 @@ from segue.kernels import sgd as kernels
 from segue.kernels import threads
 from segue.kernels.arrays import aligned, fixed
 from segue.metrics import measure, rank
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit, one_of
+from segue.models.settings import at_least, check_features, check_implicit, one_of
 from segue.progress import Progress, silent
 
 USERS = 4096  # whose interactions a thread takes at a time, at most; fewer learn less from each epoch
@@ -110,6 +111,12 @@ class SGD:
     def folding(self, embeddings: Embeddings) -> Folding:
         """Prepare the item side once, for folding in many histories."""
         return Folding(self, embeddings)
+
+    def update(self, change: Change) -> Embeddings:
+        """Take steps for the rows that much is new of, all others standing still."""
+        from segue.models.sgd_update import update  # which is made of the parts below
+
+        return update(self, change)
 
     def draws(self) -> int:
         """How many items are drawn at most for an interaction."""
@@ -524,18 +531,7 @@ def _checked(features: Features | None, ids: IdMap) -> Any:
     """The matrix of features that fit the ids."""
     if features is None:
         return None
-    if len(features) != len(ids):
-        turned = ": the rows are features here, so pass matrix.T" * (features.matrix.shape[1] == len(ids))
-        raise DataError(
-            f"{len(features):,} rows of {ids.noun} features do not fit {len(ids):,} {ids.noun}s{turned}"
-        )
-    empty = np.flatnonzero(np.diff(features.matrix.indptr) == 0)
-    if len(empty):
-        log.warning(
-            "%s of %s %ss have no features, such as %r: nothing can be learned of them; identity=True gives "
-            "everyone a feature of their own",
-            f"{len(empty):,}", f"{len(ids):,}", ids.noun, ids[int(empty[0])],
-        )  # fmt: skip
+    check_features(features, ids)
     return features.matrix
 
 
