@@ -129,7 +129,8 @@ def errors(
 ) -> dict[str, float]:
     users, items = vectors_of(trained, train)
     pairs = test.matrix.tocoo()
-    kept = chosen[(pairs.row, pairs.col)[axis]]
+    known = np.bincount(train.matrix.indices, minlength=len(items)) > 0
+    kept = chosen[(pairs.row, pairs.col)[axis]] & known[pairs.col]
     predicted = np.einsum("ij,ij->i", users[pairs.row[kept]], items[pairs.col[kept]])
     return {"rmse": round(float(np.sqrt(np.mean((predicted - pairs.data[kept]) ** 2))), 4)}
 

@@ -55,16 +55,33 @@ class Recommender:
         item_features: Features | None = None,
         user_features: Features | None = None,
         validation: Interactions | None = None,
+        start: TrainedRecommender | None = None,
+        keep_state: bool = False,
         progress: Progress = silent,
     ) -> TrainedRecommender:
         """Learn from the interactions and build the index; the result recommends and can be saved.
 
         `item_features` and `user_features` have a row for each item or user of the interactions; the models
-        in `segue.models.FEATURED` take them. `validation` decides when training stops, for those in `HYBRID`.
+        in `segue.models.FEATURED` take them. Those in `segue.models.HYBRID` also take `validation`, which
+        decides when training stops, and go on from an earlier recommender of the same interactions (`start`):
+        as if training had not stopped, where its state was kept (`keep_state`), also in its folder.
         """
         model = self.model.resolved(interactions)
+        if start is not None and (start.users != interactions.users or start.items != interactions.items):
+            raise DataError(
+                f"{start!r} was not trained on the users and items of {interactions!r}, so training cannot "
+                "go on from it; its partial_fit takes in new ones"
+            )
         features = {"item_features": item_features, "user_features": user_features}
-        extra = _taken(model, FEATURED, features) | _taken(model, HYBRID, {"validation": validation})
+        extra = _taken(model, FEATURED, features) | _taken(
+            model,
+            HYBRID,
+            {
+                "validation": validation,
+                "start": None if start is None else start.embeddings,
+                "keep_state": keep_state or None,
+            },
+        )
         embeddings = model.fit(interactions, **extra, progress=progress)
         return TrainedRecommender(
             item_encoding=None if item_features is None else item_features.encoding,
@@ -299,7 +316,9 @@ class TrainedRecommender:
         if known.any():
             raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
         ids = self.items.grown(new.series)
-        embeddings = replace(self.embeddings, items=np.concatenate([self.embeddings.items, vectors]))
+        embeddings = replace(
+            self.embeddings, items=np.concatenate([self.embeddings.items, vectors]), state=None
+        )
         table, seen = self.item_metadata, self.seen
         return replace(
             self,
@@ -344,7 +363,7 @@ class TrainedRecommender:
         users, user_centres = self._grown_side("user", interactions.users, grown, user_features)
         items, item_centres = self._grown_side("item", interactions.items, grown, item_features)
         change = Change(
-            replace(self.embeddings, users=users, items=items),
+            replace(self.embeddings, users=users, items=items, state=None),
             grown.interactions,
             grown.added,
             user_centres,
@@ -448,6 +467,7 @@ class TrainedRecommender:
             "seen.indices": self.seen.indices,
             "seen.data": self.seen.data,
         }
+        arrays |= {f"state.{name}": array for name, array in (self.embeddings.state or {}).items()}
         same = {}
         for name, array in self.index.arrays().items():
             if array is self.embeddings.items:
@@ -598,7 +618,7 @@ def load(folder: str | Path) -> TrainedRecommender:
         }
         embeddings = Embeddings(
             arrays["users"], arrays["items"], meta.get("biases", 0),
-            arrays.get("user_features"), arrays.get("item_features"),
+            arrays.get("user_features"), arrays.get("item_features"), _state_of(arrays),
         )  # fmt: skip
         if (len(embeddings.users), len(embeddings.items)) != seen.shape:
             raise ValueError(
@@ -619,6 +639,12 @@ def load(folder: str | Path) -> TrainedRecommender:
         )
     except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
+
+
+def _state_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """The state of the training, where the folder keeps it."""
+    kept = {name.removeprefix("state."): arrays[name] for name in arrays if name.startswith("state.")}
+    return kept or None
 
 
 def _taken(model: Any, able: tuple[type, ...], given: dict[str, Any]) -> dict[str, Any]:

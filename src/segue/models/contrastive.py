@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from segue.kernels import threads
 from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
+from segue.models.placing import placed_anew
 from segue.models.settings import at_least, check_implicit, one_of
 from segue.progress import Progress, silent
 
@@ -104,23 +105,10 @@ class Contrastive:
         """Nothing is to be prepared: histories fold in by their items' vectors."""
         return CosineFolding(embeddings.items)
 
-    def item_folding(self, embeddings: Embeddings) -> CosineFolding:
-        """Nothing is to be prepared: new items stand where the unit vectors of their users sum to."""
-        return CosineFolding(embeddings.users)
-
     def update(self, change: Change) -> Embeddings:
-        """Fold in users with new interactions, and items that had none before; others stand still.
-
-        New users are placed by the items there were, then new items by their users, then users by all.
-        """
+        """Place users with new interactions and items that had none before; others stand still."""
         check_implicit(change.interactions)
-        matrix = change.interactions.matrix
-        users, items = change.embeddings.users.copy(), change.embeddings.items.copy()
-        fresh = change.grown_items(1.0)
-        users[change.moving_users] = CosineFolding(items).vectors(matrix[change.moving_users])
-        items[fresh] = CosineFolding(users).vectors(matrix.T.tocsr()[fresh])
-        users[change.moving_users] = CosineFolding(items).vectors(matrix[change.moving_users])
-        return replace(change.embeddings, users=users, items=items)
+        return placed_anew(change, lambda items: CosineFolding(items))
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class Embeddings:
         user_features: (features, dim) float32, vectors of the features whose sums the users are; None where
             there are no features. Their column of ones is 0.
         item_features: the same for items.
+        state: what training goes on from, where it was kept (`fit(keep_state=True)`).
     """
 
     users: np.ndarray
@@ -28,6 +30,7 @@ class Embeddings:
     biases: int = 0
     user_features: np.ndarray | None = None
     item_features: np.ndarray | None = None
+    state: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for name in ("users", "items", "user_features", "item_features"):

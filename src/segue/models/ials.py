@@ -134,14 +134,14 @@ class IALS:
         items.place_idle()
         users.place_idle()
         _, axes = principal_axes(items.vectors, self.threads)
-        learned = []
+        learned: list[Any] = []
         for side, features in ((users, user_features), (items, item_features)):
             side.turn(axes, self.threads)
             centres = side.centres
             learned.append(
                 None if centres is None else feature_vectors(cast(Features, features), centres, side.vectors)
             )
-        return Embeddings(users.vectors, items.vectors, 0, *learned)
+        return Embeddings(users.vectors, items.vectors, 0, learned[0], learned[1])
 
     def folding(self, embeddings: Embeddings) -> Folding:
         """Prepare the item side once, for folding in many histories; the settings must be `resolved`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import scipy.sparse as sp
 from segue.data.interactions import Interactions
 from segue.kernels import item2vec as kernels
 from segue.kernels import threads
-from segue.models.change import GROWN, Change
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
+from segue.models.placing import placed_anew
 from segue.models.settings import at_least, check_implicit
 from segue.progress import Progress, silent
 
@@ -86,44 +87,9 @@ class Item2Vec:
         return MeanFolding(embeddings.items)
 
     def update(self, change: Change) -> Embeddings:
-        """Learn the vectors of items with many new interactions, all others standing still.
-
-        Passes are over the sequences of those who had them; users with new interactions become the means
-        of what they had.
-        """
+        """Place items that nobody had before; users with new interactions are the means of what they had."""
         check_implicit(change.interactions)
-        moving = change.grown_items(GROWN)
-        items = change.embeddings.items.copy()
-        random = np.random.default_rng(self.seed)
-        blank = moving[~items[moving].any(1)]
-        start = random.random((len(blank), self.dim), np.float32) - np.float32(0.5)
-        items[blank] = start / np.float32(self.dim)
-        if len(moving):
-            self._learn_some(items, change.interactions, moving, random, change.progress)
-        matrix = change.interactions.matrix
-        whose = np.union1d(change.moving_users, np.flatnonzero(np.diff(matrix[:, moving].indptr)))
-        users = change.embeddings.users.copy()
-        users[whose] = MeanFolding(items).vectors(matrix[whose])
-        return replace(change.embeddings, users=users, items=items)
-
-    def _learn_some(
-        self,
-        items: np.ndarray,
-        interactions: Interactions,
-        moving: np.ndarray,
-        random: np.random.Generator,
-        progress: Progress,
-    ) -> None:
-        """Learn from those who had the moving items; the other items are put back after each pass."""
-        fixed = np.ones(len(items), bool)
-        fixed[moving] = False
-        before, corpus = items[fixed], self._corpus(interactions)
-        readers = np.flatnonzero(np.diff(interactions.matrix[:, moving].indptr))
-        for epoch in range(self.epochs):
-            progress("updating", epoch, self.epochs)
-            self._pass(items, corpus, random, epoch, readers)
-            items[fixed] = before
-        progress("updating", self.epochs, self.epochs)
+        return placed_anew(change, lambda items: MeanFolding(items))
 
     def _corpus(self, interactions: Interactions) -> Corpus:
         matrix = interactions.matrix
@@ -136,13 +102,10 @@ class Item2Vec:
             noise_table(counts, self.noise_exponent),
         )
 
-    def _pass(
-        self, items: np.ndarray, corpus: Corpus, random: np.random.Generator, epoch: int, users: Any = None
-    ) -> None:
-        """Learn from the sequences of some users, or all, once, in a new order."""
-        count = len(corpus.starts) - 1
-        order = random.permutation(count if users is None else users)
-        seeds = random.integers(np.iinfo(np.uint64).max, size=count, dtype=np.uint64)
+    def _pass(self, items: np.ndarray, corpus: Corpus, random: np.random.Generator, epoch: int) -> None:
+        """Learn from the sequences of all users once, in a new order."""
+        order = random.permutation(len(corpus.starts) - 1)
+        seeds = random.integers(np.iinfo(np.uint64).max, size=len(order), dtype=np.uint64)
         rates = (self.rate * max(LEAST_RATE, 1 - done / self.epochs) for done in (epoch, epoch + 1))
         first, last = map(np.float32, rates)
 

@@ -13,7 +13,6 @@ from segue.models.embeddings import Embeddings
 from segue.models.settings import check_implicit
 from segue.models.sgd import FOLDED, KOSWARP, SGD, WARP, Logistic, Pairs, Side, learn, new_side, pairs_of
 
-
 STILL = 1e30  # sum of squared gradients of a row that stands still; infinity is none for fast square roots
 
 
@@ -26,7 +25,7 @@ def update(settings: SGD, change: Change) -> Embeddings:
     as training would draw them; without it they would be pushed up alone.
     """
     check_implicit(change.interactions, signed=isinstance(settings, Logistic))
-    passes = Passes.of(plain(settings), change)
+    passes = Passes.of(replace(settings, schedule="adagrad"), change)
     for epoch in range(FOLDED):
         change.progress("updating", epoch, FOLDED)
         passes.upwards()
@@ -36,10 +35,10 @@ def update(settings: SGD, change: Change) -> Embeddings:
 
 
 def plain(settings: SGD) -> SGD:
-    """The settings with adagrad's steps, and WARP instead of k-OS, which seldom takes the item that moves."""
+    """The settings for items: WARP instead of k-OS, which seldom takes the item that moves."""
     if isinstance(settings, KOSWARP):
-        settings = WARP(**{field.name: getattr(settings, field.name) for field in fields(WARP)})
-    return replace(settings, schedule="adagrad")
+        return WARP(**{field.name: getattr(settings, field.name) for field in fields(WARP)})
+    return settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,8 @@ class Passes:
         settings: of the steps.
         moving: the rows of users and of items that move.
         users, items: their parameters.
-        near: the interactions in which somebody moves; others of the same users have the weight 0.
+        stirred: the users that move, with all their interactions.
+        near: the others who had moving items, whose other interactions have the weight 0.
         far: all interactions, ordered by the users that stand still.
         pools: what is drawn from in the two passes.
         rng: of the orders and seeds.
@@ -62,6 +62,7 @@ class Passes:
     moving: tuple[np.ndarray, np.ndarray]
     users: Side
     items: Side
+    stirred: Pairs
     near: Pairs
     far: Pairs
     pools: tuple[np.ndarray, np.ndarray]
@@ -75,24 +76,24 @@ class Passes:
         rng = np.random.default_rng(settings.seed)
         users = moving_side(settings, learned.users, 1, moving[0], rng)
         items = moving_side(settings, learned.items, 0, moving[1], rng)
-        far = pairs_of(matrix)
-        stirred = np.zeros(matrix.shape[0], bool)
-        stirred[moving[0]] = True
-        moves = np.zeros(matrix.shape[1], bool)
-        moves[moving[1]] = True
-        taken = moves[far.items] | np.repeat(stirred, np.diff(far.indptr))
-        whose = np.flatnonzero(np.diff(np.concatenate([[0], np.cumsum(taken)])[far.indptr]))
-        near = far._replace(weights=fixed(np.where(taken, far.weights, np.float32(0))), order=whose)
-        everything = far.items if settings.negatives == "popular" else np.arange(matrix.shape[1])
+        all_ = pairs_of(matrix)
+        stirs, moves = np.zeros(matrix.shape[0], bool), np.zeros(matrix.shape[1], bool)
+        stirs[moving[0]], moves[moving[1]] = True, True
+        taken = moves[all_.items]
+        had = np.diff(np.concatenate([[0], np.cumsum(taken)])[all_.indptr]) > 0
+        near = all_._replace(
+            weights=fixed(np.where(taken, all_.weights, np.float32(0))), order=np.flatnonzero(had & ~stirs)
+        )
+        everything = all_.items if settings.negatives == "popular" else np.arange(matrix.shape[1])
         everything = fixed(everything.astype(np.int32))
-        still = far._replace(order=np.flatnonzero(~stirred))
+        stirred, far = (all_._replace(order=np.flatnonzero(some)) for some in (stirs, ~stirs))
         pools = everything, fixed(everything[moves[everything]])
-        return cls(change, settings, moving, users, items, near, still, pools, rng)
+        return cls(change, settings, moving, users, items, stirred, near, far, pools, rng)
 
     def upwards(self) -> None:
         """Pass over the interactions in which somebody moves."""
-        self.rng.shuffle(self.near.order)
-        self._learn(self.near, self.pools[0])
+        self._learn(self.settings, self.stirred, self.pools[0])
+        self._learn(plain(self.settings), self.near, self.pools[0])
 
     def downwards(self) -> None:
         """Draw the moving items against others' interactions, as many as their share in the draws."""
@@ -102,11 +103,12 @@ class Passes:
         order = self.rng.permutation(self.far.order)
         sizes = np.cumsum(np.diff(self.far.indptr)[order])
         some = int(np.searchsorted(sizes, share * sizes[-1])) + 1
-        self._learn(self.far._replace(order=order[:some]), self.pools[1])
+        self._learn(plain(self.settings), self.far._replace(order=order[:some]), self.pools[1])
 
-    def _learn(self, pairs: Pairs, pool: np.ndarray) -> None:
+    def _learn(self, settings: SGD, pairs: Pairs, pool: np.ndarray) -> None:
         if len(pairs.order):
-            learn(self.settings, pairs, self.users, self.items, pool, int(self.rng.integers(2**62)))
+            self.rng.shuffle(pairs.order)
+            learn(settings, pairs, self.users, self.items, pool, int(self.rng.integers(2**62)))
 
     def embeddings(self) -> Embeddings:
         """The vectors as they were, but for those that moved."""
