@@ -21,7 +21,7 @@ LONG = {
     "contrastive": {"dim": 8, "epochs": 20, "users": 16},
     "ials": {"dim": 8},
     "item2vec": {"dim": 8, "epochs": 40},
-    "koswarp": {"dim": 8, "epochs": 40, "learning_rate": 0.1},
+    "koswarp": {"dim": 8, "epochs": 40, "learning_rate": 0.1, "k": 2, "n": 3},
     "logistic": {"dim": 8, "epochs": 60, "learning_rate": 0.1},
     "popularity": {},
     "warp": {"dim": 8, "epochs": 40, "learning_rate": 0.1},
@@ -111,7 +111,7 @@ def test_new_items_are_given_to_their_group(updated):
     right = (found["user_id"] % GROUPS == found["item_id"] % GROUPS).mean()
     if name in TOLD:
         assert right > 0.9, name
-    everything = updated.recommend(range(40, 80), k=10)
+    everything = updated.recommend(range(40, 80), k=3)
     wrong = everything.filter(
         (pl.col("item_id") >= 200) & (pl.col("user_id") % GROUPS != pl.col("item_id") % GROUPS)
     )

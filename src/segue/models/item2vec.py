@@ -89,7 +89,7 @@ class Item2Vec:
     def update(self, change: Change) -> Embeddings:
         """Place items that nobody had before; users with new interactions are the means of what they had."""
         check_implicit(change.interactions)
-        return placed_anew(change, lambda items: MeanFolding(items))
+        return placed_anew(change, lambda items: MeanFolding(items), means=True)
 
     def _corpus(self, interactions: Interactions) -> Corpus:
         matrix = interactions.matrix
