@@ -110,7 +110,7 @@ def test_new_items_are_given_to_their_group(updated):
     found = updated.recommend(range(40, 80), k=2, allow=fresh)
     right = (found["user_id"] % GROUPS == found["item_id"] % GROUPS).mean()
     if name in TOLD:
-        assert right > 0.9, name
+        assert right > 0.8, name
     everything = updated.recommend(range(40, 80), k=3)
     wrong = everything.filter(
         (pl.col("item_id") >= 200) & (pl.col("user_id") % GROUPS != pl.col("item_id") % GROUPS)

@@ -51,7 +51,8 @@ class Passes:
         moving: the rows of users and of items that move.
         users, items: their parameters.
         stirred: the users that move, with all their interactions.
-        near: the others who had moving items, whose other interactions have the weight 0.
+        near: the others who had moving items, whose other interactions have the weight 0; of k-OS WARP, all
+            who had them.
         far: all interactions, ordered by the users that stand still.
         pools: what is drawn from in the two passes.
         rng: of the orders and seeds.
@@ -81,14 +82,15 @@ class Passes:
         stirs[moving[0]], moves[moving[1]] = True, True
         taken = moves[all_.items]
         had = np.diff(np.concatenate([[0], np.cumsum(taken)])[all_.indptr]) > 0
-        near = all_._replace(
-            weights=fixed(np.where(taken, all_.weights, np.float32(0))), order=np.flatnonzero(had & ~stirs)
+        near = had if isinstance(settings, KOSWARP) else had & ~stirs
+        by_item = all_._replace(
+            weights=fixed(np.where(taken, all_.weights, np.float32(0))), order=np.flatnonzero(near)
         )
         everything = all_.items if settings.negatives == "popular" else np.arange(matrix.shape[1])
         everything = fixed(everything.astype(np.int32))
         stirred, far = (all_._replace(order=np.flatnonzero(some)) for some in (stirs, ~stirs))
         pools = everything, fixed(everything[moves[everything]])
-        return cls(change, settings, moving, users, items, stirred, near, far, pools, rng)
+        return cls(change, settings, moving, users, items, stirred, by_item, far, pools, rng)
 
     def upwards(self) -> None:
         """Pass over the interactions in which somebody moves."""
