@@ -2,8 +2,8 @@
 
     python benchmarks/wide.py [--dims 64 128 256 512 1024] [--scored 256 512]
 
-Two threads. Medians of three iterations after a first; Recall@20 and NDCG@20 after eight, all items ranked for
-3,000 users.
+Two threads. Medians of three iterations after a first; Recall@20 and NDCG@20 after eight, all items ranked
+for 3,000 users.
 """
 
 from __future__ import annotations
