@@ -82,9 +82,9 @@ def test_a_model_without_features_says_so(data):
             ask()
     assert plain.feature_biases().is_empty()
     with pytest.raises(
-        SettingError, match=r"IALS takes no item_features; those that do are BPR, KOSWARP, Log"
+        SettingError, match=r"Contrastive takes no item_features; those that do are BPR, IALS, KOSWARP, Lo"
     ):
-        segue.Recommender().fit(data, item_features=Features.from_csr(np.eye(40)))
+        segue.Recommender("contrastive").fit(data, item_features=Features.from_csr(np.eye(40)))
     fitted = segue.Recommender(segue.IALS(dim=2, iterations=1)).fit(data)
     with pytest.raises(SettingError, match="has no biases to measure by themselves"):
         segue.evaluate(fitted, data, exclude_seen=False, baselines=["biases"])

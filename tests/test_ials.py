@@ -8,7 +8,8 @@ import segue
 from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
 from segue.kernels import ials as kernels
-from segue.models.ials import principal_axes
+from segue.models.centres import Centres
+from segue.models.ials import principal_axes, turn
 
 
 def random_matrix(users, items, density, seed, weighted=False):
@@ -22,7 +23,7 @@ def random_matrix(users, items, density, seed, weighted=False):
     return made
 
 
-def naive(Y, row, a0, reg, nu):
+def naive(Y, row, a0, reg, nu, centre=0):
     """One row by the normal equations, in float64."""
     n, d = Y.shape
     Y = Y.astype(np.float64)
@@ -31,16 +32,17 @@ def naive(Y, row, a0, reg, nu):
         return np.zeros(d)
     lam = max(reg * (len(seen) + a0 * n) ** nu, 1e-8)
     A = a0 * Y.T @ Y + lam * np.eye(d) + (Y[seen] * row.data[:, None]).T @ Y[seen]
-    return np.linalg.solve(A, Y[seen].T @ row.data)
+    return np.linalg.solve(A, Y[seen].T @ row.data + lam * centre)
 
 
-def solve(kernel, Y, matrix, a0, reg, nu, *extra, start=None):
+def solve(kernel, Y, matrix, a0, reg, nu, *extra, start=None, centres=None):
     """Run a kernel as the model does: in the principal axes of Y, turned back at the end."""
     gram, axes = principal_axes(Y)
     X = np.zeros((matrix.shape[0], Y.shape[1]), np.float32) if start is None else (start @ axes)
     f = np.float32
+    centres = np.empty((0, Y.shape[1]), np.float32) if centres is None else (centres @ axes)
     kernel(
-        X, Y @ axes, f(a0) * gram, matrix.indptr.astype(np.int64), matrix.indices, matrix.data,
+        X, Y @ axes, centres, f(a0) * gram, matrix.indptr.astype(np.int64), matrix.indices, matrix.data,
         f(a0), f(reg), f(nu), *extra, 0, len(X),
     )  # fmt: skip
     return X @ axes.T
@@ -287,3 +289,97 @@ def test_data_that_cannot_be_learned_from():
         segue.IALS().fit(from_csr(np.ones((3, 1))))
     with pytest.raises(DataError, match=r"user 1 and item 0 have -2.0"):
         segue.IALS().fit(from_csr(np.array([[1.0, 1], [-2, 0]])))
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("d", [1, 2, 5, 7, 13])
+def test_kernels_solve_the_normal_equations_around_centres(name, d):
+    kernel, extra = KERNELS[name]
+    matrix = random_matrix(40, 60, 0.1, seed=d)
+    rng = np.random.default_rng(d)
+    Y, centres = (rng.standard_normal((n, d)).astype(np.float32) for n in (60, 40))
+    filled = np.flatnonzero(np.diff(matrix.indptr))
+    expected = np.array([naive(Y, matrix[u], 0.1, 0.05, 1.0, centres[u]) for u in filled])
+    found = solve(kernel, Y, matrix, 0.1, 0.05, 1.0, *extra, centres=centres)
+    np.testing.assert_allclose(found[filled], expected, atol=3e-4 * np.abs(expected).max())
+
+
+def test_centres_are_a_weighted_ridge_regression():
+    rng = np.random.default_rng(0)
+    F = sp.random(50, 8, 0.3, "csr", np.float32, rng)
+    rows, weights = rng.standard_normal((50, 3)).astype(np.float32), rng.random(50)
+    centres = Centres(F, weights, 0.7, np.zeros((8, 3), np.float32))
+    centres.regress(rows)
+    dense = F.toarray().astype(np.float64)
+    expected = np.linalg.solve(
+        dense.T @ (weights[:, None] * dense) + 0.7 * np.eye(8), dense.T @ (weights[:, None] * rows)
+    )
+    np.testing.assert_allclose(centres.vectors, expected, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def grouped():
+    """Four groups of items, and users who have most of one; items 36 to 39 nobody has."""
+    rng = np.random.default_rng(0)
+    own = np.arange(80)[:, None] % 4 == np.arange(40)[None] % 4
+    dense = (own & (rng.random(own.shape) < 0.8)).astype(np.float32)
+    dense[:, 36:] = 0
+    data = from_csr(dense)
+    table = {"group": [f"g{i % 4}" for i in range(40)]}
+    return data, segue.Features.from_frame(table, "group", ids=data.items)
+
+
+def test_items_that_nobody_had_stand_where_their_features_put_them(grouped):
+    data, features = grouped
+    learned = segue.IALS(dim=6).fit(data, item_features=features)
+    scores = learned.users @ learned.items[36:].T
+    assert (scores.argmax(1) == np.arange(80) % 4).all()
+    assert not segue.IALS(dim=6).fit(data).items[36:].any()
+    np.testing.assert_allclose(learned.items_of(features.matrix), learned.items, atol=1e-5)
+    new = features.encoding.encode({"group": ["g0", "g1", "g2", "g3"]})
+    np.testing.assert_allclose(learned.items_of(new), learned.items[36:], atol=1e-5)
+
+
+def test_users_that_had_nothing_stand_where_their_features_put_them(grouped):
+    data, _ = grouped
+    turned = from_csr(data.matrix.T.tocsr())
+    features = segue.Features.from_frame(
+        {"group": [f"g{i % 4}" for i in range(40)]}, "group", ids=turned.users, identity=False
+    )
+    learned = segue.IALS(dim=6).fit(turned, user_features=features)
+    scores = learned.users[36:] @ learned.items.T
+    assert (scores.argmax(1) % 4 == np.arange(4)).all()
+    assert learned.user_features.shape == (4, 6)
+    assert learned.item_features is None
+
+
+def test_features_with_any_number_of_threads_give_the_same_bytes(grouped):
+    data, features = grouped
+    first, second = (
+        segue.IALS(dim=5, iterations=3, threads=n).fit(data, item_features=features) for n in (1, 2)
+    )
+    assert first.items.tobytes() == second.items.tobytes()
+    assert first.item_features.tobytes() == second.item_features.tobytes()
+
+
+def test_features_that_do_not_fit(grouped):
+    data, features = grouped
+    with pytest.raises(DataError, match="40 rows of user features do not fit 80 users"):
+        segue.IALS(dim=2).fit(data, user_features=features)
+
+
+@pytest.mark.parametrize("dim", [127, 128, 130])
+def test_axes_and_turning_by_kernels_and_by_blas(dim):
+    rng = np.random.default_rng(dim)
+    vectors = rng.standard_normal((1500, dim)).astype(np.float32)
+    values, axes = principal_axes(vectors)
+    expected = np.linalg.eigvalsh(vectors.T.astype(np.float64) @ vectors)[::-1]
+    np.testing.assert_allclose(values, expected, rtol=1e-3)
+    whole = vectors @ axes
+    for workers in (1, 2):
+        out = np.empty_like(vectors)
+        turn(vectors, axes, out, workers)
+        np.testing.assert_allclose(out, whole, atol=1e-4)
+        again = vectors.copy()
+        turn(again, axes, again, workers)
+        assert again.tobytes() == out.tobytes()

@@ -15,13 +15,15 @@ import scipy.sparse as sp
 
 from segue import store
 from segue.data.features import IDENTITY, Encoding, Features
+from segue.data.growth import Growth, grow
 from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions
 from segue.errors import CorruptModelError, DataError, SettingError
 from segue.index import INDEXES, Exact
 from segue.index.neighbors import Neighbors, check_k
-from segue.models import HYBRID, MODELS, Embeddings
+from segue.models import FEATURED, HYBRID, MODELS, Embeddings
 from segue.models.baselines import popularity
+from segue.models.change import Change
 from segue.models.explicit import BiasedMF
 from segue.progress import Progress, silent
 
@@ -53,21 +55,33 @@ class Recommender:
         item_features: Features | None = None,
         user_features: Features | None = None,
         validation: Interactions | None = None,
+        start: TrainedRecommender | None = None,
+        keep_state: bool = False,
         progress: Progress = silent,
     ) -> TrainedRecommender:
         """Learn from the interactions and build the index; the result recommends and can be saved.
 
-        `item_features` and `user_features` have a row for each item or user of the interactions, and
-        `validation` decides when training stops; only the models in `segue.models.HYBRID` take them.
+        `item_features` and `user_features` have a row for each item or user of the interactions; the models
+        in `segue.models.FEATURED` take them. Those in `segue.models.HYBRID` also take `validation`, which
+        decides when training stops, and go on from an earlier recommender of the same interactions (`start`):
+        as if training had not stopped, where its state was kept (`keep_state`), also in its folder.
         """
         model = self.model.resolved(interactions)
-        given = {"item_features": item_features, "user_features": user_features, "validation": validation}
-        extra = {name: value for name, value in given.items() if value is not None}
-        if extra and not isinstance(model, HYBRID):
-            able = ", ".join(sorted(kind.__name__ for kind in HYBRID))
-            raise SettingError(
-                f"{type(model).__name__} takes no {' and '.join(extra)}; those that do are {able}"
+        if start is not None and (start.users != interactions.users or start.items != interactions.items):
+            raise DataError(
+                f"{start!r} was not trained on the users and items of {interactions!r}, so training cannot "
+                "go on from it; its partial_fit takes in new ones"
             )
+        features = {"item_features": item_features, "user_features": user_features}
+        extra = _taken(model, FEATURED, features) | _taken(
+            model,
+            HYBRID,
+            {
+                "validation": validation,
+                "start": None if start is None else start.embeddings,
+                "keep_state": keep_state or None,
+            },
+        )
         embeddings = model.fit(interactions, **extra, progress=progress)
         return TrainedRecommender(
             item_encoding=None if item_features is None else item_features.encoding,
@@ -301,13 +315,10 @@ class TrainedRecommender:
         known = self.items.rows(new.series) >= 0
         if known.any():
             raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
-        kind = self.items.series.dtype
-        added = new.series.cast(kind, strict=False).alias(self.items.series.name)
-        if added.null_count():
-            wrong = new[int(np.argmax(added.is_null()))]
-            raise DataError(f"the model's items have integer ids, but {wrong!r} came")
-        ids = IdMap(pl.concat([self.items.series, added]), noun="item")
-        embeddings = replace(self.embeddings, items=np.concatenate([self.embeddings.items, vectors]))
+        ids = self.items.grown(new.series)
+        embeddings = replace(
+            self.embeddings, items=np.concatenate([self.embeddings.items, vectors]), state=None
+        )
         table, seen = self.item_metadata, self.seen
         return replace(
             self,
@@ -319,11 +330,95 @@ class TrainedRecommender:
             version=None,
         )
 
+    def partial_fit(
+        self,
+        interactions: Interactions,
+        *,
+        item_features: Any = None,
+        user_features: Any = None,
+        duplicates: str = "sum",
+        progress: Progress = silent,
+    ) -> TrainedRecommender:
+        """Take in new interactions without training anew: a recommender that knows their users and items too.
+
+        Users with new interactions are learned anew from all they had, and so are items, of models of many
+        small steps only those that a good share is new of; all other vectors stay as they are. Rows keep
+        their places, new users and items come after them.
+
+        Args:
+            interactions: the new ones only, of known and unknown users and items.
+            item_features, user_features: where the model was trained with them, a frame or mapping of their
+                columns with a row for each item or user of `interactions`; for items its metadata
+                are taken where nothing is given.
+            duplicates: of pairs that were there before the weights are summed ("sum"), or the new one is kept
+                ("last"), as ratings want it.
+            progress: told of the passes.
+
+        Raises `DataError` for features that are missing or do not fit, and for weights or ids that the model
+        cannot take.
+        """
+        grown = grow(self.users, self.items, self.seen, self.item_metadata, interactions, duplicates)
+        if item_features is None and self.item_encoding is not None:
+            item_features = interactions.item_metadata
+        users, user_centres = self._grown_side("user", interactions.users, grown, user_features)
+        items, item_centres = self._grown_side("item", interactions.items, grown, item_features)
+        change = Change(
+            replace(self.embeddings, users=users, items=items, state=None),
+            grown.interactions,
+            grown.added,
+            user_centres,
+            item_centres,
+            progress,
+        )
+        learned = self.settings.model.update(change)
+        same = np.array_equal(learned.items, self.embeddings.items)
+        return replace(
+            self,
+            users=grown.interactions.users,
+            items=grown.interactions.items,
+            embeddings=learned,
+            index=self.index if same else self.settings.index.build(learned.items, queries=learned.users),
+            seen=grown.interactions.matrix,
+            item_metadata=grown.interactions.item_metadata,
+            metrics={},
+            version=None,
+        )
+
+    def _grown_side(
+        self, side: str, new: IdMap, grown: Growth, features: Any
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """One side's vectors with rows for new ids, and where features put those with new interactions."""
+        vectors = getattr(self.embeddings, f"{side}s")
+        ids = getattr(grown.interactions, f"{side}s")
+        made = np.zeros((len(ids), vectors.shape[1]), np.float32)
+        made[: len(vectors)] = vectors
+        encoding = getattr(self, f"{side}_encoding")
+        if encoding is None:
+            if features is not None:
+                _encoded(None, features, side)
+            return made, None
+        if features is None:
+            raise DataError(
+                f"the model was trained with {side} features, so those of the {side}s with new interactions "
+                f"are wanted too: give {side}_features="
+            )
+        places = getattr(self.embeddings, f"{side}s_of")(_encoded(encoding, features, side))
+        if len(places) != len(new):
+            raise DataError(f"{len(places):,} rows of features do not fit {len(new):,} {side}s")
+        rows = ids.rows(new.series)
+        fresh = rows >= len(vectors)
+        made[rows[fresh]] = places[fresh]
+        counts = grown.added.T.tocsr().indptr if side == "item" else grown.added.indptr
+        moving = np.flatnonzero(np.diff(counts))
+        by_row = np.full(len(ids), -1)
+        by_row[rows] = np.arange(len(rows))
+        return made, places[by_row[moving]]
+
     def feature_biases(self) -> pl.DataFrame:
         """Return what each feature adds by itself: side, column, value, bias and length of its vector.
 
-        A bias says how much a feature raises the score for everybody; the length how much it depends on
-        for whom. Identity features (column "id") are left out.
+        A bias, null where the model has none, says how much a feature raises the score for everybody; the
+        length how much it depends on for whom. Identity features (column "id") are left out.
         """
         columns = {
             "side": pl.String,
@@ -339,8 +434,9 @@ class TrainedRecommender:
             ("user", self.user_encoding, self.embeddings.user_features, dim),
         ):
             if encoding is not None and vectors is not None:
+                biases = vectors[:, place] if self.embeddings.biases else [None] * len(vectors)
                 learned = encoding.table.select(pl.lit(side).alias("side"), "column", "value").with_columns(
-                    pl.Series("bias", vectors[:, place]),
+                    pl.Series("bias", biases, pl.Float32),
                     pl.Series("length", np.linalg.norm(vectors[:, :dim], axis=1).astype(np.float32)),
                 )
                 parts.append(learned.filter(pl.col("column") != IDENTITY).sort("bias", descending=True))
@@ -371,6 +467,7 @@ class TrainedRecommender:
             "seen.indices": self.seen.indices,
             "seen.data": self.seen.data,
         }
+        arrays |= {f"state.{name}": array for name, array in (self.embeddings.state or {}).items()}
         same = {}
         for name, array in self.index.arrays().items():
             if array is self.embeddings.items:
@@ -521,7 +618,7 @@ def load(folder: str | Path) -> TrainedRecommender:
         }
         embeddings = Embeddings(
             arrays["users"], arrays["items"], meta.get("biases", 0),
-            arrays.get("user_features"), arrays.get("item_features"),
+            arrays.get("user_features"), arrays.get("item_features"), _state_of(arrays),
         )  # fmt: skip
         if (len(embeddings.users), len(embeddings.items)) != seen.shape:
             raise ValueError(
@@ -542,6 +639,23 @@ def load(folder: str | Path) -> TrainedRecommender:
         )
     except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
+
+
+def _state_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
+    """The state of the training, where the folder keeps it."""
+    kept = {name.removeprefix("state."): arrays[name] for name in arrays if name.startswith("state.")}
+    return kept or None
+
+
+def _taken(model: Any, able: tuple[type, ...], given: dict[str, Any]) -> dict[str, Any]:
+    """What of the arguments is given, or an error where the model takes none of them."""
+    named = {name: value for name, value in given.items() if value is not None}
+    if named and not isinstance(model, able):
+        those = ", ".join(sorted(kind.__name__ for kind in able))
+        raise SettingError(
+            f"{type(model).__name__} takes no {' and '.join(named)}; those that do are {those}"
+        )
+    return named
 
 
 def named(given: Any, registry: dict[str, Any], what: str) -> Any:

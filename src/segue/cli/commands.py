@@ -21,6 +21,7 @@ from segue.cli.fit import fit
 from segue.cli.recommend import recommend
 from segue.cli.similar import similar
 from segue.cli.tune import tune
+from segue.cli.update import update
 from segue.cli.verify import verify
 from segue.errors import SegueError
 from segue.terminal import errors, output
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "fit": fit,
     "evaluate": evaluate_model,
     "tune": tune,
+    "update": update,
     "recommend": recommend,
     "similar": similar,
     "batch": batch,

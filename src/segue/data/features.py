@@ -151,7 +151,7 @@ class Features:
                 f"a column {IDENTITY!r} would be taken for the identity; rename it, or identity=True"
             )
         taken = _taken(frame, list(dict.fromkeys([*named, *([] if id is None else [id])])))
-        placed = _placed(taken, ids, id).select(named)
+        placed = rows_of(taken, ids, id).select(named)
         encoding = Encoding(_features_of(placed, ids if identity else None, separator), separator, normalize)
         if not encoding.table.height:
             raise DataError(f"there are no features in {', '.join(map(repr, named)) or 'no columns'}")
@@ -184,8 +184,11 @@ def _taken(frame: Any, columns: list[str]) -> pl.DataFrame:
     return table.read(columns, ())
 
 
-def _placed(frame: pl.DataFrame, ids: IdMap, column: str | None) -> pl.DataFrame:
-    """The frame's rows in the order of the ids, null where there is none."""
+def rows_of(frame: pl.DataFrame, ids: IdMap, column: str | None) -> pl.DataFrame:
+    """Return the frame's rows in the order of the ids, null where there is none.
+
+    Raises `DataError` where no id of the column is known, or one stands in more than one row.
+    """
     if column is None:
         if frame.height != len(ids):
             raise DataError(

@@ -104,6 +104,18 @@ class IdMap:
             )
         return rows
 
+    def grown(self, wanted: pl.Series) -> IdMap:
+        """Return a table with the ids that are not there yet behind those that are; rows keep their places.
+
+        Raises `DataError` for ids that are no integers where the known ones are.
+        """
+        fresh = clean_ids(wanted, self.noun).filter(pl.Series(self.rows(wanted) < 0, dtype=pl.Boolean))
+        added = fresh.cast(self.series.dtype, strict=False).alias(self.series.name)
+        if added.null_count():
+            wrong = fresh[int(np.argmax(added.is_null()))]
+            raise DataError(f"the model's {self.noun}s have integer ids, but {wrong!r} came")
+        return IdMap(pl.concat([self.series, added]), noun=self.noun)
+
     @cached_property
     def _order(self) -> np.ndarray | None:
         """The rows in the order of their ids; None where they stand so already."""

@@ -2,11 +2,12 @@
 
 For a row with the items S the kernels minimise over x
 
-    sum_{i in S} c_i (1 - x.y_i)^2  +  a0 sum_i (x.y_i)^2  +  lam |x|^2,     lam = reg (|S| + a0 n)^nu
+    sum_{i in S} c_i (1 - x.y_i)^2  +  a0 sum_i (x.y_i)^2  +  lam |x - p|^2,     lam = reg (|S| + a0 n)^nu
 
-whose normal equations are (a0 Y'Y + lam I + sum c_i y_i y_i') x = sum c_i y_i. The caller turns
-both sides to the eigenvectors of Y'Y, so that its part is a diagonal, g = a0 * eigenvalues: it costs
-d instead of d^2 a row, and m = g + lam preconditions the rest, which has rank |S|.
+whose normal equations are (a0 Y'Y + lam I + sum c_i y_i y_i') x = sum c_i y_i + lam p. P holds the rows'
+centres p, or has no rows, where they are zero. The caller turns both sides to the eigenvectors of Y'Y, so
+that its part is a diagonal, g = a0 * eigenvalues: it costs d instead of d^2 a row, and m = g + lam
+preconditions the rest, which has rank |S|.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ def add_seen(Y, indices, weights, lo, hi, Z, w, fresh, target, sign, p, out):
 
 
 @kernel
-def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, start, stop):
+def solve_cg(X, Y, P, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, start, stop):
     """Improve the rows [start, stop) of X by up to `steps` of preconditioned conjugate gradients."""
     n, d = Y.shape
     zero, one = np.float32(0), np.float32(1)
@@ -100,6 +101,8 @@ def solve_cg(X, Y, g, indptr, indices, weights, a0, reg, nu, steps, tolerance, s
             m[j] = g[j] + lam
             inverse[j] = one / m[j]
             r[j] = -m[j] * x[j]
+            if len(P):
+                r[j] += lam * P[u, j]
         add_seen(Y, indices, weights, lo, hi, Z, w, True, one, -one, x, r)
         rz = zero
         for j in range(d):
@@ -136,7 +139,7 @@ def advance(inverse, x, Ap, r, p, rz):
 
 
 @kernel
-def solve_cholesky(X, Y, g, indptr, indices, weights, a0, reg, nu, start, stop):
+def solve_cholesky(X, Y, P, g, indptr, indices, weights, a0, reg, nu, start, stop):
     """Solve the rows [start, stop) of X exactly, each by one Cholesky factorisation A = L L'."""
     n, d = Y.shape
     A = np.empty((d, d), np.float32)
@@ -152,6 +155,8 @@ def solve_cholesky(X, Y, g, indptr, indices, weights, a0, reg, nu, start, stop):
         lam = penalty(hi - lo, n, a0, reg, nu)
         for j in range(d):
             A[j, j] = g[j] + lam
+            if len(P):
+                x[j] = lam * P[u, j]
         for z in range(lo, hi):
             y, c = Y[indices[z]], weights[z]
             for j in range(d):

@@ -22,11 +22,13 @@ MODELS: dict[str, Any] = {
     "popularity": Popularity,
     "warp": WARP,
 }
-HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` takes features and validation
+HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` takes validation and a start
+FEATURED: tuple[type, ...] = (*HYBRID, IALS)  # those whose `fit` takes features
 
 __all__ = [
     "BPR",
     "EASE",
+    "FEATURED",
     "HYBRID",
     "IALS",
     "KOSWARP",

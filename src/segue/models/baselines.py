@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from segue.data.interactions import Interactions
 from segue.kernels import knn, threads
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit
 from segue.progress import Progress, silent
@@ -32,6 +33,10 @@ class Popularity:
     def folding(self, embeddings: Embeddings) -> Popularity:
         """Nothing is to be prepared."""
         return self
+
+    def update(self, change: Change) -> Embeddings:
+        """Count anew."""
+        return self.fit(change.interactions)
 
     def vectors(self, histories: Any) -> np.ndarray:
         """Return the one vector (q, 1) that everybody has."""

@@ -14,8 +14,10 @@ from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
+from segue.models.placing import placed_anew
 from segue.models.settings import at_least, check_implicit, one_of
 from segue.progress import Progress, silent
 
@@ -102,6 +104,11 @@ class Contrastive:
     def folding(self, embeddings: Embeddings) -> CosineFolding:
         """Nothing is to be prepared: histories fold in by their items' vectors."""
         return CosineFolding(embeddings.items)
+
+    def update(self, change: Change) -> Embeddings:
+        """Place users with new interactions and items that had none before; others stand still."""
+        check_implicit(change.interactions)
+        return placed_anew(change, lambda items: CosineFolding(items))
 
 
 @dataclass(frozen=True, eq=False)

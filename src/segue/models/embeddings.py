@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class Embeddings:
         user_features: (features, dim) float32, vectors of the features whose sums the users are; None where
             there are no features. Their column of ones is 0.
         item_features: the same for items.
+        state: what training goes on from, where it was kept (`fit(keep_state=True)`).
     """
 
     users: np.ndarray
@@ -28,6 +30,7 @@ class Embeddings:
     biases: int = 0
     user_features: np.ndarray | None = None
     item_features: np.ndarray | None = None
+    state: Mapping[str, np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for name in ("users", "items", "user_features", "item_features"):
@@ -55,14 +58,14 @@ class Embeddings:
 
     def users_of(self, features: Any) -> np.ndarray:
         """Sum up user features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
-        return _sums(features, self.user_features, "user", self.dim - 1)
+        return _sums(features, self.user_features, "user", self.dim - 1 if self.biases else None)
 
     def items_of(self, features: Any) -> np.ndarray:
         """Sum up item features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
-        return _sums(features, self.item_features, "item", self.dim - 2)
+        return _sums(features, self.item_features, "item", self.dim - 2 if self.biases else None)
 
 
-def _sums(features: Any, vectors: np.ndarray | None, side: str, one: int) -> np.ndarray:
+def _sums(features: Any, vectors: np.ndarray | None, side: str, one: int | None) -> np.ndarray:
     if vectors is None:
         raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
     if features.shape[1] != len(vectors):
@@ -71,5 +74,6 @@ def _sums(features: Any, vectors: np.ndarray | None, side: str, one: int) -> np.
             f"{side} features"
         )
     made = np.asarray(features @ vectors, np.float32)
-    made[:, one] = np.diff(features.indptr) > 0
+    if one is not None:
+        made[:, one] = np.diff(features.indptr) > 0
     return made

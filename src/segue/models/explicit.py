@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -11,10 +11,12 @@ from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
 from segue.kernels import explicit as kernels
 from segue.kernels import threads
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least
 from segue.progress import Progress, silent
 
+UPDATES = 3  # times that an update solves for users and items in turn
 ROWS = 256  # rows that a thread takes at a time
 
 
@@ -93,6 +95,32 @@ class BiasedMF:
             raise SettingError("BiasedMF(mean=None) cannot fold in: use the settings that were `resolved`")
         return RatingFolding(self, np.delete(embeddings.items, -2, axis=1))
 
+    def item_folding(self, embeddings: Embeddings) -> ItemRatingFolding:
+        """Prepare the user side, for folding in items from their ratings (q × users CSR)."""
+        if self.mean is None:
+            raise SettingError("BiasedMF(mean=None) cannot fold in: use the settings that were `resolved`")
+        rows = embeddings.users[:, :-1].copy()
+        rows[:, -1] -= np.float32(self.mean)
+        return ItemRatingFolding(self, rows)
+
+    def update(self, change: Change) -> Embeddings:
+        """Solve anew for the rows with new ratings, all others standing still, some times in turn."""
+        by_user = change.interactions.matrix
+        by_item = by_user.T.tocsr()[change.moving_items]
+        by_user = by_user[change.moving_users]
+        made = replace(
+            change.embeddings, users=change.embeddings.users.copy(), items=change.embeddings.items.copy()
+        )
+        made.items[~made.items.any(1), -2] = 1
+        blank = ~made.users.any(1)
+        made.users[blank, -1], made.users[blank, -2] = 1, np.float32(cast(float, self.mean))
+        for turn in range(UPDATES):
+            change.progress("updating", turn, UPDATES)
+            made.users[change.moving_users] = self.folding(made).vectors(by_user)
+            made.items[change.moving_items] = self.item_folding(made).vectors(by_item)
+        change.progress("updating", UPDATES, UPDATES)
+        return made
+
     def _solve(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> None:
         """Solve one side in place."""
         mean, reg, nu, bias_reg = (
@@ -134,3 +162,17 @@ class RatingFolding:
         rows = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         self.settings._solve(rows, self.items, histories)
         return self.settings._user_vectors(rows)
+
+
+@dataclass(frozen=True, eq=False)
+class ItemRatingFolding:
+    """The user side of a trained model, [x, b] a row: it finds the vector that an item's ratings lead to."""
+
+    settings: BiasedMF
+    users: np.ndarray
+
+    def vectors(self, histories: Any) -> np.ndarray:
+        """Solve for the ratings of items (q × users CSR): (q, dim + 2) float32; no ratings, no bias."""
+        rows = np.zeros((histories.shape[0], self.users.shape[1]), np.float32)
+        self.settings._solve(rows, self.users, histories)
+        return _item_vectors(rows)

@@ -11,7 +11,9 @@ import scipy.sparse as sp
 from segue.data.interactions import Interactions
 from segue.kernels import item2vec as kernels
 from segue.kernels import threads
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
+from segue.models.placing import placed_anew
 from segue.models.settings import at_least, check_implicit
 from segue.progress import Progress, silent
 
@@ -83,6 +85,11 @@ class Item2Vec:
     def folding(self, embeddings: Embeddings) -> MeanFolding:
         """Nothing is to be prepared: histories fold in as the mean of their items' vectors."""
         return MeanFolding(embeddings.items)
+
+    def update(self, change: Change) -> Embeddings:
+        """Place items that nobody had before; users with new interactions are the means of what they had."""
+        check_implicit(change.interactions)
+        return placed_anew(change, lambda items: MeanFolding(items), means=True)
 
     def _corpus(self, interactions: Interactions) -> Corpus:
         matrix = interactions.matrix

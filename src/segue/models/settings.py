@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
+from segue.data.features import Features
+from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
+
+log = logging.getLogger("segue")
 
 
 def at_least(settings: Any, **least: float) -> None:
@@ -52,3 +59,19 @@ def check_implicit(interactions: Interactions, *, signed: bool = False) -> None:
             f"and item {interactions.items[column]!r} have {interactions.matrix[row, column]}; "
             "leave such rows out (min_weight=)"
         )
+
+
+def check_features(features: Features, ids: IdMap) -> None:
+    """Raise `DataError` for features whose rows do not fit the ids, and warn of rows without any."""
+    if len(features) != len(ids):
+        turned = ": the rows are features here, so pass matrix.T" * (features.matrix.shape[1] == len(ids))
+        raise DataError(
+            f"{len(features):,} rows of {ids.noun} features do not fit {len(ids):,} {ids.noun}s{turned}"
+        )
+    empty = np.flatnonzero(np.diff(features.matrix.indptr) == 0)
+    if len(empty):
+        log.warning(
+            "%s of %s %ss have no features, such as %r: nothing can be learned of them; identity=True gives "
+            "everyone a feature of their own",
+            f"{len(empty):,}", f"{len(ids):,}", ids.noun, ids[int(empty[0])],
+        )  # fmt: skip

@@ -17,8 +17,10 @@ from segue.kernels import sgd as kernels
 from segue.kernels import threads
 from segue.kernels.arrays import aligned, fixed
 from segue.metrics import measure, rank
+from segue.models.change import Change
+from segue.models.checkpoint import RANDOM, random_of, restore
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit, one_of
+from segue.models.settings import at_least, check_features, check_implicit, one_of
 from segue.progress import Progress, silent
 
 USERS = 4096  # whose interactions a thread takes at a time, at most; fewer learn less from each epoch
@@ -85,6 +87,7 @@ class SGD:
         user_features: Features | None = None,
         validation: Interactions | None = None,
         start: Embeddings | None = None,
+        keep_state: bool = False,
         progress: Progress = silent,
     ) -> Embeddings:
         """Learn vectors (n, dim + 2) float32; the last columns are [b_u, 1] of users, [1, b_i] of items.
@@ -96,8 +99,11 @@ class SGD:
             item_features, user_features: a row for each item or user of the interactions.
             validation: held-out interactions of the same users and items. Training stops when their NDCG@10
                 has not risen for `patience` epochs, and the best epoch's vectors are returned.
-            start: earlier embeddings of the same users, items and features to go on from; the step sizes
-                start afresh.
+            start: earlier embeddings of the same users, items and features to go on from for `epochs` more.
+                If their state was kept, training goes on as if it had not stopped: with one thread, 5 epochs
+                and 5 more give the same bytes as 10. Else the step sizes start afresh.
+            keep_state: keep the step sizes and the random stream in the embeddings, for going on: those after
+                the last epoch, also where an earlier one was best on the validation data.
             progress: told of each epoch, with the mean loss and the share of violations.
 
         Raises `DataError` for features, validation or start that do not fit the interactions, and
@@ -105,11 +111,19 @@ class SGD:
         """
         check_implicit(interactions, signed=isinstance(self, Logistic))
         _check_validation(interactions, validation)
-        return _Training(self, interactions, user_features, item_features, start).run(validation, progress)
+        training = _Training(self, interactions, user_features, item_features, start)
+        learned = training.run(validation, progress)
+        return replace(learned, state=training.state()) if keep_state else learned
 
     def folding(self, embeddings: Embeddings) -> Folding:
         """Prepare the item side once, for folding in many histories."""
         return Folding(self, embeddings)
+
+    def update(self, change: Change) -> Embeddings:
+        """Take steps for the rows that much is new of, all others standing still."""
+        from segue.models.sgd_update import update  # which is made of the parts below
+
+        return update(self, change)
 
     def draws(self) -> int:
         """How many items are drawn at most for an interaction."""
@@ -267,6 +281,20 @@ class _Training:
         else:  # an item known by its features alone is not pushed down for being new
             pool = np.arange(matrix.shape[1]) if item_features is None else np.flatnonzero(active[1])
             self.pool = fixed(pool.astype(np.int32))
+        if start is not None and start.state is not None:
+            restore(start.state, self.rng, **self._parts())
+
+    def _parts(self) -> dict[str, np.ndarray]:
+        """What the kernels and the order of the users change."""
+        return {
+            "user_vectors": self.users.vectors, "user_biases": self.users.biases,
+            "item_vectors": self.items.vectors, "item_biases": self.items.biases,
+            "order": self.pairs.order,
+        }  # fmt: skip
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that going on needs."""
+        return {**self._parts(), RANDOM: random_of(self.rng)}
 
     def run(self, validation: Interactions | None, progress: Progress) -> Embeddings:
         best, best_score, since = None, -np.inf, 0
@@ -524,18 +552,7 @@ def _checked(features: Features | None, ids: IdMap) -> Any:
     """The matrix of features that fit the ids."""
     if features is None:
         return None
-    if len(features) != len(ids):
-        turned = ": the rows are features here, so pass matrix.T" * (features.matrix.shape[1] == len(ids))
-        raise DataError(
-            f"{len(features):,} rows of {ids.noun} features do not fit {len(ids):,} {ids.noun}s{turned}"
-        )
-    empty = np.flatnonzero(np.diff(features.matrix.indptr) == 0)
-    if len(empty):
-        log.warning(
-            "%s of %s %ss have no features, such as %r: nothing can be learned of them; identity=True gives "
-            "everyone a feature of their own",
-            f"{len(empty):,}", f"{len(ids):,}", ids.noun, ids[int(empty[0])],
-        )  # fmt: skip
+    check_features(features, ids)
     return features.matrix
 
 
