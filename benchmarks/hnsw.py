@@ -24,9 +24,10 @@ from rich.console import Console
 
 import segue
 from exact import table
-from segue.bench.peers import Peer, Search, chosen, graph_sweep
+from segue.bench.peers import Peer, chosen, graph_sweep
 from segue.bench.race import Runner, built, log, race
 from segue.bench.truth import Truth
+from segue.index.timing import Search
 from vectors import FASHION, Vectors, fashion, glove, jittered, keep, learned
 
 THREADS, K = 2, 10
@@ -78,12 +79,12 @@ def compare(name: str, metric: str, vectors: Vectors, given: argparse.Namespace)
     truth = Truth(items, queries, metric)
     folder = given.cache / name if given.cache else None
     (kth,) = keep(folder, f"kth-{len(queries)}-{K}", lambda: truth.kth((K,), THREADS))
-    peers = [*map(ours, given.m), *chosen(given.peers, metric)[0]]
+    peers = [*map(ours, given.m), *(peer for peer in chosen(given.peers, metric) if not peer.absent())]
     runners = [built(peer, items, metric, THREADS, folder) for peer in peers]
     sweeps = {peer.name: peer.sweeps(len(items), K) for peer in peers}
     rows = []
     for target in given.targets:
-        log(f"{name}: recall {target}")
+        log.info("%s: recall %s", name, target)
         fresh = [Runner(runner.name, runner.build_s, runner.search, runner.is_exact) for runner in runners]
         race(fresh, sweeps, queries, K, lambda ids: truth.recall(ids, kth), target, given.repeats)
         rows += [{"target": target, **runner.row()} for runner in fresh]

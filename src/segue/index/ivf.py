@@ -220,8 +220,8 @@ def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool) -> Parts:
     if count > 1:
         means = k_means(placed, count, form, settings.seed)
         where = nearest(placed, means, form)
-        filled, where = np.unique(where, return_inverse=True)
-        count = len(filled)
+        filled, inverse = np.unique(where, return_inverse=True)
+        where, count = inverse.astype(np.int32), len(filled)
     means, spreads, sizes, ids = averaged(placed, where, count)
     order, bounds = padded(ids, sizes)
     coded = packed(placed, order, bounds, cuts)
@@ -266,7 +266,7 @@ def _fits(parts: Parts, vectors: np.ndarray, is_distance: bool) -> bool:
         "rounding": [(1,)],
         "probes": [(1,)],
     }
-    given = vars(parts).items()
+    given: Any = vars(parts).items()
     if any(array.dtype != kinds[name] or array.shape not in shapes[name] for name, array in given):
         return False
     bounds, real = parts.bounds, parts.order[parts.order >= 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -76,8 +77,10 @@ def nearest(placed: np.ndarray, means: np.ndarray, form: simd.Form) -> np.ndarra
     mark, unit = simd.MARKS[form.name], float(coded.table[0, scan.INVERSE])
     given_fixed = (mark, *map(fixed, given), unit, fixed(coded.widest), form.top, form.halves, fixed(placed))
 
+    assign: Any = ivf.assign
+
     def work(start: int, stop: int) -> None:
-        ivf.assign(*given_fixed, start, stop, found)
+        assign(*given_fixed, start, stop, found)
 
     threads.run(work, len(placed), chunk=ROWS)
     return found

@@ -428,16 +428,6 @@ _PAIRS = {"avx512": _pairs_avx512, "avx2": _pairs_avx2, "plain": _pairs_plain}
 
 
 @intrinsic
-def _sum(typing: Any, sums: Any) -> Any:
-    """All sixteen sums in one."""
-
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        return _call(builder, "llvm.vector.reduce.add.v16i32", INT, [args[0]])
-
-    return types.int32(SUMS), code
-
-
-@intrinsic
 def _rank(typing: Any, score: Any) -> Any:
     """An int64 within 32 bits that has the order of float32 scores, NaN aside."""
 
@@ -502,7 +492,6 @@ sum_floats: Any = _sum_floats
 ones: Any = _ones
 zeros: Any = _zeros
 products: Any = _products
-sum_of: Any = _sum
 rank: Any = _rank
 make_room: Any = _make_room
 prefetch: Any = _prefetch
