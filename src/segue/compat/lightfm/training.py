@@ -16,8 +16,10 @@ KERNELS = {
     "warp": kernels.warp,
     "warp-kos": kernels.warp,
 }
-SHRINK = 0.02  # by how much the penalty makes the parameters smaller at a time
-PARTS = 64  # how often it does so in an epoch, at most
+GROWTH = 0.02  # by how much the scale of the vectors may grow from part to part of an epoch, in logarithms
+PARTS = 64  # of an epoch, at most
+STEEPEST = 30.0  # the most that a logarithm grows in one part: float32 ends at 88
+LARGEST = 1e6  # the scale at which the penalty is applied within an epoch
 
 
 class Penalised(NamedTuple):
@@ -51,42 +53,68 @@ def epoch(
     rng: np.random.RandomState,
     num_threads: int,
 ) -> None:
-    """Pass once over the pairs, the users in a new order.
+    """Pass once over the pairs, in a new order.
 
-    LightFM's penalty makes all of a side's parameters smaller in every step, by alpha times the step's mean
-    rate, whoever is learned from. Here they are made smaller after every part of the epoch, by as much.
+    LightFM applies its penalty late. In every step the parameters that are moved grow by alpha times their
+    own rate, and the scale of all of the side's by alpha times the step's mean rate. Scores are made of
+    parameters times scale, and after the epoch, or where a scale becomes too large, the parameters are
+    divided by it. Here the parameters hold parameter times scale meanwhile, and the scale grows after parts
+    of the epoch, which are drawn at random from the pairs.
     """
-    order = rng.permutation(len(pairs.order))
-    for part in np.array_split(order, _parts(pairs, users, items)):
+    pairs, sides = pairs._replace(order=rng.permutation(len(pairs.order))), (users, items)
+    rows = np.repeat(np.arange(len(pairs.order)), np.diff(pairs.indptr))
+    parts = _parts(mean_rate(sampling, users, rows, items, pairs.items) * len(rows), users, items)
+    part_of = rng.randint(parts, size=len(rows))
+    scales = np.ones(2)
+    for part in range(parts):
+        now = part_of == part
+        some = pairs if parts == 1 else pairs._replace(weights=fixed(np.where(now, pairs.weights, 0)))
+        rates = _scaled(users.rates, scales[0]), _scaled(items.rates, scales[1])
         seed = int(rng.randint(2**62, dtype=np.int64))
-        rates = (users.rates, items.rates)
-        tally = one_pass(
-            sampling, pairs._replace(order=part), users.side, items.side, rates, seed, num_threads
-        )
+        tally = one_pass(sampling, some, users.side, items.side, rates, seed, num_threads)
         if users.alpha or items.alpha:
             steps = tally[1] if sampling.kernel is kernels.warp else tally[2]
-            mean = mean_rate(pairs, users, items)
-            for one in (users, items):
-                smaller = np.float32(np.exp(-one.alpha * steps * mean))
-                one.side.vectors[:, 0] *= smaller
-                one.side.biases[:, 0] *= smaller
+            rate = mean_rate(sampling, users, rows[now], items, pairs.items[now])
+            larger = np.exp(np.minimum(np.array([users.alpha, items.alpha]) * steps * rate, STEEPEST))
+            scales *= larger
+            if scales.max() > LARGEST:
+                larger, scales = larger / scales**2, np.ones(2)
+            _multiply(sides, larger)
+    _multiply(sides, scales**-2)
 
 
-def _parts(pairs: Pairs, users: Penalised, items: Penalised) -> int:
+def _scaled(rates: np.ndarray, scale: float) -> np.ndarray:
+    """Rates of parameters that are held times a scale; those that are moved grow as they would without."""
+    made = rates.copy()
+    made[kernels.RATE] *= scale
+    made[kernels.REG] /= scale
+    return made
+
+
+def _multiply(sides: tuple[Penalised, Penalised], factors: np.ndarray) -> None:
+    for one, factor in zip(sides, factors, strict=True):
+        if factor != 1:
+            one.side.vectors[:, 0] *= np.float32(factor)
+            one.side.biases[:, 0] *= np.float32(factor)
+
+
+def _parts(moved: float, users: Penalised, items: Penalised) -> int:
+    """How many parts an epoch has whose steps have so large a sum of rates."""
     alpha = max(users.alpha, items.alpha)
-    if not alpha:
-        return 1
-    whole = alpha * len(pairs.items) * mean_rate(pairs, users, items)
-    return int(np.clip(np.ceil(whole / SHRINK), 1, min(PARTS, max(1, len(pairs.order)))))
+    return int(np.clip(np.ceil(alpha * moved / GROWTH), 1, PARTS))
 
 
-def mean_rate(pairs: Pairs, users: Penalised, items: Penalised) -> float:
-    """The mean rate at which the parameters move, those of a user or item as often as it has interactions."""
-    active = np.repeat(np.arange(len(pairs.order)), np.diff(pairs.indptr))
-    return (_rate(users, active) + _rate(items, pairs.items)) / 2
+def mean_rate(
+    sampling: Sampling, users: Penalised, rows: np.ndarray, items: Penalised, columns: np.ndarray
+) -> float:
+    """The mean rate at which the steps of pairs move parameters: those of a user, and of one item or two."""
+    (u_sum, u_count), (i_sum, i_count) = _rates(users, rows), _rates(items, columns)
+    moved = 1 if sampling.kernel is kernels.logistic else 2
+    return float((u_sum + moved * i_sum) / max(1, u_count + moved * i_count))
 
 
-def _rate(one: Penalised, rows: np.ndarray) -> float:
+def _rates(one: Penalised, rows: np.ndarray) -> tuple[float, int]:
+    """The sum of the rates of all parameters of the rows, in means over the dimensions, and their number."""
     side, rates = one.side, one.rates
     counts = np.bincount(rows, minlength=side.rows())
     if side.summed:
@@ -101,4 +129,4 @@ def _rate(one: Penalised, rows: np.ndarray) -> float:
     else:
         moves, epsilon = side.vectors[:, 2], rates[kernels.EPSILON]
         local = np.sqrt((moves + epsilon) / (squares + epsilon))
-    return float(counts @ local.mean(1) / max(1, counts.sum()))
+    return float(counts @ local.mean(1)), int(counts.sum())
