@@ -33,6 +33,8 @@ MODELS: dict[str, Any] = {
     "ease": segue.EASE(threads=2),
     "ials": segue.IALS(threads=2),
     "ials-256": segue.IALS(dim=256, iterations=8, threads=2),
+    "svdae": segue.SVDAE(dim=1024, threads=2),
+    "blend": segue.Blend(threads=2),
     "item2vec": segue.Item2Vec(threads=2),
     "contrastive": segue.Contrastive(threads=2),
     "contrastive-256": segue.Contrastive(dim=256, threads=2),

@@ -2,10 +2,10 @@
 
     python benchmarks/parity.py [--seeds 3] [--epochs 10] [--only warp]
 
-MovieLens small: ratings from 4 up are 1 and the others -1 (for k-OS only the former are there), a random 80/20
-split, the defaults if nothing else is said. Precision@10 and AUC of the test set with its training items in the
-ranking, as LightFM's own tests have it; means over the seeds. Seconds are medians of trainings in turn, each
-after one that compiles and is not counted.
+MovieLens small: ratings from 4 up are 1 and the others -1 (for k-OS only the former are there), a random
+80/20 split, the defaults if nothing else is said. Precision@10 and AUC of the test set with its training
+items in the ranking, as LightFM's own tests have it; means over the seeds. Seconds are medians of
+trainings in turn, each after one that compiles and is not counted.
 """
 
 from __future__ import annotations

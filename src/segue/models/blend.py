@@ -95,6 +95,9 @@ class BlendFolding:
 
 def spread(embeddings: Embeddings) -> float:
     """The root of the mean square of all scores, up to the number of pairs."""
-    users, items = (vectors.T @ vectors for vectors in (embeddings.users, embeddings.items[:, : embeddings.dim - embeddings.biases]))
+    users, items = (
+        vectors.T @ vectors
+        for vectors in (embeddings.users, embeddings.items[:, : embeddings.dim - embeddings.biases])
+    )
     width = len(items)
     return float(np.sqrt(np.vdot(users[:width, :width], items)))

@@ -35,32 +35,35 @@ class SVDAE:
 
     Attributes:
         dim: how many directions, at most as many as there are users or items.
-        passes: over the interactions, in which the directions are found (Halko et al., 2011).
+        iterations: passes over the interactions in which the directions are found (Halko et al., 2011).
         seed: of the random start.
         threads: how many to use; None is all of the machine. The result is the same for any number.
     """
 
     dim: int = 512
-    passes: int = 3
+    iterations: int = 3
     seed: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, dim=1, passes=1, seed=0)
+        at_least(self, dim=1, iterations=1, seed=0)
 
     def resolved(self, interactions: Interactions) -> SVDAE:
         """Nothing depends on the data."""
         return self
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
-        """Find vectors (n, dim + 2) float32: the users' coordinates, and how each direction predicts the items.
+        """Find vectors (n, dim + 2) float32: users' coordinates, and how each direction predicts the items.
 
         The last columns take no part in scores: zeros of users, a one and the degree of items, by which
         histories fold in. Rows without interactions get zeros but for the one.
         """
         check_implicit(interactions)
         matrix = interactions.matrix
-        user_degrees, item_degrees = np.diff(matrix.indptr), np.bincount(matrix.indices, minlength=matrix.shape[1])
+        user_degrees, item_degrees = (
+            np.diff(matrix.indptr),
+            np.bincount(matrix.indices, minlength=matrix.shape[1]),
+        )
         rows = np.repeat(np.arange(len(user_degrees)), user_degrees)
         data = (user_degrees[rows] * item_degrees[matrix.indices].astype(np.float64)) ** -0.5
         normalised = sp.csr_matrix((data.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape)
@@ -74,11 +77,15 @@ class SVDAE:
     def folding(self, embeddings: Embeddings) -> Projection:
         """Make the matrix that leads from a history to its coordinates."""
         degrees, items = embeddings.items[:, -1:], embeddings.items[:, :-BESIDE]
-        scale = np.sqrt(np.square(embeddings.users, dtype=np.float64).sum(0).max())  # 1, if it is left as it is
+        scale = np.sqrt(
+            np.square(embeddings.users, dtype=np.float64).sum(0).max()
+        )  # 1, if it is left as it is
         right = np.divide(items, np.sqrt(degrees), out=np.zeros_like(items), where=degrees > 0)
         squares = np.square(right, dtype=np.float64).sum(0)
         inverse = np.divide(scale, squares, out=np.zeros_like(squares), where=squares > 0)
-        weights = np.divide(right * inverse.astype(np.float32), np.sqrt(degrees), out=right, where=degrees > 0)
+        weights = np.divide(
+            right * inverse.astype(np.float32), np.sqrt(degrees), out=right, where=degrees > 0
+        )
         return Projection(np.hstack([weights, np.zeros((len(weights), BESIDE), np.float32)]))
 
     def _directions(
@@ -91,15 +98,15 @@ class SVDAE:
         dim = min(self.dim, *matrix.shape)
         width = dim + SPARE
         made = np.random.default_rng(self.seed).standard_normal((matrix.shape[1], width), np.float32)
-        for done in range(self.passes):
-            progress("training", done, self.passes)
+        for done in range(self.iterations):
+            progress("training", done, self.iterations)
             made = self._product(turned, self._product(matrix, made))
             squares, axes = self._axes(made)
             made = self._times(made, axes * inverse_of(np.sqrt(squares)))
         image = self._product(matrix, made)
         squares, axes = self._axes(image)
         values, axes = np.sqrt(squares[:dim]), np.ascontiguousarray(axes[:, :dim])
-        progress("training", self.passes, self.passes)
+        progress("training", self.iterations, self.iterations)
         return self._times(image, axes * inverse_of(values)), values, self._times(made, axes)
 
     def _axes(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -151,4 +158,5 @@ class Projection:
 def inverse_of(values: np.ndarray) -> np.ndarray:
     """1 / values (n,) float32, the largest first; 0 where a value is no more than rounding."""
     held = values > LEAST * values[0]
-    return np.divide(np.float32(1), values, out=np.zeros_like(values), where=held)
+    inverse: np.ndarray = np.divide(np.float32(1), values, out=np.zeros_like(values), where=held)
+    return inverse
