@@ -126,23 +126,6 @@ def test_steps_follow_their_schedule_and_the_penalty(schedule):
     np.testing.assert_allclose(P[1, 1], G, rtol=1e-5)
 
 
-def test_by_rows_a_vector_has_one_rate():
-    rng = np.random.default_rng(0)
-    settings = BPR(dim=5, schedule="rowwise", learning_rate=0.5)
-    start = rng.random((2, 5)), np.array([0.0, 0.3])
-    P, b = new_side(settings, 2, None, np.ones(2), start, rng)[:2]
-    S, rates = rng.random((1, 1, 5)).astype(np.float32), np.array([0.5, 0, 0, 0.2, 1], np.float32)
-    x, G, y, H = P[1, 0].astype(np.float64), 1.0, 0.3, 1.0
-    for _ in range(3):
-        call(kernels.step_one, P, b, 1, S, 0, np.float32(0.7), np.float32(0.4), rates)
-        g, h = 0.7 * S[0, 0] + 0.2 * x, 0.4 + 0.2 * y
-        x, G = x - 0.5 * g / np.sqrt(G), G + (g * g).mean()
-        y, H = y - 0.5 * h / np.sqrt(H), H + h * h
-    np.testing.assert_allclose(P[1, 0], x, rtol=1e-5)
-    np.testing.assert_allclose(b[1], [y, H, G], rtol=1e-5)
-    np.testing.assert_array_equal(b[0], [0, 1, 1])
-
-
 def test_small_steps_of_the_kernels():
     indices = np.array([9, 1, 4, 6, 2], np.int32)  # the row is [1:4]
     for item in range(10):
@@ -191,7 +174,7 @@ def test_k_os_takes_the_kth_of_those_it_draws():
 
 
 @pytest.mark.parametrize("kind", HYBRID)
-@pytest.mark.parametrize("schedule", ["adagrad", "rowwise", "adadelta"])
+@pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("dim", [5, 16])
 def test_every_loss_learns_planted_clusters(kind, schedule, dim):
     data, own = clusters()
@@ -395,11 +378,7 @@ def test_vectors_are_the_sums_of_features_and_place_new_items(kind):
         (WARP, {"max_sampled": 0}, r"WARP\(max_sampled=0\) must be at least 1"),
         (KOSWARP, {"k": 11}, r"KOSWARP\(k=11, n=10\): k must be at most n"),
         (Logistic, {"sampled": -1}, r"Logistic\(sampled=-1\) must be at least 0"),
-        (
-            BPR,
-            {"schedule": "adam"},
-            r"BPR\(schedule='adam'\) must be one of 'adagrad', 'rowwise', 'adadelta'",
-        ),
+        (BPR, {"schedule": "adam"}, r"BPR\(schedule='adam'\) must be one of 'adagrad', 'adadelta'"),
         (BPR, {"rho": 1.0}, r"BPR\(rho=1.0, epsilon=1e-06\): adadelta needs a rho below 1"),
         (BPR, {"learning_rate": float("nan")}, r"BPR\(learning_rate=nan\) must be at least 0.0"),
         (BPR, {"negatives": "hard"}, r"BPR\(negatives='hard'\) must be one of 'uniform', 'popular'"),

@@ -2,8 +2,7 @@
 
 A side's parameters are P (rows, slots, d) and their biases b (rows, slots): slot 0 is the value, slot 1 the
 sum of squared gradients (adagrad) or its moving average (adadelta, which has three slots), slot 2 adadelta's
-moving average of squared steps. By rows, adagrad has one slot for P and three for b, the third the sum of the
-vector's mean squared gradients. Without features a row is a user or an item, used in place. With them a row
+moving average of squared steps. Without features a row is a user or an item, used in place. With them a row
 is a feature, and a user or item is the sum of its features' rows times their weights, made in R.
 
 With s = x_u . y_i + b_u + b_i, p a positive and q a sampled negative of u, the losses are
@@ -51,7 +50,7 @@ def draw(state, bound):
 def ask(P, row, slots):
     """Ask for the first slots of a row ahead of their use."""
     first = row * P.shape[1] * P.shape[2]
-    for j in range(0, min(slots, P.shape[1]) * P.shape[2], LINE):
+    for j in range(0, slots * P.shape[2], LINE):
         prefetch(P, first + j)
 
 
@@ -146,24 +145,10 @@ def step(P, row, S, s, c, rates):
 
 
 @inline
-def step_by_row(P, b, row, S, s, c, rates):
-    """The same with one rate for the whole vector."""
-    reg, squares = rates[REG], np.float32(0)
-    for j in range(P.shape[2]):
-        g = c * S[s, 0, j] + reg * P[row, 0, j]
-        squares += g * g
-    rate = rates[RATE] / np.sqrt(b[row, 2])
-    for j in range(P.shape[2]):
-        P[row, 0, j] -= rate * (c * S[s, 0, j] + reg * P[row, 0, j])
-    b[row, 2] += squares / np.float32(P.shape[2])
-
-
-@inline
-def step_bias(b, row, c, moving, rates):
-    """Move a bias; its schedule has moving averages or sums."""
+def step_bias(b, row, c, rates):
     rate, rho, epsilon = rates[RATE], rates[RHO], rates[EPSILON]
     g = c + rates[REG] * b[row, 0]
-    if not moving:
+    if b.shape[1] == 2:
         b[row, 0] -= rate * g / np.sqrt(b[row, 1])
         b[row, 1] += g * g
     else:
@@ -172,15 +157,6 @@ def step_bias(b, row, c, moving, rates):
         move = np.sqrt((b[row, 2] + epsilon) / (b[row, 1] + epsilon)) * g
         b[row, 0] -= rate * move
         b[row, 2] = rho * b[row, 2] + rest * move * move
-
-
-@inline
-def step_one(P, b, row, S, s, c, cb, rates):
-    if P.shape[1] == 1:
-        step_by_row(P, b, row, S, s, c, rates)
-    else:
-        step(P, row, S, s, c, rates)
-    step_bias(b, row, cb, P.shape[1] == 3, rates)
 
 
 @inline
@@ -194,9 +170,11 @@ def learn(P, b, summed, indptr, features, weights, row, S, s, c, cb, rates):
     if summed:
         for z in range(indptr[row], indptr[row + 1]):
             f, w = features[z], weights[z]
-            step_one(P, b, f, S, s, w * c, w * cb, rates)
+            step(P, f, S, s, w * c, rates)
+            step_bias(b, f, w * cb, rates)
     else:
-        step_one(P, b, row, S, s, c, cb, rates)
+        step(P, row, S, s, c, rates)
+        step_bias(b, row, cb, rates)
 
 
 @inline

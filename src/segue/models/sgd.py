@@ -26,7 +26,6 @@ HIGHEST = 10.0  # what a rank's loss is at most
 TRIES = 10  # draws of BPR until one is an item that the user has not had
 VALIDATED, DEPTH = 2000, 10  # users whose NDCG at this depth decides when to stop
 FOLDED = 20  # passes over a history to find its vector
-SLOTS = {"adagrad": (2, 2), "rowwise": (1, 3), "adadelta": (3, 3)}  # of vectors and biases, by schedule
 log = logging.getLogger("segue")
 
 
@@ -41,8 +40,7 @@ class SGD:
         dim: length of the vectors, without the biases.
         epochs: passes over the interactions, at most.
         learning_rate: the size of adagrad's first steps.
-        schedule: "adagrad" (Duchi et al., 2011); "rowwise", adagrad with one sum for a whole vector, which is
-            half the memory and less work; or "adadelta" (Zeiler, 2012), which ignores `learning_rate`.
+        schedule: "adagrad" (Duchi et al., 2011) or "adadelta" (Zeiler, 2012), which ignores `learning_rate`.
         rho, epsilon: adadelta's.
         user_reg, item_reg: L2 penalties on the vectors and biases of whoever is learned from.
         negatives: items the user has not had are drawn "uniform", or "popular": as often as they are had.
@@ -68,7 +66,7 @@ class SGD:
     def __post_init__(self) -> None:
         at_least(self, dim=1, epochs=1, patience=1, seed=0)
         at_least(self, learning_rate=0.0, rho=0.0, epsilon=0.0, user_reg=0.0, item_reg=0.0)
-        one_of(self, schedule=tuple(SLOTS), negatives=("uniform", "popular"))
+        one_of(self, schedule=("adagrad", "adadelta"), negatives=("uniform", "popular"))
         if self.rho >= 1 or (self.schedule == "adadelta" and self.epsilon == 0):
             raise SettingError(
                 f"{type(self).__name__}(rho={self.rho}, epsilon={self.epsilon}): adadelta needs a rho "
@@ -339,7 +337,7 @@ def learn(
     move_items: bool = True,
 ) -> np.ndarray:
     """Pass once over the pairs in their order; returns the loss, the violations and the steps."""
-    rate = 1.0 if settings.schedule == "adadelta" else settings.learning_rate
+    rate = settings.learning_rate if settings.schedule == "adagrad" else 1.0
     u_rates = np.array([rate, settings.rho, settings.epsilon, settings.user_reg, 0], np.float32)
     i_rates = np.array([rate * move_items, settings.rho, settings.epsilon, settings.item_reg, 0], np.float32)
     sampling = Sampling(KERNELS[type(settings)], pool, settings.draws(), *settings.kos())
@@ -415,16 +413,16 @@ def new_side(
 ) -> Side:
     """Parameters at their random start, or as given; features that nobody active has start at zero."""
     rows = count if features is None else features.shape[1]
-    own, of_bias = SLOTS[settings.schedule]
-    vectors, biases = aligned((rows, own, settings.dim), np.float32), np.zeros((rows, of_bias), np.float32)
+    slots = 2 if settings.schedule == "adagrad" else 3
+    vectors, biases = aligned((rows, slots, settings.dim), np.float32), np.zeros((rows, slots), np.float32)
     if start is None:
         vectors[:, 0] = (rng.random((rows, settings.dim), np.float32) - 0.5) / settings.dim
         if features is not None:
             vectors[abs(features).T @ active == 0, 0] = 0
     else:
         vectors[:, 0], biases[:, 0] = start
-    if settings.schedule != "adadelta":
-        vectors[:, 1:], biases[:, 1:] = 1, 1
+    if settings.schedule == "adagrad":
+        vectors[:, 1], biases[:, 1] = 1, 1
     return side_of(vectors, biases, features)
 
 

@@ -144,7 +144,7 @@ def _movielens(path: Path) -> tuple[np.ndarray, np.ndarray, list[list[str]], lis
 
 def _answers(path: Path) -> tuple[sp.coo_matrix, sp.csr_matrix, np.ndarray]:
     """When who answered what, users × questions COO; the questions' tags, a CSR; and the tags' names."""
-    with np.load(path) as data:
+    with path.open("rb") as file, np.load(file) as data:
         answers, tags = (
             sp.coo_matrix(
                 (data[f"{part}_data"], (data[f"{part}_row"], data[f"{part}_col"])),
