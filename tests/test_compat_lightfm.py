@@ -307,6 +307,50 @@ def test_a_step_is_lightfms():
     np.testing.assert_allclose(model.item_embedding_gradients, 1 + (pull * x) ** 2, rtol=1e-6)
 
 
+def lazily_penalised(train, model, epochs):
+    """LightFM's logistic loss with adagrad and its penalty, step by step: vectors and biases of both sides."""
+    rng = np.random.default_rng(0)
+    x = [  # the bias is the last column
+        np.column_stack([getattr(model, f"{side}_embeddings"), getattr(model, f"{side}_biases")]).astype(
+            float
+        )
+        for side in ("user", "item")
+    ]
+    squares = [np.ones_like(one) for one in x]
+    alphas, rate = (model.user_alpha, model.item_alpha), model.learning_rate
+    for _ in range(epochs):
+        scales = np.ones(2)
+        for e in rng.permutation(train.nnz):
+            rows = train.row[e], train.col[e]
+            u, i = (x[side][rows[side]] * scales[side] for side in (0, 1))
+            c = 1 / (1 + np.exp(-(u[:-1] @ i[:-1] + u[-1] + i[-1]))) - (train.data[e] > 0)
+            rates = []
+            for side, other in ((0, i), (1, u)):
+                row = rows[side]
+                g = c * np.append(other[:-1], 1)
+                local = rate / np.sqrt(squares[side][row])
+                x[side][row] = (x[side][row] - local * g) * (1 + alphas[side] * local)
+                squares[side][row] += g**2
+                rates.append(local)
+            scales *= 1 + np.array(alphas) * np.mean(rates)
+        x = [one / scale for one, scale in zip(x, scales, strict=True)]
+    return x
+
+
+@pytest.mark.parametrize("alphas", [(0, 0), (3e-3, 0), (1e-3, 5e-3), (0.02, 0.02)])
+def test_penalties_are_lightfms(alphas):
+    train = taste(80, 60)
+    begun = LightFM(6, user_alpha=alphas[0], item_alpha=alphas[1], random_state=1).fit(train, epochs=0)
+    expected = lazily_penalised(train, begun, 10)
+    model = LightFM(6, user_alpha=alphas[0], item_alpha=alphas[1], random_state=1).fit(train, epochs=10)
+    for side, one in zip(("user", "item"), expected, strict=True):
+        found = getattr(model, f"{side}_embeddings"), getattr(model, f"{side}_biases")
+        for values, wanted in zip(found, (one[:, :-1], one[:, -1]), strict=True):
+            assert np.corrcoef(values.ravel(), wanted.ravel())[0, 1] > 0.98
+            sizes = (np.sqrt(np.mean(one.astype(float) ** 2)) for one in (values, wanted))
+            assert next(sizes) == pytest.approx(next(sizes), rel=0.03)
+
+
 def test_the_penalty_shrinks_whoever_is_not_learned_from():
     known = taste()
     wide = sp.coo_matrix((known.data, (known.row, known.col)), (41, 30))

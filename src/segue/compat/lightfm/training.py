@@ -63,23 +63,27 @@ def epoch(
     """
     pairs, sides = pairs._replace(order=rng.permutation(len(pairs.order))), (users, items)
     rows = np.repeat(np.arange(len(pairs.order)), np.diff(pairs.indptr))
-    parts = _parts(mean_rate(sampling, users, rows, items, pairs.items) * len(rows), users, items)
+    alphas = np.array([users.alpha, items.alpha])
+    growth = alphas * len(rows) * mean_rate(sampling, users, rows, items, pairs.items)
+    parts = int(np.clip(np.ceil(growth.max() / GROWTH), 1, PARTS))
+    growth, scales = np.minimum(growth / parts, STEEPEST), np.ones(2)
     part_of = rng.randint(parts, size=len(rows))
-    scales = np.ones(2)
     for part in range(parts):
         now = part_of == part
         some = pairs if parts == 1 else pairs._replace(weights=fixed(np.where(now, pairs.weights, 0)))
+        half = growth / 2  # the scale in the middle of the part, if it grows as in the one before
+        scales *= _multiply(sides, np.exp(half))
         rates = _scaled(users.rates, scales[0]), _scaled(items.rates, scales[1])
         seed = int(rng.randint(2**62, dtype=np.int64))
         tally = one_pass(sampling, some, users.side, items.side, rates, seed, num_threads)
-        if users.alpha or items.alpha:
+        if alphas.any():
             steps = tally[1] if sampling.kernel is kernels.warp else tally[2]
             rate = mean_rate(sampling, users, rows[now], items, pairs.items[now])
-            larger = np.exp(np.minimum(np.array([users.alpha, items.alpha]) * steps * rate, STEEPEST))
-            scales *= larger
+            growth = np.minimum(alphas * steps * rate, STEEPEST)
+            scales *= _multiply(sides, np.exp(growth - half))
             if scales.max() > LARGEST:
-                larger, scales = larger / scales**2, np.ones(2)
-            _multiply(sides, larger)
+                _multiply(sides, scales**-2)
+                scales = np.ones(2)
     _multiply(sides, scales**-2)
 
 
@@ -91,17 +95,13 @@ def _scaled(rates: np.ndarray, scale: float) -> np.ndarray:
     return made
 
 
-def _multiply(sides: tuple[Penalised, Penalised], factors: np.ndarray) -> None:
+def _multiply(sides: tuple[Penalised, Penalised], factors: np.ndarray) -> np.ndarray:
+    """Multiply each side's parameters by its factor; return the factors."""
     for one, factor in zip(sides, factors, strict=True):
         if factor != 1:
             one.side.vectors[:, 0] *= np.float32(factor)
             one.side.biases[:, 0] *= np.float32(factor)
-
-
-def _parts(moved: float, users: Penalised, items: Penalised) -> int:
-    """How many parts an epoch has whose steps have so large a sum of rates."""
-    alpha = max(users.alpha, items.alpha)
-    return int(np.clip(np.ceil(alpha * moved / GROWTH), 1, PARTS))
+    return factors
 
 
 def mean_rate(
@@ -123,10 +123,14 @@ def _rates(one: Penalised, rows: np.ndarray) -> tuple[float, int]:
             np.repeat(counts, np.diff(side.indptr)),
             minlength=len(side.vectors),
         )
-    squares = side.vectors[:, 1]
-    if side.vectors.shape[1] == 2:
-        local = rates[kernels.RATE] / np.sqrt(squares)
-    else:
-        moves, epsilon = side.vectors[:, 2], rates[kernels.EPSILON]
-        local = np.sqrt((moves + epsilon) / (squares + epsilon))
-    return float(counts @ local.mean(1)), int(counts.sum())
+    local = [_local(array, rates).reshape(len(array), -1) for array in (side.vectors, side.biases)]
+    return float(counts @ np.hstack(local).mean(1)), int(counts.sum())
+
+
+def _local(array: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """The rate of each parameter in (features, slots, …)."""
+    squares: np.ndarray = array[:, 1]
+    if array.shape[1] == 2:
+        return np.asarray(rates[kernels.RATE] / np.sqrt(squares))
+    epsilon = rates[kernels.EPSILON]
+    return np.asarray(np.sqrt((array[:, 2] + epsilon) / (squares + epsilon)))
