@@ -308,7 +308,7 @@ def test_a_step_is_lightfms():
 
 
 def lazily_penalised(train, model, epochs):
-    """LightFM's logistic loss with adagrad and its penalty, step by step: vectors and biases of both sides."""
+    """LightFM's logistic loss with adagrad and its penalty, step by step: both sides' vectors and biases."""
     rng = np.random.default_rng(0)
     x = [  # the bias is the last column
         np.column_stack([getattr(model, f"{side}_embeddings"), getattr(model, f"{side}_biases")]).astype(

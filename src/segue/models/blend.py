@@ -35,7 +35,7 @@ class Blend:
 
     dim: int = 256
     directions: int = 1024
-    share: float = 0.3
+    share: float = 0.2
     iterations: int = 8
     unobserved_weight: float | None = None
     reg: float = 0.003
