@@ -17,12 +17,12 @@ def scores(learned):
 
 
 def dense(matrix, dim):
-    """Scores by numpy's decomposition: U U' D^-1/2 R."""
+    """Scores by numpy's decomposition: U U' D^-1/4 R."""
     R = (matrix.toarray() > 0).astype(float)
     D, E = R.sum(1), R.sum(0)
-    N = R / np.sqrt(np.outer(np.maximum(1, D), np.maximum(1, E)))
+    N = R / np.outer(np.maximum(1, D) ** 0.25, np.maximum(1, E) ** 0.5)
     U = np.linalg.svd(N, full_matrices=False)[0][:, :dim]
-    return U @ (U.T @ (R / np.sqrt(np.maximum(1, D))[:, None]))
+    return U @ (U.T @ (R / np.maximum(1, D)[:, None] ** 0.25))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_every_direction_there_is():
     matrix.data[:] = 3  # weights are not looked at
     learned = segue.SVDAE(500).fit(from_csr(matrix))
     assert learned.users.shape == (20, 9 + 2)
-    R = (matrix.toarray() > 0) / np.sqrt(np.maximum(1, np.diff(matrix.indptr)))[:, None]
+    R = (matrix.toarray() > 0) / np.maximum(1, np.diff(matrix.indptr))[:, None] ** 0.25
     np.testing.assert_allclose(scores(learned), R, atol=1e-4)  # the projection on all directions
 
 
@@ -50,7 +50,7 @@ def test_directions_beyond_the_rank_are_zeros():
     block = np.kron(np.eye(3), np.ones((4, 5)))  # three clusters: rank 3
     learned = segue.SVDAE(8).fit(from_csr(block))
     assert (np.abs(learned.users[:, :8]).max(0) > 1e-3).sum() == 3
-    np.testing.assert_allclose(scores(learned), block / np.sqrt(5), atol=1e-4)
+    np.testing.assert_allclose(scores(learned), block / 5**0.25, atol=1e-4)
 
 
 def test_training_histories_fold_in_to_their_vectors(data):
