@@ -351,6 +351,15 @@ def test_penalties_are_lightfms(alphas):
             assert next(sizes) == pytest.approx(next(sizes), rel=0.03)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("alpha", [0.03, 0.3, 10.0])
+def test_whatever_the_penalty_parameters_stay_finite(loss, alpha):
+    model = LightFM(5, loss=loss, item_alpha=alpha, user_alpha=alpha, random_state=0)
+    model.fit(taste(300, 200), epochs=3)
+    assert abs(model.item_embeddings).max() < 1
+    assert abs(model.user_embeddings).max() < 1
+
+
 def test_the_penalty_shrinks_whoever_is_not_learned_from():
     known = taste()
     wide = sp.coo_matrix((known.data, (known.row, known.col)), (41, 30))

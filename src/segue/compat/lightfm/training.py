@@ -18,8 +18,9 @@ KERNELS = {
 }
 GROWTH = 0.02  # by how much the scale of the vectors may grow from part to part of an epoch, in logarithms
 PARTS = 64  # of an epoch, at most
+STEEP = 0.5  # growth in one part from which on the penalty is applied after every part
 STEEPEST = 30.0  # the most that a logarithm grows in one part: float32 ends at 88
-LARGEST = 1e6  # the scale at which the penalty is applied within an epoch
+LARGEST = 1e3  # the scale at which the penalty is applied within an epoch; LightFM's is 1e6, and may diverge
 
 
 class Penalised(NamedTuple):
@@ -71,7 +72,9 @@ def epoch(
     for part in range(parts):
         now = part_of == part
         some = pairs if parts == 1 else pairs._replace(weights=fixed(np.where(now, pairs.weights, 0)))
-        half = growth / 2  # the scale in the middle of the part, if it grows as in the one before
+        half = np.where(
+            growth < STEEP, growth / 2, 0
+        )  # to the middle of the part, if it grows as the last did
         scales *= _multiply(sides, np.exp(half))
         rates = _scaled(users.rates, scales[0]), _scaled(items.rates, scales[1])
         seed = int(rng.randint(2**62, dtype=np.int64))
@@ -81,7 +84,7 @@ def epoch(
             rate = mean_rate(sampling, users, rows[now], items, pairs.items[now])
             growth = np.minimum(alphas * steps * rate, STEEPEST)
             scales *= _multiply(sides, np.exp(growth - half))
-            if scales.max() > LARGEST:
+            if scales.max() > LARGEST or growth.max() > STEEP:
                 _multiply(sides, scales**-2)
                 scales = np.ones(2)
     _multiply(sides, scales**-2)
