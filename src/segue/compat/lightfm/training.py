@@ -20,7 +20,7 @@ GROWTH = 0.02  # by how much the scale of the vectors may grow from part to part
 PARTS = 64  # of an epoch, at most
 STEEP = 0.5  # growth in one part from which on the penalty is applied after every part
 STEEPEST = 30.0  # the most that a logarithm grows in one part: float32 ends at 88
-LARGEST = 1e3  # the scale at which the penalty is applied within an epoch; LightFM's is 1e6, and may diverge
+LARGEST = 30.0  # the scale at which the penalty is applied within an epoch; at LightFM's 1e6 it may diverge
 
 
 class Penalised(NamedTuple):
