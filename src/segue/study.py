@@ -26,8 +26,8 @@ class Study:
     """Trials, as optuna keeps them.
 
     A trial's attributes: `default_of` (the model whose default settings it is for), `model`, `settings`,
-    `error`, `seconds`, `host` and `process`. What ended it without a value is an attribute of the study: optuna
-    lets only the process that began a trial change the trial's.
+    `error`, `seconds`, `host` and `process`. What ended it without a value is an attribute of the study:
+    optuna lets only the process that began a trial change the trial's.
     """
 
     optuna: Any
