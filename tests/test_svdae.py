@@ -41,7 +41,7 @@ def test_every_direction_there_is():
     matrix = sp.random(20, 9, 0.4, format="csr", random_state=1)
     matrix.data[:] = 3  # weights are not looked at
     learned = segue.SVDAE(500).fit(from_csr(matrix))
-    assert learned.users.shape == (20, 9 + 2)
+    assert learned.users.shape == (20, 9 + 1)
     R = (matrix.toarray() > 0) / np.maximum(1, np.diff(matrix.indptr))[:, None] ** 0.25
     np.testing.assert_allclose(scores(learned), R, atol=1e-4)  # the projection on all directions
 
@@ -57,10 +57,18 @@ def test_training_histories_fold_in_to_their_vectors(data):
     settings = segue.SVDAE(7, iterations=12)
     learned = settings.fit(data)
     folded = settings.folding(learned).vectors(data.matrix)
-    np.testing.assert_allclose(folded[:, :-2], learned.users[:, :-2], atol=1e-3)
-    assert not folded[:, -2:].any()
+    np.testing.assert_allclose(folded, learned.users, atol=1e-3)
+    assert not folded[:, -1].any()
     empty = settings.folding(learned).vectors(sp.csr_matrix((2, 200), dtype=np.float32))
     assert not empty.any()
+
+
+def test_degrees_are_kept_where_they_disturb_nothing(data):
+    learned = segue.SVDAE(5).fit(data)
+    degrees = np.bincount(data.matrix.indices, minlength=200)
+    np.testing.assert_allclose(learned.items[:, -1], degrees * 2.0**-60)
+    assert not learned.users[:, -1].any()
+    assert (learned.items[:, -1] <= 1e-12 * np.linalg.norm(learned.items, axis=1)).all()
 
 
 def test_the_blend_is_the_sum_of_both_in_units_of_their_spread(data):
@@ -80,8 +88,8 @@ def test_the_blend_folds_in_as_its_parts_do(data):
     folded = settings.folding(learned).vectors(data.matrix)
     ials = settings._ials()
     np.testing.assert_allclose(folded[:, :6], ials.folding(ials.fit(data)).vectors(data.matrix), atol=1e-5)
-    np.testing.assert_allclose(folded[:, 6:-2], learned.users[:, 6:-2], atol=0.02)
-    assert np.abs(learned.users[:, 6:-2]).max() > 0.1
+    np.testing.assert_allclose(folded[:, 6:], learned.users[:, 6:], atol=0.02)
+    assert np.abs(learned.users[:, 6:]).max() > 0.1
     alone = replace(settings, share=0.0)
     np.testing.assert_allclose(scores(alone.fit(data)), scores(ials.fit(data)), atol=1e-6)
 

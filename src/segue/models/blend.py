@@ -13,7 +13,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 from segue.models.ials import Folding as Solving
 from segue.models.settings import at_least, check_implicit
-from segue.models.svdae import BESIDE, SVDAE, Projection
+from segue.models.svdae import SVDAE, Projection
 from segue.progress import Progress, silent
 
 
@@ -53,7 +53,7 @@ class Blend:
         return replace(self, unobserved_weight=self._ials().resolved(interactions).unobserved_weight)
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
-        """Learn vectors (n, dim + directions + 2) float32, iALS's first, as the two models make them.
+        """Learn vectors (n, dim + directions + 1) float32, iALS's first, as the two models make them.
 
         The users' coordinates of SVD-AE are scaled to the share that it has.
         """
@@ -64,13 +64,14 @@ class Blend:
         return Embeddings(
             np.hstack([first.users, second.users * np.float32(scale)]),
             np.hstack([first.items, second.items]),
-            BESIDE,
         )
 
     def folding(self, embeddings: Embeddings) -> BlendFolding:
         """Prepare both item sides once; the settings must be `resolved`."""
         first, second = (
-            Embeddings(embeddings.users[:, part], embeddings.items[:, part])
+            Embeddings(
+                *(np.ascontiguousarray(rows[:, part]) for rows in (embeddings.users, embeddings.items))
+            )
             for part in (slice(self.dim), slice(self.dim, None))
         )
         return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
@@ -89,15 +90,11 @@ class BlendFolding:
     second: Projection
 
     def vectors(self, histories: Any) -> np.ndarray:
-        """Vectors (q, dim + directions + 2) float32 of histories (q × items CSR), zeros where empty."""
+        """Vectors (q, dim + directions + 1) float32 of histories (q × items CSR), zeros where empty."""
         return np.hstack([one.vectors(histories) for one in (self.first, self.second)])
 
 
 def spread(embeddings: Embeddings) -> float:
     """The root of the mean square of all scores, up to the number of pairs."""
-    users, items = (
-        vectors.T @ vectors
-        for vectors in (embeddings.users, embeddings.items[:, : embeddings.dim - embeddings.biases])
-    )
-    width = len(items)
-    return float(np.sqrt(np.vdot(users[:width, :width], items)))
+    users, items = (vectors.T @ vectors for vectors in (embeddings.users, embeddings.items))
+    return float(np.sqrt(np.vdot(users, items)))

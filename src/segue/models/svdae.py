@@ -22,7 +22,7 @@ SPARE = 32  # directions more than wanted, by which the wanted ones are found so
 PARTS = 8  # of the rows, whose products are summed in one order, whoever made them
 LEAST = 1e-3  # of the largest singular value, below which a direction is none
 WEIGHT = 0.25  # the power of a user's degree by which the user's row is divided
-BESIDE = 2  # last columns that are no part of the vectors: zeros of users; a one and the degree of items
+FAINT = np.float32(2.0**-60)  # what items' degrees are multiplied by, so that they matter in no score
 
 
 @dataclass(frozen=True)
@@ -54,40 +54,36 @@ class SVDAE:
         return self
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
-        """Find vectors (n, dim + 2) float32: users' coordinates, and how each direction predicts the items.
+        """Find vectors (n, dim + 1) float32: users' coordinates, and how each direction predicts the items.
 
-        The last columns take no part in scores: zeros of users, a one and the degree of items, by which
-        histories fold in. Rows without interactions get zeros but for the one.
+        The last column is zero for users. For items it holds the degree, by which histories fold in, made so
+        small that it matters in no similarity. Rows without interactions get zeros.
         """
         check_implicit(interactions)
         matrix = interactions.matrix
-        user_degrees, item_degrees = (
-            np.diff(matrix.indptr),
-            np.bincount(matrix.indices, minlength=matrix.shape[1]),
-        )
+        user_degrees = np.diff(matrix.indptr)
+        item_degrees = np.bincount(matrix.indices, minlength=matrix.shape[1])
         rows = np.repeat(np.arange(len(user_degrees)), user_degrees)
         data = user_degrees[rows] ** -WEIGHT * item_degrees[matrix.indices] ** -0.5
         normalised = sp.csr_matrix((data.astype(np.float32), matrix.indices, matrix.indptr), matrix.shape)
-        turned = normalised.T.tocsr()
-        left, values, right = self._directions(normalised, turned, progress)
+        left, values, right = self._directions(normalised, normalised.T.tocsr(), progress)
         items = right * (values * np.sqrt(item_degrees).astype(np.float32)[:, None])
-        users = np.hstack([left, np.zeros((len(left), BESIDE), np.float32)])
-        beside = np.column_stack([np.ones(len(items)), item_degrees]).astype(np.float32)
-        return Embeddings(users, np.hstack([items, beside]), BESIDE)
+        faint = item_degrees.astype(np.float32) * FAINT
+        return Embeddings(
+            np.hstack([left, np.zeros((len(left), 1), np.float32)]), np.column_stack([items, faint])
+        )
 
     def folding(self, embeddings: Embeddings) -> Projection:
         """Make the matrix that leads from a history to its coordinates."""
-        degrees, items = embeddings.items[:, -1:], embeddings.items[:, :-BESIDE]
-        scale = np.sqrt(
-            np.square(embeddings.users, dtype=np.float64).sum(0).max()
-        )  # 1, if it is left as it is
-        right = np.divide(items, np.sqrt(degrees), out=np.zeros_like(items), where=degrees > 0)
+        items, roots = embeddings.items[:, :-1], np.sqrt(embeddings.items[:, -1:] / FAINT)
+        lengths = np.square(embeddings.users, dtype=np.float64).sum(
+            0
+        )  # ones, or what the users are scaled to
+        right = np.divide(items, roots, out=np.zeros_like(items), where=roots > 0)
         squares = np.square(right, dtype=np.float64).sum(0)
-        inverse = np.divide(scale, squares, out=np.zeros_like(squares), where=squares > 0)
-        weights = np.divide(
-            right * inverse.astype(np.float32), np.sqrt(degrees), out=right, where=degrees > 0
-        )
-        return Projection(np.hstack([weights, np.zeros((len(weights), BESIDE), np.float32)]))
+        inverse = np.divide(np.sqrt(lengths.max()), squares, out=np.zeros_like(squares), where=squares > 0)
+        weights = np.divide(right * inverse.astype(np.float32), roots, out=right, where=roots > 0)
+        return Projection(np.hstack([weights, np.zeros((len(weights), 1), np.float32)]))
 
     def _directions(
         self, matrix: Any, turned: Any, progress: Progress
@@ -149,7 +145,7 @@ class Projection:
     items: np.ndarray
 
     def vectors(self, histories: Any) -> np.ndarray:
-        """Project histories (q × items CSR, weights ignored): (q, dim + 2) float32, zeros where empty."""
+        """Project histories (q × items CSR, weights ignored): (q, dim + 1) float32, zeros where empty."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
         counts = np.maximum(1, np.diff(histories.indptr)).astype(np.float32)
