@@ -68,10 +68,9 @@ class Blend:
 
     def folding(self, embeddings: Embeddings) -> BlendFolding:
         """Prepare both item sides once; the settings must be `resolved`."""
+        users, items = embeddings.users, embeddings.items
         first, second = (
-            Embeddings(
-                *(np.ascontiguousarray(rows[:, part]) for rows in (embeddings.users, embeddings.items))
-            )
+            Embeddings(np.ascontiguousarray(users[:, part]), np.ascontiguousarray(items[:, part]))
             for part in (slice(self.dim), slice(self.dim, None))
         )
         return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
