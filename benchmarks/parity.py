@@ -56,11 +56,12 @@ def main() -> None:
     arguments.add_argument("--only", default="", help="cases whose name holds this")
     given = arguments.parse_args()
     train, test, genres = ratings()
-    rows = [
-        {"case": name, **compare(parameters, fit, train, test, genres, given.epochs, given.seeds)}
-        for name, (parameters, fit) in cases().items()
-        if given.only in name
-    ]
+    rows = []
+    for name, (parameters, fit) in cases().items():
+        if given.only in name:
+            found = compare(parameters, fit, train, test, genres, given.epochs, given.seeds)
+            rows.append({"case": name, **found})
+            print(rows[-1], flush=True)
     table = Table(*rows[0], title=f"{given.epochs} epochs, {given.seeds} seeds")
     for row in rows:
         table.add_row(*map(str, row.values()))
