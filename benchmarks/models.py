@@ -35,6 +35,7 @@ MODELS: dict[str, Any] = {
     "ials-256": segue.IALS(dim=256, iterations=8, threads=2),
     "svdae": segue.SVDAE(dim=1024, threads=2),
     "blend": segue.Blend(threads=2),
+    "blend-512": segue.Blend(dim=512, threads=2),
     "item2vec": segue.Item2Vec(threads=2),
     "contrastive": segue.Contrastive(threads=2),
     "contrastive-256": segue.Contrastive(dim=256, threads=2),
