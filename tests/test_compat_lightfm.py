@@ -360,6 +360,16 @@ def test_whatever_the_penalty_parameters_stay_finite(loss, alpha):
     assert abs(model.user_embeddings).max() < 1
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+def test_with_a_moderate_penalty_the_taste_is_found(loss):
+    train = taste(300, 200)
+    liked = likes(train)
+    model = LightFM(5, loss=loss, item_alpha=1e-3, user_alpha=1e-3, random_state=0)
+    model.fit(train if loss == "logistic" else liked, epochs=10)
+    assert abs(model.item_embeddings).mean() > 0.05
+    assert auc_score(model, liked).mean() > 0.6
+
+
 def test_the_penalty_shrinks_whoever_is_not_learned_from():
     known = taste()
     wide = sp.coo_matrix((known.data, (known.row, known.col)), (41, 30))

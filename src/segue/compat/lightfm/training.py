@@ -60,7 +60,7 @@ def epoch(
     own rate, and the scale of all of the side's by alpha times the step's mean rate. Scores are made of
     parameters times scale, and after the epoch, or where a scale becomes too large, the parameters are
     divided by it. Here the parameters hold parameter times scale meanwhile, and the scale grows after parts
-    of the epoch, which are drawn at random from the pairs.
+    of the epoch, which are drawn at random from the pairs, or for k-OS from the users.
     """
     pairs, sides = pairs._replace(order=rng.permutation(len(pairs.order))), (users, items)
     rows = np.repeat(np.arange(len(pairs.order)), np.diff(pairs.indptr))
@@ -68,7 +68,10 @@ def epoch(
     growth = alphas * len(rows) * mean_rate(sampling, users, rows, items, pairs.items)
     parts = int(np.clip(np.ceil(growth.max() / GROWTH), 1, PARTS))
     growth, scales = np.minimum(growth / parts, STEEPEST), np.ones(2)
-    part_of = rng.randint(parts, size=len(rows))
+    if sampling.k:  # k-OS steps from any of the user's items, so that a part has all of them
+        part_of = rng.randint(parts, size=len(pairs.order))[rows]
+    else:
+        part_of = rng.randint(parts, size=len(rows))
     for part in range(parts):
         now = part_of == part
         some = pairs if parts == 1 else pairs._replace(weights=fixed(np.where(now, pairs.weights, 0)))
