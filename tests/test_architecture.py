@@ -49,13 +49,14 @@ def imported(path):
 
 def test_public_names():
     assert sorted(segue.__all__) == [
-        "BPR", "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features", "IALS",
-        "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors", "evaluate",
+        "BPR", "BiasedMF", "Blend", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features",
+        "IALS", "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
+        "SVDAE", "SegueError", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors", "evaluate",
         "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
-        "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "warp",
+        "biasedmf", "blend", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity",
+        "svdae", "warp",
     ]  # fmt: skip
     assert sorted(index.INDEXES) == ["auto", "exact", "forest", "hnsw", "ivf", "lsh"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)

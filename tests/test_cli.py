@@ -60,7 +60,7 @@ REFUSED = {
     "ratings.csv --duplicates mean": "--duplicates 'mean' is not known; there are 'sum', 'last', 'max'",
     "ratings.csv --query SELECT": "--query is for a database, such as sqlite:///file.db",
     "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, ",
-    "ratings.csv --model als": "there is no model 'als'; there are biasedmf, bpr, contrastive, ials, ",
+    "ratings.csv --model als": "there is no model 'als'; there are biasedmf, blend, bpr, contrastive, ials, ",
     "ratings.csv --index fast": "there is no index 'fast'; there are auto, exact",
     "ratings.csv --set dims=3": "ials has no setting 'dims'; it has dim, iterations, unobserved_weight, ",
     "ratings.csv --model popularity --dim 3": "popularity has no setting 'dim'; it has none",

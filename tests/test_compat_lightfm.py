@@ -307,6 +307,69 @@ def test_a_step_is_lightfms():
     np.testing.assert_allclose(model.item_embedding_gradients, 1 + (pull * x) ** 2, rtol=1e-6)
 
 
+def lazily_penalised(train, model, epochs):
+    """LightFM's logistic loss with adagrad and its penalty, step by step: both sides' vectors and biases."""
+    rng = np.random.default_rng(0)
+    x = [  # the bias is the last column
+        np.column_stack([getattr(model, f"{side}_embeddings"), getattr(model, f"{side}_biases")]).astype(
+            float
+        )
+        for side in ("user", "item")
+    ]
+    squares = [np.ones_like(one) for one in x]
+    alphas, rate = (model.user_alpha, model.item_alpha), model.learning_rate
+    for _ in range(epochs):
+        scales = np.ones(2)
+        for e in rng.permutation(train.nnz):
+            rows = train.row[e], train.col[e]
+            u, i = (x[side][rows[side]] * scales[side] for side in (0, 1))
+            c = 1 / (1 + np.exp(-(u[:-1] @ i[:-1] + u[-1] + i[-1]))) - (train.data[e] > 0)
+            rates = []
+            for side, other in ((0, i), (1, u)):
+                row = rows[side]
+                g = c * np.append(other[:-1], 1)
+                local = rate / np.sqrt(squares[side][row])
+                x[side][row] = (x[side][row] - local * g) * (1 + alphas[side] * local)
+                squares[side][row] += g**2
+                rates.append(local)
+            scales *= 1 + np.array(alphas) * np.mean(rates)
+        x = [one / scale for one, scale in zip(x, scales, strict=True)]
+    return x
+
+
+@pytest.mark.parametrize("alphas", [(0, 0), (3e-3, 0), (1e-3, 5e-3), (0.02, 0.02)])
+def test_penalties_are_lightfms(alphas):
+    train = taste(80, 60)
+    begun = LightFM(6, user_alpha=alphas[0], item_alpha=alphas[1], random_state=1).fit(train, epochs=0)
+    expected = lazily_penalised(train, begun, 10)
+    model = LightFM(6, user_alpha=alphas[0], item_alpha=alphas[1], random_state=1).fit(train, epochs=10)
+    for side, one in zip(("user", "item"), expected, strict=True):
+        found = getattr(model, f"{side}_embeddings"), getattr(model, f"{side}_biases")
+        for values, wanted in zip(found, (one[:, :-1], one[:, -1]), strict=True):
+            assert np.corrcoef(values.ravel(), wanted.ravel())[0, 1] > 0.98
+            sizes = (np.sqrt(np.mean(one.astype(float) ** 2)) for one in (values, wanted))
+            assert next(sizes) == pytest.approx(next(sizes), rel=0.03)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("alpha", [0.03, 0.3, 10.0])
+def test_whatever_the_penalty_parameters_stay_finite(loss, alpha):
+    model = LightFM(5, loss=loss, item_alpha=alpha, user_alpha=alpha, random_state=0)
+    model.fit(taste(300, 200), epochs=3)
+    assert abs(model.item_embeddings).max() < 1
+    assert abs(model.user_embeddings).max() < 1
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_with_a_moderate_penalty_the_taste_is_found(loss):
+    train = taste(300, 200)
+    liked = likes(train)
+    model = LightFM(5, loss=loss, item_alpha=1e-3, user_alpha=1e-3, random_state=0)
+    model.fit(train if loss == "logistic" else liked, epochs=10)
+    assert abs(model.item_embeddings).mean() > 0.05
+    assert auc_score(model, liked).mean() > 0.6
+
+
 def test_the_penalty_shrinks_whoever_is_not_learned_from():
     known = taste()
     wide = sp.coo_matrix((known.data, (known.row, known.col)), (41, 30))

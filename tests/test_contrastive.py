@@ -196,9 +196,16 @@ def test_vectors_have_the_length_one_and_zeros_where_there_is_nothing():
 def test_it_beats_popularity_on_simulated_data():
     data = segue.data.simulate(400, 200, 8000, seed=5)
     train, test = data.split(test=0.2, seed=0)
-    model = segue.Contrastive(dim=16, temperature=0.5)
+    model = segue.Contrastive(dim=16)
     found = segue.evaluate(segue.Recommender(model).fit(train), test, 10)
     assert found["ndcg@10"] > 1.1 * found.beside["popularity"]["ndcg@10"]
+
+
+def test_the_temperature_follows_from_the_number_of_items():
+    for items, temperature in ((200, 0.49), (6_000, 0.177), (40_000, 0.1), (10**6, 0.1), (2, 0.5)):
+        had = from_csr(sp.csr_matrix(np.ones((2, items), np.float32)))
+        assert segue.Contrastive().resolved(had).temperature == temperature
+        assert segue.Contrastive(temperature=0.3).resolved(had).temperature == 0.3
 
 
 def test_histories_fold_in_near_their_users():

@@ -14,6 +14,7 @@ from segue.models import MODELS
 
 SHORT = {
     "biasedmf": {"iterations": 3},
+    "blend": {"iterations": 3, "directions": 6},
     "bpr": {"epochs": 2},
     "contrastive": {"epochs": 2, "users": 32},
     "ials": {"iterations": 3},
@@ -21,6 +22,7 @@ SHORT = {
     "koswarp": {"epochs": 2},
     "logistic": {"epochs": 2},
     "popularity": {},
+    "svdae": {},
     "warp": {"epochs": 2},
 }
 LOCK_FREE = {"bpr", "item2vec", "koswarp", "logistic", "warp"}

@@ -572,7 +572,7 @@ class TestRefused:
 
     def test_names(self):
         with pytest.raises(
-            SettingError, match="there is no model 'als'; there are biasedmf, bpr, contrastive, ials"
+            SettingError, match="there is no model 'als'; there are biasedmf, blend, bpr, contrastive, ials"
         ):
             segue.Recommender("als")
         with pytest.raises(SettingError, match="there is no index 'fast'; there are auto, exact"):

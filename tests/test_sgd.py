@@ -121,7 +121,7 @@ def test_steps_follow_their_schedule_and_the_penalty(schedule):
         else:
             G = 0.9 * G + 0.1 * g * g
             move = np.sqrt((M + 1e-3) / (G + 1e-3)) * g
-            x, M = x - move, 0.9 * M + 0.1 * move * move
+            x, M = x - 0.5 * move, 0.9 * M + 0.1 * move * move
     np.testing.assert_allclose(P[1, 0], x, rtol=1e-5)
     np.testing.assert_allclose(P[1, 1], G, rtol=1e-5)
 
@@ -142,16 +142,20 @@ def test_small_steps_of_the_kernels():
 
 def test_the_queue_holds_each_interaction_of_the_users_once_in_another_order():
     indptr = np.array([0, 3, 3, 7, 12])
+    weights = np.ones(12, np.float32)
     queue = np.zeros((8, 2), np.int32)
     state = np.array([123456789], np.uint64)
     firsts = set()
     for _ in range(200):
-        assert call(kernels.enqueue, indptr, np.array([1, 3, 0, 2]), 0, 3, state, queue) == 8
+        assert call(kernels.enqueue, weights, indptr, np.array([1, 3, 0, 2]), 0, 3, state, queue) == 8
         assert sorted(map(tuple, queue.tolist())) == [(0, e) for e in range(3)] + [
             (3, e) for e in range(7, 12)
         ]
         firsts.add(int(queue[0, 1]))
     assert firsts == {0, 1, 2, 7, 8, 9, 10, 11}
+    weights[[1, 7, 11]] = 0  # known only
+    assert call(kernels.enqueue, weights, indptr, np.array([1, 3, 0, 2]), 0, 3, state, queue) == 5
+    assert sorted(queue[:5, 1].tolist()) == [0, 2, 8, 9, 10]
 
 
 def test_k_os_takes_the_kth_of_those_it_draws():
@@ -161,12 +165,9 @@ def test_k_os_takes_the_kth_of_those_it_draws():
     none = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32)
     state, best = np.array([1], np.uint64), np.zeros((400, 2))
     items = np.arange(400, dtype=np.int32) % 5
-    R = np.zeros((4, 1, 1), np.float32)
     seen = []
     for k in (1, 100, 180, 260, 400):  # of 400 draws about 80 fall on each of the five
-        e = call(
-            kernels.kth_best, items, 0, 400, one, 0, V, bias, V, bias, False, *none, R, bias, k, best, state
-        )
+        e = call(kernels.kth_best, items, 0, 400, one, 0, V, bias, False, *none, k, best, state)
         seen.append(int(items[e]))
         assert (np.diff(best[:, 0]) <= 0).all()
     assert seen == [4, 2, 0, 3, 1]

@@ -628,6 +628,9 @@ class TestCommand:
         told = run("ratings.csv -o m --trials 1 --metric recall@3 --set dim=4 -q")[1]
         value = segue.load("m").metrics["validation_recall@3"]
         assert f"Nothing beat the default settings of ials: recall@3 {value:.4f}" in told
+        told = run("ratings.csv -o n --trials 1 --metric recall@3 --set dim=4 --test 0.25 -q")[1]
+        assert "The best settings are the defaults of ials: the rows of both are the same\n" in told
+        assert "user by user" not in told
 
     def test_json_and_a_test_part(self, run):
         line = "ratings.csv -o m --trials 5 --model ials --model bpr --set dim=4 --metric map -k 4"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from segue.evaluation import Evaluation, evaluate, evaluate_ratings
     from segue.index.exact import Exact
     from segue.models.baselines import ItemKNN, Popularity
+    from segue.models.blend import Blend
     from segue.models.contrastive import Contrastive
     from segue.models.ease import EASE
     from segue.models.embeddings import Embeddings
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from segue.models.ials import IALS
     from segue.models.item2vec import Item2Vec
     from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
+    from segue.models.svdae import SVDAE
     from segue.recommender import Recommender, TrainedRecommender, load
     from segue.tuning import Tuned, tune
 
@@ -29,8 +31,10 @@ __all__ = [
     "EASE",
     "IALS",
     "KOSWARP",
+    "SVDAE",
     "WARP",
     "BiasedMF",
+    "Blend",
     "Contrastive",
     "Embeddings",
     "Evaluation",
@@ -67,6 +71,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "evaluation": ("Evaluation", "evaluate", "evaluate_ratings"),
     "index.exact": ("Exact",),
     "models.baselines": ("ItemKNN", "Popularity"),
+    "models.blend": ("Blend",),
     "models.contrastive": ("Contrastive",),
     "models.ease": ("EASE",),
     "models.embeddings": ("Embeddings",),
@@ -74,6 +79,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.ials": ("IALS",),
     "models.item2vec": ("Item2Vec",),
     "models.sgd": ("BPR", "KOSWARP", "WARP", "Logistic"),
+    "models.svdae": ("SVDAE",),
     "recommender": ("Recommender", "TrainedRecommender", "load"),
     "tuning": ("Tuned", "tune"),
 }

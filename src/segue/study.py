@@ -17,6 +17,7 @@ from segue.store.lock import locked
 
 NAME = "segue"  # of the study in its file
 SQLITE = b"SQLite format 3\0"  # how such a file begins
+END = "end of trial "  # before its number: the name of the study's attribute
 WAIT = 60  # seconds for another process that writes to the file
 
 
@@ -25,8 +26,8 @@ class Study:
     """Trials, as optuna keeps them.
 
     A trial's attributes: `default_of` (the model whose default settings it is for), `model`, `settings`,
-    `error`, `seconds`, `problem`, `cut` (it did not come to its end, through no fault of its settings, and
-    does not count), `host` and `process`.
+    `error`, `seconds`, `host` and `process`. What ended it without a value is an attribute of the study:
+    optuna lets only the process that began a trial change the trial's.
     """
 
     optuna: Any
@@ -53,7 +54,8 @@ class Study:
         """
         with self._alone():
             self._free()
-            there = [trial for trial in self.trials() if not is_cut(trial)]
+            cut = self.cut()
+            there = [trial for trial in self.trials() if trial.number not in cut]
             if limit is not None and len(there) >= limit:
                 return None
             tried = {trial.user_attrs.get("default_of") for trial in there}
@@ -75,8 +77,7 @@ class Study:
 
     def fail(self, trial: Any, problem: str, *, cut: bool = False) -> None:
         """End a trial without a value; one that was cut does not count, so that another takes its place."""
-        for name, value in (("problem", problem), ("cut", cut)):
-            self.kept._storage.set_trial_user_attr(trial._trial_id, name, value)
+        self.kept.set_user_attr(f"{END}{trial.number}", {"problem": problem, "cut": cut})
         self.kept.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
 
     def trials(self, *states: str) -> list[Any]:
@@ -91,7 +92,20 @@ class Study:
 
     def done(self) -> int:
         """How many trials have ended and count."""
-        return sum(not is_cut(trial) for trial in self.trials("COMPLETE", "PRUNED", "FAIL"))
+        cut = self.cut()
+        return sum(trial.number not in cut for trial in self.trials("COMPLETE", "PRUNED", "FAIL"))
+
+    def ends(self) -> dict[int, dict[str, Any]]:
+        """The numbers of the trials that ended without a value, with "problem" and "cut".
+
+        A trial that was cut did not come to its end, through no fault of its settings, and does not count.
+        """
+        told = self.kept.user_attrs.items()
+        return {int(name.removeprefix(END)): end for name, end in told if name.startswith(END)}
+
+    def cut(self) -> set[int]:
+        """The numbers of the trials that were cut."""
+        return {number for number, end in self.ends().items() if end["cut"]}
 
     def _alone(self) -> AbstractContextManager[None]:
         return nullcontext() if self.lock is None else locked(self.lock)
@@ -154,11 +168,6 @@ def check_file(file: Path) -> None:
         with file.open("rb") as begun:
             if begun.read(len(SQLITE)) != SQLITE:
                 raise SettingError(f"{file} is no study, which is a SQLite file; name another file")
-
-
-def is_cut(trial: Any) -> bool:
-    """Whether a trial was ended by something else than its settings."""
-    return bool(trial.user_attrs.get("cut", False))
 
 
 def _lives(process: int) -> bool:

@@ -20,7 +20,7 @@ from segue.metrics import measure, rank, rating_errors
 from segue.models import MODELS, BiasedMF, Embeddings
 from segue.models.spaces import SPACES, Setting, Span, check_tunable, passes_of, space_of
 from segue.progress import NOTHING, Progress, silent
-from segue.study import Study, is_cut, opened
+from segue.study import Study, opened
 
 TRIALS = 30  # where neither a number nor a time is given
 HELD = 0.1  # the share of the interactions that settings are measured on
@@ -429,7 +429,8 @@ def _found(frame: pl.DataFrame, plan: Plan, split: str, users: int, interrupted:
 
 def trials_frame(study: Study, fixed: Mapping[str, Any], *, lower: bool) -> pl.DataFrame:
     """A row for each trial of a study, the best first; see `Tuned`."""
-    rows = [_row(trial, fixed) for trial in study.trials()]
+    ends = study.ends()
+    rows = [_row(trial, fixed, ends.get(trial.number, {})) for trial in study.trials()]
     sign = 1 if lower else -1
 
     def place(row: dict[str, Any]) -> tuple[Any, ...]:
@@ -439,7 +440,7 @@ def trials_frame(study: Study, fixed: Mapping[str, Any], *, lower: bool) -> pl.D
     return pl.DataFrame(sorted(rows, key=place), schema=SCHEMA)
 
 
-def _row(trial: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
+def _row(trial: Any, fixed: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
     told, state = trial.user_attrs, trial.state.name.lower()
     model, error = told.get("model", told.get("default_of")), told.get("error")
     own = {field.name for field in fields(MODELS[model])} if model else set()
@@ -448,11 +449,11 @@ def _row(trial: Any, fixed: Mapping[str, Any]) -> dict[str, Any]:
         "trial": trial.number,
         "model": model,
         "default": "default_of" in told,
-        "state": "cut" if is_cut(trial) else {"fail": "failed", "waiting": "running"}.get(state, state),
+        "state": "cut" if end.get("cut") else {"fail": "failed", "waiting": "running"}.get(state, state),
         "value": trial.value if state == "complete" else None,
         "error": None if error is None or np.isnan(error) else error,
         "first_look": trial.intermediate_values.get(1),
         "seconds": told.get("seconds"),
         "settings": json.dumps({**held, **told.get("settings", {})}),
-        "problem": told.get("problem"),
+        "problem": end.get("problem"),
     }

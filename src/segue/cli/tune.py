@@ -173,7 +173,9 @@ def _beside_default(
 
 
 def _print_difference(found: tuning.Tuned, result: Evaluation) -> None:
-    if found.metric in result.model:
+    if not found.improved:
+        output().print(f"The best settings are the defaults of {found.model}: the rows of both are the same")
+    elif found.metric in result.model:
         more, error = difference(result.model, result.beside["default"], found.metric)
         output().print(
             f"{found.metric} is {more:+.4f} ± {error:.4f} from that of the default settings, user by user"

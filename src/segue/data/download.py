@@ -41,13 +41,14 @@ def movielens_small(cache: Path, url: str = URL) -> Path:
     folder = cache / FOLDER
     try:
         if not all(_intact(folder / name) for name in SHA256):
-            _keep(_unpacked(_fetch(url), url), folder)
+            keep(_unpacked(fetch(url, LIMIT), url), folder)
     except OSError as error:
         raise DataError(f"the cache {folder} cannot be used: {error}; set SEGUE_CACHE") from error
     return folder
 
 
-def _keep(files: dict[str, bytes], folder: Path) -> None:
+def keep(files: dict[str, bytes], folder: Path) -> None:
+    """Write files into a folder, each under another name first."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         draft = folder / f"{name}.{os.getpid()}.draft"
@@ -58,10 +59,11 @@ def _keep(files: dict[str, bytes], folder: Path) -> None:
             draft.unlink(missing_ok=True)
 
 
-def _fetch(url: str) -> bytes:
+def fetch(url: str, limit: int) -> bytes:
+    """Download what is at a URL, and no more than a byte above `limit`; `DataError` where that fails."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - https, or a test's own server
-            content: bytes = answer.read(LIMIT + 1)
+            content: bytes = answer.read(limit + 1)
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         raise DataError(f"{url} cannot be downloaded: {reason}") from error

@@ -252,7 +252,7 @@ def _fits(parts: Parts, vectors: np.ndarray, is_distance: bool) -> bool:
     kinds = dict.fromkeys(vars(parts), np.float32) | {
         "codes": np.uint8, "order": np.int32, "bounds": np.int64, "rounding": np.float64, "probes": np.int64
     }  # fmt: skip
-    shapes = {
+    shapes: dict[str, list[tuple[int, ...]]] = {
         "codes": [(places * 4 * int(cuts[-1]),)],
         "order": [(places,)],
         "bounds": [(count + 1,)],

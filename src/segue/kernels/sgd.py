@@ -112,6 +112,18 @@ def dot(A, x, B, y):
 
 
 @inline
+def score(A, x, P, b, summed, indptr, features, weights, row):
+    """The inner product of A[x] and a row, or the sum of its features, and the row's bias."""
+    if not summed:
+        return dot(A, x, P, row) + b[row, 0]
+    total = np.float32(0)
+    for z in range(indptr[row], indptr[row + 1]):
+        f = np.int64(features[z])
+        total += weights[z] * (dot(A, x, P, f) + b[f, 0])
+    return total
+
+
+@inline
 def step(P, row, S, s, c, rates):
     """Move the vector of a row against the gradient c S[s] + reg P[row]."""
     rate, rho, epsilon, reg = rates[RATE], rates[RHO], rates[EPSILON], rates[REG]
@@ -127,7 +139,7 @@ def step(P, row, S, s, c, rates):
             g = c * S[s, 0, j] + reg * P[row, 0, j]
             G = rho * P[row, 1, j] + rest * g * g
             move = np.sqrt((P[row, 2, j] + epsilon) / (G + epsilon)) * g
-            P[row, 0, j] -= move
+            P[row, 0, j] -= rate * move
             P[row, 1, j] = G
             P[row, 2, j] = rho * P[row, 2, j] + rest * move * move
 
@@ -143,7 +155,7 @@ def step_bias(b, row, c, rates):
         rest = np.float32(1) - rho
         b[row, 1] = rho * b[row, 1] + rest * g * g
         move = np.sqrt((b[row, 2] + epsilon) / (b[row, 1] + epsilon)) * g
-        b[row, 0] -= move
+        b[row, 0] -= rate * move
         b[row, 2] = rho * b[row, 2] + rest * move * move
 
 
@@ -172,12 +184,17 @@ def difference(B, y, z, R):
 
 
 @bare
-def enqueue(indptr, order, start, stop, state, queue):
-    """Write (user, place) of all interactions of the users order[start:stop], shuffled; return how many."""
+def enqueue(weights, indptr, order, start, stop, state, queue):
+    """Write (user, place) of the interactions of the users order[start:stop], shuffled; return how many.
+
+    Those of weight 0 are left out.
+    """
     count = 0
     for one in range(start, stop):
         u = order[one]
         for e in range(indptr[u], indptr[u + 1]):
+            if weights[e] == 0:
+                continue
             other = draw(state, count + 1)
             queue[count, 0], queue[count, 1] = queue[other, 0], queue[other, 1]
             queue[other, 0], queue[other, 1] = u, e
@@ -199,23 +216,18 @@ def ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed):
 
 
 @bare
-def kth_best(
-    items, lo, hi, A, x, V, bV, B, Bb, i_summed, i_indptr, i_features, i_weights, R, Rb, k, best, state
-):  # fmt: skip
+def kth_best(items, lo, hi, A, x, V, bV, i_summed, i_indptr, i_features, i_weights, k, best, state):
     """Draw some of the places [lo, hi) of a user's items; return the one of the k-th highest score."""
     count = min(len(best), hi - lo)
     for drawn in range(count):
         e = lo + draw(state, hi - lo)
         y = np.int64(items[e])
-        if i_summed:
-            represent(V, bV, i_indptr, i_features, i_weights, y, R, Rb, POSITIVE)
-            y = np.int64(POSITIVE)
-        score = np.float64(dot(A, x, B, y) + Bb[y, 0])
+        found = np.float64(score(A, x, V, bV, i_summed, i_indptr, i_features, i_weights, y))
         z = drawn
-        while z > 0 and best[z - 1, 0] < score:
+        while z > 0 and best[z - 1, 0] < found:
             best[z, 0], best[z, 1] = best[z - 1, 0], best[z - 1, 1]
             z -= 1
-        best[z, 0], best[z, 1] = score, e
+        best[z, 0], best[z, 1] = found, e
     return np.int64(best[min(k, count) - 1, 1])
 
 
@@ -235,12 +247,10 @@ def logistic(
     begin(state, drawn, seed, start, pool, V, i_summed, 2)
     one = np.float32(1)
     place, violations, steps, loss = 0, 0, 0, 0.0
-    count = enqueue(indptr, order, start, stop, state, queue)
+    count = enqueue(weights, indptr, order, start, stop, state, queue)
     for t in range(count):
         ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
-        if weights[e] == 0:
-            continue
         for pair in range(negatives + 1):
             i, w = np.int64(items[e]), weights[e]
             if pair:
@@ -284,12 +294,10 @@ def bpr(
     begin(state, drawn, seed, start, pool, V, i_summed, 2)
     place, violations, steps = 0, 0, 0
     loss, product = 0.0, 1.0
-    count = enqueue(indptr, order, start, stop, state, queue)
+    count = enqueue(weights, indptr, order, start, stop, state, queue)
     for t in range(count):
         ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
-        if weights[e] == 0:
-            continue
         p, q = np.int64(items[e]), np.int64(-1)
         for _ in range(negatives):
             other = fresh(state, drawn, place, pool, V, i_summed, 2)
@@ -339,60 +347,44 @@ def warp(
     """
     A = R if u_summed else U
     B = R if i_summed else V
-    Bb = Rb if i_summed else bV
     begin(state, drawn, seed, start, pool, V, i_summed, 1)
     place, violations, steps, loss = 0, 0, 0, 0.0
-    count = enqueue(indptr, order, start, stop, state, queue)
+    count = enqueue(weights, indptr, order, start, stop, state, queue)
     for t in range(count):
         ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed)
         u, e = np.int64(queue[t, 0]), np.int64(queue[t, 1])
-        if weights[e] == 0:
-            continue
         x = u
         if u_summed:
             x = np.int64(USER)
             represent(U, bU, u_indptr, u_features, u_weights, u, R, Rb, x)
         if k:
             e = kth_best(
-                items, indptr[u], indptr[u + 1], A, x, V, bV, B, Bb, i_summed, i_indptr, i_features,
-                i_weights, R, Rb, k, best, state,
+                items, indptr[u], indptr[u + 1], A, x, V, bV, i_summed, i_indptr, i_features, i_weights,
+                k, best, state,
             )  # fmt: skip
         p = np.int64(items[e])
-        y = p
-        if i_summed:
-            y = np.int64(POSITIVE)
-            represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
-        enough = dot(A, x, B, y) + Bb[y, 0] - np.float32(1)
+        enough = score(A, x, V, bV, i_summed, i_indptr, i_features, i_weights, p) - np.float32(1)
         steps += 1
         for tries in range(1, negatives + 1):
             q = fresh(state, drawn, place, pool, V, i_summed, 1)
             place += 1
-            z = q
-            if i_summed:
-                z = np.int64(NEGATIVE)
-                represent(V, bV, i_indptr, i_features, i_weights, q, R, Rb, z)
-            over = dot(A, x, B, z) + Bb[z, 0] - enough
+            over = score(A, x, V, bV, i_summed, i_indptr, i_features, i_weights, q) - enough
             if over <= 0 or known(items, indptr[u], indptr[u + 1], q):
                 continue
             c = weights[e] * ranks[tries]
             loss += ranks[tries] * over
             violations += 1
+            y, z = p, q
+            if i_summed:
+                y, z = np.int64(POSITIVE), np.int64(NEGATIVE)
+                represent(V, bV, i_indptr, i_features, i_weights, p, R, Rb, y)
+                represent(V, bV, i_indptr, i_features, i_weights, q, R, Rb, z)
             difference(B, y, z, R)
             learn(V, bV, i_summed, i_indptr, i_features, i_weights, p, A, x, -c, -c, i_rates)
             learn(V, bV, i_summed, i_indptr, i_features, i_weights, q, A, x, c, c, i_rates)
             learn(
-                U,
-                bU,
-                u_summed,
-                u_indptr,
-                u_features,
-                u_weights,
-                u,
-                R,
-                DIFFERENCE,
-                c,
-                c * u_rates[BIAS],
+                U, bU, u_summed, u_indptr, u_features, u_weights, u, R, DIFFERENCE, c, c * u_rates[BIAS],
                 u_rates,
-            )
+            )  # fmt: skip
             break
     tally[0], tally[1], tally[2] = loss, violations, steps

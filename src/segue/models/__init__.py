@@ -3,6 +3,7 @@
 from typing import Any
 
 from segue.models.baselines import ItemKNN, Popularity
+from segue.models.blend import Blend
 from segue.models.contrastive import Contrastive
 from segue.models.ease import EASE
 from segue.models.embeddings import Embeddings
@@ -10,9 +11,11 @@ from segue.models.explicit import BiasedMF
 from segue.models.ials import IALS
 from segue.models.item2vec import Item2Vec
 from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
+from segue.models.svdae import SVDAE
 
 MODELS: dict[str, Any] = {
     "biasedmf": BiasedMF,
+    "blend": Blend,
     "bpr": BPR,
     "contrastive": Contrastive,
     "ials": IALS,
@@ -20,6 +23,7 @@ MODELS: dict[str, Any] = {
     "koswarp": KOSWARP,
     "logistic": Logistic,
     "popularity": Popularity,
+    "svdae": SVDAE,
     "warp": WARP,
 }
 HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` takes validation and a start
@@ -33,8 +37,10 @@ __all__ = [
     "IALS",
     "KOSWARP",
     "MODELS",
+    "SVDAE",
     "WARP",
     "BiasedMF",
+    "Blend",
     "Contrastive",
     "Embeddings",
     "Item2Vec",

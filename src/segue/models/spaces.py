@@ -43,6 +43,14 @@ SPACES: dict[str, dict[str, Setting]] = {
         "reg_exponent": Span(0.0, 1.0),
         "bias_reg": Span(0.5, 50.0, log=True),
     },
+    "blend": {
+        "dim": (64, 128, 256, 512),
+        "directions": (128, 256, 512, 1024),
+        "share": Span(0.0, 0.8),
+        "iterations": Span(4, 32, log=True),
+        "unobserved_weight": Span(0.05, 5.0, log=True, relative=True),
+        "reg": Span(1e-4, 1.0, log=True),
+    },
     "bpr": {**SGD, "negatives": ("popular", "uniform")},
     "contrastive": {
         "dim": (32, 64, 128),
@@ -68,6 +76,7 @@ SPACES: dict[str, dict[str, Setting]] = {
     },
     "koswarp": {**SGD, "max_sampled": Span(5, 50, log=True), "k": Span(1, 8), "n": Span(8, 20)},
     "logistic": {**SGD, "sampled": Span(1, 10)},
+    "svdae": {"dim": (32, 64, 128, 256, 512, 1024), "iterations": Span(2, 6)},
     "warp": {**SGD, "max_sampled": Span(5, 50, log=True)},
 }
 

@@ -1,6 +1,6 @@
 """Errors that are also of the types which programs written for LightFM catch."""
 
-from segue.errors import SettingError
+from segue.errors import DataError, SettingError
 
 
 class ParameterError(SettingError, AssertionError):
@@ -9,3 +9,7 @@ class ParameterError(SettingError, AssertionError):
 
 class UnsupportedError(SettingError, NotImplementedError):
     """A combination of settings that no loss is made for."""
+
+
+class AbsentError(DataError, OSError):
+    """A data set that is not there, and is not to be downloaded."""

@@ -16,8 +16,11 @@ KERNELS = {
     "warp": kernels.warp,
     "warp-kos": kernels.warp,
 }
-SHRINK = 0.02  # by how much the penalty makes the parameters smaller at a time
-PARTS = 64  # how often it does so in an epoch, at most
+GROWTH = 0.02  # by how much the scale of the vectors may grow from part to part of an epoch, in logarithms
+PARTS = 64  # of an epoch, at most
+STEEP = 0.5  # growth in one part from which on the penalty is applied after every part
+STEEPEST = 30.0  # the most that a logarithm grows in one part: float32 ends at 88
+LARGEST = 30.0  # the scale at which the penalty is applied within an epoch; at LightFM's 1e6 it may diverge
 
 
 class Penalised(NamedTuple):
@@ -51,42 +54,73 @@ def epoch(
     rng: np.random.RandomState,
     num_threads: int,
 ) -> None:
-    """Pass once over the pairs, the users in a new order.
+    """Pass once over the pairs, in a new order.
 
-    LightFM's penalty makes all of a side's parameters smaller in every step, by alpha times the step's mean
-    rate, whoever is learned from. Here they are made smaller after every part of the epoch, by as much.
+    LightFM applies its penalty late. In every step the parameters that are moved grow by alpha times their
+    own rate, and the scale of all of the side's by alpha times the step's mean rate. Scores are made of
+    parameters times scale, and after the epoch, or where a scale becomes too large, the parameters are
+    divided by it. Here the parameters hold parameter times scale meanwhile, and the scale grows after parts
+    of the epoch, which are drawn at random from the pairs, or for k-OS from the users.
     """
-    order = rng.permutation(len(pairs.order))
-    for part in np.array_split(order, _parts(pairs, users, items)):
+    pairs, sides = pairs._replace(order=rng.permutation(len(pairs.order))), (users, items)
+    rows = np.repeat(np.arange(len(pairs.order)), np.diff(pairs.indptr))
+    alphas = np.array([users.alpha, items.alpha])
+    growth = alphas * len(rows) * mean_rate(sampling, users, rows, items, pairs.items)
+    parts = int(np.clip(np.ceil(growth.max() / GROWTH), 1, PARTS))
+    growth, scales = np.minimum(growth / parts, STEEPEST), np.ones(2)
+    if sampling.k:  # k-OS steps from any of the user's items, so that a part has all of them
+        part_of = rng.randint(parts, size=len(pairs.order))[rows]
+    else:
+        part_of = rng.randint(parts, size=len(rows))
+    for part in range(parts):
+        now = part_of == part
+        some = pairs if parts == 1 else pairs._replace(weights=fixed(np.where(now, pairs.weights, 0)))
+        half = np.where(
+            growth < STEEP, growth / 2, 0
+        )  # to the middle of the part, if it grows as the last did
+        scales *= _multiply(sides, np.exp(half))
+        rates = _scaled(users.rates, scales[0]), _scaled(items.rates, scales[1])
         seed = int(rng.randint(2**62, dtype=np.int64))
-        rates = (users.rates, items.rates)
-        tally = one_pass(
-            sampling, pairs._replace(order=part), users.side, items.side, rates, seed, num_threads
-        )
-        if users.alpha or items.alpha:
+        tally = one_pass(sampling, some, users.side, items.side, rates, seed, num_threads)
+        if alphas.any():
             steps = tally[1] if sampling.kernel is kernels.warp else tally[2]
-            mean = mean_rate(pairs, users, items)
-            for one in (users, items):
-                smaller = np.float32(np.exp(-one.alpha * steps * mean))
-                one.side.vectors[:, 0] *= smaller
-                one.side.biases[:, 0] *= smaller
+            rate = mean_rate(sampling, users, rows[now], items, pairs.items[now])
+            growth = np.minimum(alphas * steps * rate, STEEPEST)
+            scales *= _multiply(sides, np.exp(growth - half))
+            if scales.max() > LARGEST or growth.max() > STEEP:
+                _multiply(sides, scales**-2)
+                scales = np.ones(2)
+    _multiply(sides, scales**-2)
 
 
-def _parts(pairs: Pairs, users: Penalised, items: Penalised) -> int:
-    alpha = max(users.alpha, items.alpha)
-    if not alpha:
-        return 1
-    whole = alpha * len(pairs.items) * mean_rate(pairs, users, items)
-    return int(np.clip(np.ceil(whole / SHRINK), 1, min(PARTS, max(1, len(pairs.order)))))
+def _scaled(rates: np.ndarray, scale: float) -> np.ndarray:
+    """Rates of parameters that are held times a scale; those that are moved grow as they would without."""
+    made = rates.copy()
+    made[kernels.RATE] *= scale
+    made[kernels.REG] /= scale
+    return made
 
 
-def mean_rate(pairs: Pairs, users: Penalised, items: Penalised) -> float:
-    """The mean rate at which the parameters move, those of a user or item as often as it has interactions."""
-    active = np.repeat(np.arange(len(pairs.order)), np.diff(pairs.indptr))
-    return (_rate(users, active) + _rate(items, pairs.items)) / 2
+def _multiply(sides: tuple[Penalised, Penalised], factors: np.ndarray) -> np.ndarray:
+    """Multiply each side's parameters by its factor; return the factors."""
+    for one, factor in zip(sides, factors, strict=True):
+        if factor != 1:
+            one.side.vectors[:, 0] *= np.float32(factor)
+            one.side.biases[:, 0] *= np.float32(factor)
+    return factors
 
 
-def _rate(one: Penalised, rows: np.ndarray) -> float:
+def mean_rate(
+    sampling: Sampling, users: Penalised, rows: np.ndarray, items: Penalised, columns: np.ndarray
+) -> float:
+    """The mean rate at which the steps of pairs move parameters: those of a user, and of one item or two."""
+    (u_sum, u_count), (i_sum, i_count) = _rates(users, rows), _rates(items, columns)
+    moved = 1 if sampling.kernel is kernels.logistic else 2
+    return float((u_sum + moved * i_sum) / max(1, u_count + moved * i_count))
+
+
+def _rates(one: Penalised, rows: np.ndarray) -> tuple[float, int]:
+    """The sum of the rates of all parameters of the rows, in means over the dimensions, and their number."""
     side, rates = one.side, one.rates
     counts = np.bincount(rows, minlength=side.rows())
     if side.summed:
@@ -95,10 +129,14 @@ def _rate(one: Penalised, rows: np.ndarray) -> float:
             np.repeat(counts, np.diff(side.indptr)),
             minlength=len(side.vectors),
         )
-    squares = side.vectors[:, 1]
-    if side.vectors.shape[1] == 2:
-        local = rates[kernels.RATE] / np.sqrt(squares)
-    else:
-        moves, epsilon = side.vectors[:, 2], rates[kernels.EPSILON]
-        local = np.sqrt((moves + epsilon) / (squares + epsilon))
-    return float(counts @ local.mean(1) / max(1, counts.sum()))
+    local = [_local(array, rates).reshape(len(array), -1) for array in (side.vectors, side.biases)]
+    return float(counts @ np.hstack(local).mean(1)), int(counts.sum())
+
+
+def _local(array: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """The rate of each parameter in (features, slots, …)."""
+    squares: np.ndarray = array[:, 1]
+    if array.shape[1] == 2:
+        return np.asarray(rates[kernels.RATE] / np.sqrt(squares))
+    epsilon = rates[kernels.EPSILON]
+    return np.asarray(np.sqrt((array[:, 2] + epsilon) / (squares + epsilon)))

@@ -1,0 +1,99 @@
+"""iALS and SVD-AE side by side: an inner product of vectors put together is the sum of two models' scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from segue.data.interactions import Interactions
+from segue.errors import SettingError
+from segue.models.embeddings import Embeddings
+from segue.models.ials import IALS
+from segue.models.ials import Folding as Solving
+from segue.models.settings import at_least, check_implicit
+from segue.models.svdae import SVDAE, Projection
+from segue.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The sum of what `IALS` and `SVDAE` say, each in units of its own spread.
+
+    The two err on different items, so that the sum ranks better than either; it is served by vectors as long
+    as both together.
+
+    Attributes:
+        dim: length of iALS's vectors.
+        directions: length of SVD-AE's.
+        share: the weight of SVD-AE's scores, from 0 to 1.
+        iterations, unobserved_weight, reg: iALS's.
+        seed: of both random starts.
+        threads: how many to use; None is all of the machine. The result is the same for any number.
+    """
+
+    dim: int = 256
+    directions: int = 1024
+    share: float = 0.2
+    iterations: int = 8
+    unobserved_weight: float | None = None
+    reg: float = 0.003
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, directions=1, share=0.0)
+        if self.share >= 1:
+            raise SettingError(f"Blend(share={self.share}) must be below 1; SVDAE is the other model alone")
+        self._ials()
+
+    def resolved(self, interactions: Interactions) -> Blend:
+        """Return the same settings with iALS's weight of what is not there filled in."""
+        return replace(self, unobserved_weight=self._ials().resolved(interactions).unobserved_weight)
+
+    def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
+        """Learn vectors (n, dim + directions + 1) float32, iALS's first, as the two models make them.
+
+        The users' coordinates of SVD-AE are scaled to the share that it has.
+        """
+        check_implicit(interactions)
+        first = self._ials().fit(interactions, progress=progress)
+        second = SVDAE(self.directions, seed=self.seed, threads=self.threads).fit(interactions)
+        scale = self.share / (1 - self.share) * spread(first) / spread(second)
+        return Embeddings(
+            np.hstack([first.users, second.users * np.float32(scale)]),
+            np.hstack([first.items, second.items]),
+        )
+
+    def folding(self, embeddings: Embeddings) -> BlendFolding:
+        """Prepare both item sides once; the settings must be `resolved`."""
+        users, items = embeddings.users, embeddings.items
+        first, second = (
+            Embeddings(np.ascontiguousarray(users[:, part]), np.ascontiguousarray(items[:, part]))
+            for part in (slice(self.dim), slice(self.dim, None))
+        )
+        return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
+
+    def _ials(self) -> IALS:
+        return IALS(
+            self.dim, self.iterations, self.unobserved_weight, self.reg, seed=self.seed, threads=self.threads
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class BlendFolding:
+    """How both models find the vector that a history leads to."""
+
+    first: Solving
+    second: Projection
+
+    def vectors(self, histories: Any) -> np.ndarray:
+        """Vectors (q, dim + directions + 1) float32 of histories (q × items CSR), zeros where empty."""
+        return np.hstack([one.vectors(histories) for one in (self.first, self.second)])
+
+
+def spread(embeddings: Embeddings) -> float:
+    """The root of the mean square of all scores, up to the number of pairs."""
+    users, items = (vectors.T @ vectors for vectors in (embeddings.users, embeddings.items))
+    return float(np.sqrt(np.vdot(users, items)))
