@@ -9,6 +9,7 @@ import numpy as np
 
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 from segue.models.ials import Folding as Solving
@@ -68,12 +69,24 @@ class Blend:
 
     def folding(self, embeddings: Embeddings) -> BlendFolding:
         """Prepare both item sides once; the settings must be `resolved`."""
+        first, second = self._parts(embeddings)
+        return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
+
+    def update(self, change: Change) -> Embeddings:
+        """Let each model take in what is new."""
+        first, second = self._parts(change.embeddings)
+        first = self._ials().update(replace(change, embeddings=first))
+        second = SVDAE(self.directions).update(replace(change, embeddings=second))
+        return Embeddings(np.hstack([first.users, second.users]), np.hstack([first.items, second.items]))
+
+    def _parts(self, embeddings: Embeddings) -> tuple[Embeddings, Embeddings]:
+        """What each of the two models has learned."""
         users, items = embeddings.users, embeddings.items
         first, second = (
             Embeddings(np.ascontiguousarray(users[:, part]), np.ascontiguousarray(items[:, part]))
             for part in (slice(self.dim), slice(self.dim, None))
         )
-        return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
+        return first, second
 
     def _ials(self) -> IALS:
         return IALS(

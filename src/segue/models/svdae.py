@@ -13,6 +13,7 @@ from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
+from segue.models.change import GROWN, Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit
 from segue.progress import Progress, silent
@@ -84,6 +85,24 @@ class SVDAE:
         inverse = np.divide(np.sqrt(lengths.max()), squares, out=np.zeros_like(squares), where=squares > 0)
         weights = np.divide(right * inverse.astype(np.float32), roots, out=right, where=roots > 0)
         return Projection(np.hstack([weights, np.zeros((len(weights), 1), np.float32)]))
+
+    def update(self, change: Change) -> Embeddings:
+        """Project users with new interactions, and predict items of which enough is new from their users.
+
+        The directions stand still, and so do all others.
+        """
+        check_implicit(change.interactions)
+        old, matrix = change.embeddings, change.interactions.matrix
+        users, items = old.users.copy(), old.items.copy()
+        users[change.moving_users] = self.folding(old).vectors(matrix[change.moving_users])
+        scale = np.square(users[:, :-1], dtype=np.float64).sum(0).max()  # 1, or what the users are scaled to
+        grown = change.grown_items(GROWN)
+        had = matrix.T.tocsr()[grown]
+        weights = np.maximum(1, np.diff(matrix.indptr)).astype(np.float32) ** -WEIGHT
+        ones = sp.csr_matrix((weights[had.indices], had.indices, had.indptr), had.shape)
+        items[grown] = ones @ users / np.float32(max(scale, 1e-30) ** 0.5)
+        items[grown, -1] = np.diff(had.indptr) * FAINT
+        return Embeddings(users, items)
 
     def _directions(
         self, matrix: Any, turned: Any, progress: Progress
