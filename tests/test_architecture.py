@@ -19,7 +19,9 @@ STOREYS = [  # a module imports from lower storeys and from its own folder, neve
     {"bench"},
     {"evaluation", "tuning"},
     {"recommender", "study"},
-    {"models", "index"},
+    {"models"},
+    {"text"},
+    {"index"},
     {"data", "store", "metrics"},
     {"axes", "picture"},
     {"progress", "blas", "kernels", "errors"},
@@ -51,11 +53,13 @@ def test_public_names():
     assert sorted(segue.__all__) == [
         "BPR", "BiasedMF", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features", "IALS",
         "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
-        "SegueError", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors", "evaluate",
-        "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions", "store", "tune",
+        "SegueError", "Text", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors", "evaluate",
+        "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions", "read_items", "store",
+        "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
-        "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "warp",
+        "biasedmf", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity", "text",
+        "warp",
     ]  # fmt: skip
     assert sorted(index.INDEXES) == ["auto", "exact", "forest", "hnsw", "ivf", "lsh"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)

@@ -21,6 +21,7 @@ SHORT = {
     "koswarp": {"epochs": 2},
     "logistic": {"epochs": 2},
     "popularity": {},
+    "text": {"columns": "title"},
     "warp": {"epochs": 2},
 }
 LOCK_FREE = {"bpr", "item2vec", "koswarp", "logistic", "warp"}

@@ -10,6 +10,7 @@ from segue.models.explicit import BiasedMF
 from segue.models.ials import IALS
 from segue.models.item2vec import Item2Vec
 from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
+from segue.models.text import Text
 
 MODELS: dict[str, Any] = {
     "biasedmf": BiasedMF,
@@ -20,6 +21,7 @@ MODELS: dict[str, Any] = {
     "koswarp": KOSWARP,
     "logistic": Logistic,
     "popularity": Popularity,
+    "text": Text,
     "warp": WARP,
 }
 HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` takes features and validation
@@ -39,4 +41,5 @@ __all__ = [
     "ItemKNN",
     "Logistic",
     "Popularity",
+    "Text",
 ]

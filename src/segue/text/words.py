@@ -1,0 +1,145 @@
+"""Search by words: BM25 over titles and texts, which forgives typing errors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain, pairwise
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from segue.errors import MissingExtraError
+from segue.text.documents import Documents, words_of
+from segue.text.typos import spellings
+
+FIRST, LAST = "^", "$"  # stand around a title, so that a whole title is found before a part of one
+# Logs of how likely it is that a word is meant for another: less where it is a word itself …
+KNOWN, UNKNOWN = math.log(0.4), math.log(1e-4)
+BESIDE, COMMON = math.log(8), 0.1  # … and more where a title has both neighbours, or many items the word
+
+
+@dataclass(frozen=True, eq=False)
+class Words:
+    """BM25 scores of every term in every item, made ahead: a query adds up some of its rows.
+
+    A term is a word of an item, or a pair of words that follow each other in its title.
+
+    Attributes:
+        terms: (t,) the terms, in the order of the rows.
+        matrix: terms × items CSR of float32.
+    """
+
+    terms: pl.Series
+    matrix: Any
+
+    @classmethod
+    def of(cls, documents: Documents, title_words: float) -> Words:
+        """Count the words of documents; those of titles count `title_words` times."""
+        titles = [_with_pairs(words_of(title)) for title in documents.titles]
+        bodies = [words_of(body) for body in documents.bodies]
+        terms = {term: row for row, term in enumerate(dict.fromkeys(chain.from_iterable(titles + bodies)))}
+        matrix = title_words * _scores(titles, terms) + _scores(bodies, terms)
+        return cls(pl.Series("term", list(terms), pl.String), sp.csr_matrix(matrix, dtype=np.float32))
+
+    def scores(self, query: str) -> np.ndarray:
+        """Return the score (items,) float32 of every item, 0 where it has no word of the query.
+
+        What is spelt like a word of the query counts where no item has that word, or where the title of one
+        has it beside its neighbour: "dye hard" finds "die hard".
+        """
+        words = words_of(query)
+        alike = [spellings(word, self._words) for word in words]
+        meant = self._likeliest(words, alike)
+        weights = [weighted[word] for word, weighted in zip(meant, alike, strict=True)]
+        total = np.zeros(self.matrix.shape[1], np.float32)
+        for word, weighted, likely in zip(words, alike, meant, strict=True):
+            self._add({word: 1.0, likely: weighted[likely]} if word in self._rows else weighted, total)
+        beside = zip(pairwise([FIRST, *meant, LAST]), pairwise([1.0, *weights, 1.0]), strict=True)
+        for (left, right), (one, other) in beside if words else ():
+            self._add({f"{left} {right}": one * other}, total)
+        return total
+
+    def meant(self, query: str) -> str:
+        """Return the query as it was likely meant, as it is where all of it is known."""
+        words = words_of(query)
+        likely = self._likeliest(words, [spellings(word, self._words) for word in words])
+        return query if likely == words else " ".join(likely)
+
+    def _likeliest(self, words: list[str], alike: list[dict[str, float]]) -> list[str]:
+        """The reading of a query whose words are spelt nearest, known, and side by side in titles."""
+        paths: dict[str, tuple[float, list[str]]] = {"": (0.0, [])}
+        for word, weighted in zip(words, alike, strict=True):
+            longer = {}
+            for other, weight in weighted.items():
+                cost = self._cost(word, other, weight)
+                reached = [
+                    (so_far + cost + BESIDE * (f"{last} {other}" in self._rows), [*path, other])
+                    for last, (so_far, path) in paths.items()
+                ]
+                longer[other] = max(reached, key=itemgetter(0))
+            paths = longer
+        return max(paths.values(), key=itemgetter(0))[1]
+
+    def _cost(self, word: str, other: str, weight: float) -> float:
+        """What reading a word as another adds to the log of its likelihood."""
+        row = self._rows.get(other)
+        if row is None:
+            return UNKNOWN
+        if other == word:
+            return 0.0
+        items = int(self.matrix.indptr[row + 1] - self.matrix.indptr[row])
+        return math.log(weight) + COMMON * math.log(items) + (KNOWN if word in self._rows else 0.0)
+
+    def _add(self, alike: Mapping[str, float], total: np.ndarray) -> None:
+        """Add the best of some terms' scores, each times its weight."""
+        best = np.zeros_like(total)
+        for term, weight in alike.items():
+            row = self._rows.get(term)
+            if row is None:
+                continue
+            span = slice(self.matrix.indptr[row], self.matrix.indptr[row + 1])
+            items = self.matrix.indices[span]
+            best[items] = np.maximum(best[items], weight * self.matrix.data[span])
+        total += best
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {term: row for row, term in enumerate(self.terms.to_list())}
+
+    @cached_property
+    def _words(self) -> list[str]:
+        return [term for term in self._rows if " " not in term]
+
+
+def _with_pairs(words: list[str]) -> list[str]:
+    if not words:
+        return []
+    return [*words, *(f"{left} {right}" for left, right in pairwise([FIRST, *words, LAST]))]
+
+
+def _scores(texts: Sequence[Sequence[str]], terms: Mapping[str, int]) -> Any:
+    """BM25 of every term in every text: terms × texts CSR."""
+    try:
+        import bm25s
+    except ImportError as error:
+        raise MissingExtraError(
+            'search by words needs bm25s, which is not installed: pip install "segue[text]"'
+        ) from error
+    shape = (len(terms), len(texts))
+    used = dict.fromkeys(chain.from_iterable(texts))  # bm25s wants a term of each row it is told of
+    if not used:
+        return sp.csr_matrix(shape, dtype=np.float32)
+    local = {term: row for row, term in enumerate(used)}
+    made = bm25s.BM25()
+    made.index(([[local[term] for term in text] for text in texts], local), show_progress=False)
+    counts = np.diff(made.scores["indptr"])[: len(local)]
+    rows = np.repeat(np.array([terms[term] for term in used]), counts)
+    size = int(counts.sum())
+    scored = (made.scores["data"][:size], (rows, made.scores["indices"][:size]))
+    return sp.csr_matrix(scored, shape, dtype=np.float32)
