@@ -486,7 +486,9 @@ class TrainedRecommender:
 
     def _texts(self) -> TextIndex:
         if self.texts is None:
-            raise DataError("the model was fit without text; fit it with text=Text(columns=...)")
+            raise DataError(
+                "the model was fit without text; fit it with text= and the columns that tell of the items"
+            )
         return self.texts
 
     def _placed(self, texts: np.ndarray) -> np.ndarray:

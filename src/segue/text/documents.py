@@ -30,7 +30,7 @@ class Documents(NamedTuple):
 
 
 def columns_of(text: str) -> list[str]:
-    """Return the columns that a list such as "title,genres" names, or raise `SettingError` for an empty one."""
+    """Return the columns that a list such as "title,genres" names, or raise `SettingError`."""
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if not names:
         raise SettingError(f"columns={text!r} names no column; name some, such as 'title,genres'")
