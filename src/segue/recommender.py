@@ -376,7 +376,7 @@ class TrainedRecommender:
         embeddings = replace(self.embeddings, items=np.concatenate([self.embeddings.items, vectors]))
         if texts is None:
             table = None if table is None else pl.concat([table, table.clear(len(new))])
-            grown = None
+            grown = None if grown is None else grown.padded(len(new))
         seen = self.seen
         return replace(
             self,

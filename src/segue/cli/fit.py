@@ -145,8 +145,8 @@ def _items_alone(items: str | None, item: str | None, text: str) -> Interactions
     """The items of a table, without anybody who had them."""
     if items is None or not text:
         raise SettingError(
-            "name the interactions to learn from (SOURCE), or --items FILE with --text COLUMNS to make a model "
-            "of the items alone"
+            "name the interactions to learn from (SOURCE), or --items FILE with --text COLUMNS "
+            "to make a model of the items alone"
         )
     return read_items(items, item=item)
 

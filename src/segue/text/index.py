@@ -66,6 +66,14 @@ class TextIndex:
         meanings = Exact().build(np.concatenate([self.vectors, vectors]))
         return replace(self, meanings=meanings, words=words), stacked(known, new)
 
+    def padded(self, count: int) -> TextIndex:
+        """Add so many items of which nothing is written."""
+        vectors = np.concatenate([self.vectors, np.zeros((count, len(self.centre)), np.float32)])
+        matrix = self.words.matrix
+        shape = (matrix.shape[0], len(vectors))
+        words = replace(self.words, matrix=sp.csr_matrix((matrix.data, matrix.indices, matrix.indptr), shape))
+        return replace(self, meanings=Exact().build(vectors), words=words)
+
     @property
     def vectors(self) -> np.ndarray:
         """The items' vectors (n, dim) float32."""

@@ -99,7 +99,7 @@ class Ollama:
             made = np.array(answer["embeddings"], np.float32)
         except (KeyError, TypeError, ValueError) as error:
             raise EncoderError(
-                f"{self.url} did not answer with vectors but with {str(answer)[:80]!r}"
+                f"{self.url} answered with no vectors but with {str(answer)[:80]!r}"
             ) from error
         if made.ndim != 2 or len(made) != count or not made.size or not np.isfinite(made).all():
             raise EncoderError(f"{self.url} answered {count} texts with vectors of the shape {made.shape}")
