@@ -388,7 +388,8 @@ def test_typing_errors():
     words = Words.of(documents_of(FILMS, "title"), 2.0)
     for typed, meant in {
         "dye hard": "die hard", "die hard": "die hard", "dye": "dye", "hackrs": "hackers",
-        "tyo stroy": "toy story", "groundhg dya": "groundhog day", "xqzv": "xqzv", "hard times": "hard times", "amelei": "amelie",
+        "tyo stroy": "toy story", "groundhg dya": "groundhog day", "xqzv": "xqzv",
+        "hard times": "hard times", "amelei": "amelie",
     }.items():  # fmt: skip
         assert words.meant(typed) == meant
     assert words.meant("Die HARD!") == "Die HARD!"
@@ -411,7 +412,8 @@ def found_by(films, query, **options):
     ("query", "first"),
     [
         ("die hard", [10, 11]), ("dye hard", [10, 11]), ("Hackers", [13]), ("hackrs", [13]),
-        ("the matrix", [15]), ("matrix the", [15]), ("amelie", [17]), ("skyscraper terrorists", [10]), ("Toys", [16]),
+        ("the matrix", [15]), ("matrix the", [15]), ("amelie", [17]),
+        ("skyscraper terrorists", [10]), ("Toys", [16]),
     ],
 )  # fmt: skip
 def test_search_finds(films, query, first, by):

@@ -30,7 +30,7 @@ def fit(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SOURCE]",
+            metavar="SOURCE",
             help="CSV, Parquet, JSON, a MovieLens folder, or a database URL with --query. "
             "Without it --items and --text make a model of a table of items alone.",
         ),

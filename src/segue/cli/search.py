@@ -29,7 +29,7 @@ def search(
 ) -> None:
     """Find items by their text, in a model that was fit with --text.
 
-    [dim]Example: segue search model "die hard" --user 1[/dim]
+    [dim]Example: segue search model "heat of the night" --user 1[/dim]
     """
     trained = load(model)
     found = trained.search(
