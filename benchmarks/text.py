@@ -137,8 +137,9 @@ def search(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ways(made: TextIndex, query: str) -> dict[str, np.ndarray]:
     """The scores of all films, by each way."""
-    words = made.words.scores(query)
-    meant = np.maximum(made.vectors @ made.direction(made.words.meant(query)), 0)
+    reading = made.words.read(query)
+    words = made.words.scores(reading)
+    meant = np.maximum(made.vectors @ made.direction(reading.meant), 0)
     typed = np.maximum(made.vectors @ made.direction(query), 0)
     shares = [side / max(side.max(), 1e-9) for side in (words, meant)]
     fused = {f"both, meaning {share}": (1 - share) * shares[0] + share * shares[1] for share in SHARES}

@@ -376,7 +376,7 @@ def test_words_score_as_bm25():
         sides = ["^", *parts, "$"]
         pairs = [f"{a} {b}" for a, b in pairwise(sides)]
         expected = 3 * naive_bm25(titled, parts + pairs) + naive_bm25(told, parts)
-        np.testing.assert_allclose(words.scores(query), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(words.scores(words.read(query)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_typing_errors():
@@ -391,13 +391,13 @@ def test_typing_errors():
         "tyo stroy": "toy story", "groundhg dya": "groundhog day", "xqzv": "xqzv",
         "hard times": "hard times", "amelei": "amelie",
     }.items():  # fmt: skip
-        assert words.meant(typed) == meant
-    assert words.meant("Die HARD!") == "Die HARD!"
+        assert words.read(typed).meant == meant
+    assert words.read("Die HARD!").meant == "Die HARD!"
 
 
 def test_no_words_at_all():
     words = Words.of(documents_of(pl.DataFrame({"title": ["?!", "…"]}), "title"), 2.0)
-    assert words.scores("anything").tolist() == [0, 0]
+    assert words.scores(words.read("anything")).tolist() == [0, 0]
 
 
 # Search
@@ -431,7 +431,7 @@ def test_search_by_meaning(films):
 
 def test_both_is_the_sum_of_shares(films):
     texts = films.texts
-    words = texts.words.scores("officer hard")
+    words = texts.words.scores(texts.words.read("officer hard"))
     cosines = np.maximum(texts.vectors @ texts.direction("officer hard"), 0)
     expected = 0.65 * words / words.max() + 0.35 * cosines / cosines.max()
     rows, scores = texts.search("officer hard", 12)
@@ -677,7 +677,7 @@ def test_new_items_by_features_have_no_text():
 def test_any_text_can_be_indexed(texts):
     words = Words.of(documents_of(pl.DataFrame({"title": texts}, schema={"title": pl.String}), "title"), 2.0)
     for query in texts:
-        scores = words.scores(query)
+        scores = words.scores(words.read(query))
         assert scores.shape == (len(texts),)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()

@@ -18,7 +18,7 @@ from segue.progress import Progress, silent
 from segue.text.cache import encoded
 from segue.text.documents import Documents, documents_of, stacked, words_of
 from segue.text.encoders import encoder_of
-from segue.text.words import Words
+from segue.text.words import Reading, Words
 
 WAYS = ("words", "meaning", "both")
 MEANING = 0.35  # of a fused score; the rest is the words'
@@ -104,11 +104,12 @@ class TextIndex:
             raise SettingError(f"by={by!r} must be one of {', '.join(map(repr, WAYS))}")
         if not words_of(query):
             raise SettingError(f"the query {query!r} has no words: say what to look for")
+        reading = self.words.read(query)
         if by == "words":
-            return _best(self._by_words(query, allow), k)
+            return _best(self._by_words(reading, allow), k)
         if by == "meaning":
-            return self._by_meaning(self.direction(self.words.meant(query)), k, allow)
-        return self._fused(query, k, allow)
+            return self._by_meaning(self.direction(reading.meant), k, allow)
+        return self._fused(reading, k, allow)
 
     def direction(self, query: str) -> np.ndarray:
         """Return the vector (dim,) float32 of a query, of length 1."""
@@ -121,8 +122,8 @@ class TextIndex:
         unit: np.ndarray = centred(normalised(made), self.centre)[0]
         return unit
 
-    def _by_words(self, query: str, allow: np.ndarray | None) -> np.ndarray:
-        scores = self.words.scores(query)
+    def _by_words(self, reading: Reading, allow: np.ndarray | None) -> np.ndarray:
+        scores = self.words.scores(reading)
         return scores if allow is None else np.where(allow, scores, 0)
 
     def _by_meaning(
@@ -132,10 +133,10 @@ class TextIndex:
         there = found.ids[0] >= 0
         return found.ids[0][there], found.scores[0][there]
 
-    def _fused(self, query: str, k: int, allow: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _fused(self, reading: Reading, k: int, allow: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """The best of both ways, by the weighted sum of their scores, each a share of its way's best."""
-        direction, deep = self.direction(self.words.meant(query)), max(DEEP, k)
-        words = self._by_words(query, allow)
+        direction, deep = self.direction(reading.meant), max(DEEP, k)
+        words = self._by_words(reading, allow)
         near, _ = self._by_meaning(direction, deep, allow)
         rows = np.union1d(near, _best(words, deep)[0]).astype(np.int32)
         meant = np.maximum(self.vectors[rows] @ direction, 0)

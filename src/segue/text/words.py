@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,22 @@ FIRST, LAST = "^", "$"  # stand around a title, so that a whole title is found b
 # Logs of how likely it is that a word is meant for another: less where it is a word itself …
 KNOWN, UNKNOWN = math.log(0.4), math.log(1e-4)
 BESIDE, COMMON = math.log(8), 0.1  # … and more where a title has both neighbours, or many items the word
+
+
+class Reading(NamedTuple):
+    """What a query may mean.
+
+    Attributes:
+        words: its words.
+        alike: of each of them, the words that are spelt alike, with weights; itself among them.
+        likely: of each, the one that was likeliest meant.
+        meant: the query as it was likely meant; as it came where nothing is changed.
+    """
+
+    words: list[str]
+    alike: list[dict[str, float]]
+    likely: list[str]
+    meant: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,29 +63,29 @@ class Words:
         matrix = title_words * _scores(titles, terms) + _scores(bodies, terms)
         return cls(pl.Series("term", list(terms), pl.String), sp.csr_matrix(matrix, dtype=np.float32))
 
-    def scores(self, query: str) -> np.ndarray:
+    def read(self, query: str) -> Reading:
+        """Find what a query may mean."""
+        words = words_of(query)
+        alike = [spellings(word, self._words) for word in words]
+        likely = self._likeliest(words, alike)
+        return Reading(words, alike, likely, query if likely == words else " ".join(likely))
+
+    def scores(self, reading: Reading) -> np.ndarray:
         """Return the score (items,) float32 of every item, 0 where it has no word of the query.
 
         What is spelt like a word of the query counts where no item has that word, or where the title of one
         has it beside its neighbour: "dye hard" finds "die hard".
         """
-        words = words_of(query)
-        alike = [spellings(word, self._words) for word in words]
-        meant = self._likeliest(words, alike)
-        weights = [weighted[word] for word, weighted in zip(meant, alike, strict=True)]
         total = np.zeros(self.matrix.shape[1], np.float32)
-        for word, weighted, likely in zip(words, alike, meant, strict=True):
-            self._add({word: 1.0, likely: weighted[likely]} if word in self._rows else weighted, total)
-        beside = zip(pairwise([FIRST, *meant, LAST]), pairwise([1.0, *weights, 1.0]), strict=True)
-        for (left, right), (one, other) in beside if words else ():
+        if not reading.words:
+            return total
+        weights = [alike[word] for word, alike in zip(reading.likely, reading.alike, strict=True)]
+        for word, alike, likely in zip(reading.words, reading.alike, reading.likely, strict=True):
+            self._add({word: 1.0, likely: alike[likely]} if word in self._rows else alike, total)
+        pairs = zip(pairwise([FIRST, *reading.likely, LAST]), pairwise([1.0, *weights, 1.0]), strict=True)
+        for (left, right), (one, other) in pairs:
             self._add({f"{left} {right}": one * other}, total)
         return total
-
-    def meant(self, query: str) -> str:
-        """Return the query as it was likely meant, as it is where all of it is known."""
-        words = words_of(query)
-        likely = self._likeliest(words, [spellings(word, self._words) for word in words])
-        return query if likely == words else " ".join(likely)
 
     def _likeliest(self, words: list[str], alike: list[dict[str, float]]) -> list[str]:
         """The reading of a query whose words are spelt nearest, known, and side by side in titles."""
