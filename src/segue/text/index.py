@@ -21,7 +21,7 @@ from segue.text.encoders import encoder_of
 from segue.text.words import Reading, Words
 
 WAYS = ("words", "meaning", "both")
-MEANING = 0.35  # of a fused score; the rest is the words'
+RANKS = 60  # what is best by one way scores 1 / (RANKS + 1), the next 1 / (RANKS + 2), …
 DEEP = 200  # the best of either way that are fused
 
 
@@ -89,7 +89,7 @@ class TextIndex:
         """Return the rows (int32) and scores (float32) of the k best items, best first.
 
         Fewer than k where fewer are allowed, and by words where fewer have any of them. Scores by words are
-        BM25, by meaning cosines, by both between 0 and 1.
+        BM25, by meaning cosines, by both the sum of 1 / (60 + rank) by either.
 
         Args:
             query: what to look for.
@@ -134,15 +134,16 @@ class TextIndex:
         return found.ids[0][there], found.scores[0][there]
 
     def _fused(self, reading: Reading, k: int, allow: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-        """The best of both ways, by the weighted sum of their scores, each a share of its way's best."""
-        direction, deep = self.direction(reading.meant), max(DEEP, k)
-        words = self._by_words(reading, allow)
-        near, _ = self._by_meaning(direction, deep, allow)
-        rows = np.union1d(near, _best(words, deep)[0]).astype(np.int32)
-        meant = np.maximum(self.vectors[rows] @ direction, 0)
-        scores = (1 - MEANING) * _shares(words[rows]) + MEANING * _shares(meant)
-        order = np.lexsort((rows, -scores))[:k]
-        return rows[order], scores[order]
+        """Reciprocal rank fusion of both ways (Cormack, Clarke and Büttcher, SIGIR 2009)."""
+        deep = max(DEEP, k)
+        ways = (
+            _best(self._by_words(reading, allow), deep),
+            self._by_meaning(self.direction(reading.meant), deep, allow),
+        )
+        scores = np.zeros(len(self), np.float32)
+        for rows, _ in ways:
+            scores[rows] += 1 / (RANKS + np.arange(1, len(rows) + 1, dtype=np.float32))
+        return _best(scores, k)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return what a model folder keeps; the terms are apart (`words.terms`)."""
@@ -207,9 +208,3 @@ def _best(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         rows = rows[scores[rows] >= least]
     order = np.lexsort((rows, -scores[rows]))[:k]
     return rows[order].astype(np.int32), scores[rows[order]]
-
-
-def _shares(scores: np.ndarray) -> np.ndarray:
-    most = scores.max(initial=0)
-    made: np.ndarray = scores / most if most > 0 else scores
-    return made
