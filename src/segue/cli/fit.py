@@ -105,6 +105,8 @@ def fit(
     """
     written = {"columns": text, "encoder": encoder, "title_weight": title_weight} if text else {}
     name = model or ("text" if source is None else "ials")
+    if source is None and name != "text":
+        raise SettingError(f"--model {name} learns from interactions: name them (SOURCE), or leave it out")
     given = {"dim": dim, "epochs": epochs, "learning_rate": learning_rate}
     settings = model_settings(name, {**given, **(written if name == "text" else {})}, setting or [])
     about = Text(**written) if text else None

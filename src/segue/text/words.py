@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
@@ -133,6 +135,18 @@ class Words:
         return [term for term in self._rows if " " not in term]
 
 
+@contextmanager
+def _silenced(name: str) -> Iterator[None]:
+    """Keep a library that logs at all levels from speaking through the application's handlers."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _with_pairs(words: list[str]) -> list[str]:
     if not words:
         return []
@@ -153,7 +167,8 @@ def _scores(texts: Sequence[Sequence[str]], terms: Mapping[str, int]) -> Any:
         return sp.csr_matrix(shape, dtype=np.float32)
     local = {term: row for row, term in enumerate(used)}
     made = bm25s.BM25()
-    made.index(([[local[term] for term in text] for text in texts], local), show_progress=False)
+    with _silenced("bm25s"):
+        made.index(([[local[term] for term in text] for text in texts], local), show_progress=False)
     counts = np.diff(made.scores["indptr"])[: len(local)]
     rows = np.repeat(np.array([terms[term] for term in used]), counts)
     size = int(counts.sum())
