@@ -380,9 +380,16 @@ def test_words_score_as_bm25():
 
 
 def test_typing_errors():
-    known = ["die", "dye", "hard", "hackers", "hacks", "herd", "1995", "1996"]
+    known = {
+        3: ["die", "dye"],
+        4: ["hard", "herd", "1995", "1996"],
+        5: ["hacks"],
+        7: ["hackers"],
+        9: ["hijackers"],
+    }
     assert spellings("dye", known) == {"dye": 1.0, "die": 0.5}
     assert spellings("hakcers", known) == {"hakcers": 1.0, "hackers": 0.5}
+    assert spellings("hackers", known) == {"hackers": 1.0, "hijackers": 0.25, "hacks": 0.25}
     assert spellings("1995", known) == {"1995": 1.0}
     assert spellings("di", known) == {"di": 1.0}
     words = Words.of(documents_of(FILMS, "title"), 2.0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from segue.errors import MissingExtraError
 
@@ -12,10 +13,10 @@ SHORT = 3  # letters of a word in which one is
 LIMIT = 64
 
 
-def spellings(word: str, known: Sequence[str]) -> dict[str, float]:
+def spellings(word: str, known: Mapping[int, Sequence[str]]) -> dict[str, float]:
     """Return the known words that `word` may stand for, with weights: 1 for itself, less for each error.
 
-    Numbers stand for themselves alone.
+    `known` has the words by their length. Numbers stand for themselves alone.
     """
     try:
         from rapidfuzz.distance import OSA
@@ -27,5 +28,7 @@ def spellings(word: str, known: Sequence[str]) -> dict[str, float]:
     errors = 0 if len(word) < SHORT or word.isdigit() else 1 if len(word) < LONG else 2
     if not errors:
         return {word: 1.0}
-    found = extract(word, known, scorer=OSA.distance, score_cutoff=errors, limit=LIMIT)
+    lengths = range(len(word) - errors, len(word) + errors + 1)
+    near = list(chain.from_iterable(known.get(length, ()) for length in lengths))
+    found = extract(word, near, scorer=OSA.distance, score_cutoff=errors, limit=LIMIT)
     return {word: 1.0} | {other: EDIT**distance for other, distance, _ in found}

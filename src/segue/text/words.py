@@ -68,7 +68,7 @@ class Words:
     def read(self, query: str) -> Reading:
         """Find what a query may mean."""
         words = words_of(query)
-        alike = [spellings(word, self._words) for word in words]
+        alike = [spellings(word, self._by_length) for word in words]
         likely = self._likeliest(words, alike)
         return Reading(words, alike, likely, query if likely == words else " ".join(likely))
 
@@ -131,8 +131,12 @@ class Words:
         return {term: row for row, term in enumerate(self.terms.to_list())}
 
     @cached_property
-    def _words(self) -> list[str]:
-        return [term for term in self._rows if " " not in term]
+    def _by_length(self) -> dict[int, list[str]]:
+        made: dict[int, list[str]] = {}
+        for term in self._rows:
+            if " " not in term:
+                made.setdefault(len(term), []).append(term)
+        return made
 
 
 @contextmanager
