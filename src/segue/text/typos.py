@@ -28,7 +28,7 @@ def spellings(word: str, known: Mapping[int, Sequence[str]]) -> dict[str, float]
     errors = 0 if len(word) < SHORT or word.isdigit() else 1 if len(word) < LONG else 2
     if not errors:
         return {word: 1.0}
-    lengths = range(len(word) - errors, len(word) + errors + 1)
+    lengths = range(len(word) + errors, len(word) - errors - 1, -1)  # letters are sooner forgotten than added
     near = list(chain.from_iterable(known.get(length, ()) for length in lengths))
     found = extract(word, near, scorer=OSA.distance, score_cutoff=errors, limit=LIMIT)
     return {word: 1.0} | {other: EDIT**distance for other, distance, _ in found}
