@@ -62,7 +62,7 @@ REFUSED = {
     "--items no-file.csv --text title": "there is no file no-file.csv",
     "--items movies.csv --item film --text title": "movies.csv has no column 'film' (asked for as --item)",
     "--items movies.csv --text title --model ials": "--model ials learns from interactions: name them",
-    "--items movies.csv --text plot": "the items have no column 'plot'; there are title, genres",
+    "--items movies.csv --text plot": "the items have no column 'plot'; there are title, ",
     "--items movies.csv --text title --encoder bert": "there is no encoder 'bert'; there are static, ",
     "--items movies.csv --text title --title-weight 2": "Text(title_weight=2.0) must be between 0 and 1",
     "ratings.csv --text title": "nothing is known of the items; give a table with title (--items)",
