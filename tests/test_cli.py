@@ -65,7 +65,6 @@ REFUSED = {
     "--items movies.csv --text plot": "the items have no column 'plot'; there are title, ",
     "--items movies.csv --text title --encoder bert": "there is no encoder 'bert'; there are static, ",
     "--items movies.csv --text title --title-weight 2": "Text(title_weight=2.0) must be between 0 and 1",
-    "ratings.csv --text title": "nothing is known of the items; give a table with title (--items)",
     "ratings.csv --duplicates mean": "--duplicates 'mean' is not known; there are 'sum', 'last', 'max'",
     "ratings.csv --query SELECT": "--query is for a database, such as sqlite:///file.db",
     "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, ",
