@@ -19,7 +19,9 @@ STOREYS = [  # a module imports from lower storeys and from its own folder, neve
     {"bench"},
     {"evaluation", "tuning"},
     {"recommender", "study"},
-    {"models", "index"},
+    {"models"},
+    {"text"},
+    {"index"},
     {"data", "store", "metrics"},
     {"axes", "picture"},
     {"progress", "blas", "kernels", "errors"},
@@ -51,12 +53,13 @@ def test_public_names():
     assert sorted(segue.__all__) == [
         "BPR", "BiasedMF", "Blend", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features",
         "IALS", "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
-        "SVDAE", "SegueError", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors", "evaluate",
-        "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions", "store", "tune",
+        "SVDAE", "SegueError", "Text", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors",
+        "evaluate", "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions",
+        "read_items", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
         "biasedmf", "blend", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity",
-        "svdae", "warp",
+        "svdae", "text", "warp",
     ]  # fmt: skip
     assert sorted(index.INDEXES) == ["auto", "exact", "forest", "hnsw", "ivf", "lsh"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)

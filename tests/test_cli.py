@@ -57,6 +57,14 @@ REFUSED = {
     "ratings.csv --core 5000": "no interaction is left: none of 2,500 is in a core of at least 5000",
     "one-user.csv --min-weight 3": "--min-weight 3.0 needs a weight column, and there is none; name it",
     "ratings.csv --items no-file.csv": "there is no file no-file.csv",
+    "": "name the interactions to learn from (SOURCE), or --items FILE with --text COLUMNS to make a model",
+    "--items movies.csv": "name the interactions to learn from (SOURCE), or --items FILE with --text COLUMNS",
+    "--items no-file.csv --text title": "there is no file no-file.csv",
+    "--items movies.csv --item film --text title": "movies.csv has no column 'film' (asked for as --item)",
+    "--items movies.csv --text title --model ials": "--model ials learns from interactions: name them",
+    "--items movies.csv --text plot": "the items have no column 'plot'; there are title, ",
+    "--items movies.csv --text title --encoder bert": "there is no encoder 'bert'; there are static, ",
+    "--items movies.csv --text title --title-weight 2": "Text(title_weight=2.0) must be between 0 and 1",
     "ratings.csv --duplicates mean": "--duplicates 'mean' is not known; there are 'sum', 'last', 'max'",
     "ratings.csv --query SELECT": "--query is for a database, such as sqlite:///file.db",
     "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, ",
@@ -87,6 +95,12 @@ REFUSED_LATER = {
     "similar model -i nothing": "unknown item: 'nothing'. The model knows ",
     "similar model -i 1 -k 0": "-k 0 must be a whole number of at least 1",
     "similar ratings.csv -i 1": "ratings.csv is a file; name the folder that a model was saved to",
+    "search model x": "the model was fit without text; fit it with --text and the columns that tell of the",
+    "search written ''": "the query '' has no words: say what to look for",
+    "search written x --by luck": "--by 'luck' must be one of 'words', 'meaning', 'both'",
+    "search written x -k 0": "-k 0 must be a whole number of at least 1",
+    "search written x --user nobody": "unknown user: 'nobody'. The model knows 60 users, such as 1, 2, 3",
+    "search written x --user 1 --bend 2": "--bend 2.0 must be a number from 0 to 1",
     "batch model -o foreign": "foreign is a folder; name the Parquet file to write",
     "batch model -o nowhere/recs.parquet": "there is no folder nowhere to write recs.parquet into",
     "batch nowhere -o recs.parquet": "nowhere does not exist; name the folder that a model was saved to",
@@ -137,6 +151,10 @@ def place(tmp_path_factory):
     segue.Recommender(segue.IALS(dim=8, iterations=3)).fit(
         segue.read_interactions(folder / "ratings.csv")
     ).save(folder / "model")
+    segue.Recommender(segue.IALS(dim=8, iterations=3)).fit(
+        segue.read_interactions(folder / "ratings.csv", items=folder / "movies.csv"),
+        text=segue.Text(columns="title,genres"),
+    ).save(folder / "written")
     return folder
 
 
@@ -576,6 +594,7 @@ class TestHelp:
             "evaluate",
             "fit",
             "recommend",
+            "search",
             "similar",
             "tune",
             "verify",
@@ -603,6 +622,9 @@ class TestHelp:
         monkeypatch.chdir(tmp_path)
         for file in ("ratings.csv", "movies.csv", "test.csv", "model"):
             (tmp_path / file).symlink_to(place / file)
+        if name == "search":
+            (tmp_path / "model").unlink()
+            (tmp_path / "model").symlink_to(place / "written")
         (tmp_path / "ml-latest-small").symlink_to(place)
         line = example.replace("~", str(tmp_path)).replace("-o model ", "-o made ")
         code, told, errors = run(line)
@@ -777,3 +799,35 @@ class TestTables:
         assert terminal.summary(data) == "60 users × 50 items, 1,500 interactions (50% of all pairs)"
         few = data.where(np.arange(1_500) < 2)
         assert terminal.summary(few) == "60 users × 50 items, 2 interactions (0.067% of all pairs)"
+
+
+class TestSearch:
+    def test_finds_by_text(self, answer, place):
+        trained = segue.load(place / "written")
+        query = trained.titles(np.array([5]))[0].rpartition(" (")[0]
+        found = trained.search(query, 3)
+        rows = rows_of(answer(f'search written "{query}" -k 3'))
+        assert [row[0] for row in rows] == found["item_id"].cast(str).to_list()
+        made = json.loads(answer(f'search written "{query}" -k 3 --json'))
+        assert made == {"model_version": trained.version, "query": query, "items": found.to_dicts()}
+        bent = json.loads(
+            answer(f'search written "{query}" -u 7 --bend 0.9 --by meaning --exclude 1,2 --json')
+        )
+        wanted = trained.search(query, user=7, bend=0.9, by="meaning", exclude=[1, 2])
+        assert bent["items"] == wanted.to_dicts()
+
+    def test_nothing_found(self, run):
+        code, told, errors = run("search written qqqqqq --by words")
+        assert (code, told) == (0, "")
+        assert errors.startswith("Nothing is left to give")
+
+    def test_items_alone(self, answer, run, tmp_path):
+        code, told, errors = run("fit --items movies.csv --text title,genres -o", tmp_path / "m")
+        assert code == 0
+        assert told.startswith("Read 300 items\n")
+        assert "Text(columns='title,genres', encoder='static', title_weight=0.5, title_words=2.0)" in told
+        assert "embedding: " in errors
+        trained = segue.load(tmp_path / "m")
+        item = trained.items.ids[5]
+        rows = rows_of(answer(f"similar {tmp_path}/m --item {item} -k 2"))[1:]
+        assert [row[0] for row in rows] == trained.similar(item, 2)["neighbor_id"].cast(str).to_list()

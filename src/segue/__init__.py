@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from segue import compat, data, errors, index, metrics, models, store
     from segue.data.features import Features
     from segue.data.interactions import Interactions
-    from segue.data.sources import read_interactions
+    from segue.data.sources import read_interactions, read_items
     from segue.errors import SegueError
     from segue.evaluation import Evaluation, evaluate, evaluate_ratings
     from segue.index.exact import Exact
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from segue.models.item2vec import Item2Vec
     from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
     from segue.models.svdae import SVDAE
+    from segue.models.text import Text
     from segue.recommender import Recommender, TrainedRecommender, load
     from segue.tuning import Tuned, tune
 
@@ -47,6 +48,7 @@ __all__ = [
     "Popularity",
     "Recommender",
     "SegueError",
+    "Text",
     "TrainedRecommender",
     "Tuned",
     "compat",
@@ -59,6 +61,7 @@ __all__ = [
     "metrics",
     "models",
     "read_interactions",
+    "read_items",
     "store",
     "tune",
 ]
@@ -66,7 +69,7 @@ __all__ = [
 _HOMES = {  # the modules of the names; each is imported when it is first asked for
     "data.features": ("Features",),
     "data.interactions": ("Interactions",),
-    "data.sources": ("read_interactions",),
+    "data.sources": ("read_interactions", "read_items"),
     "errors": ("SegueError",),
     "evaluation": ("Evaluation", "evaluate", "evaluate_ratings"),
     "index.exact": ("Exact",),
@@ -80,6 +83,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.item2vec": ("Item2Vec",),
     "models.sgd": ("BPR", "KOSWARP", "WARP", "Logistic"),
     "models.svdae": ("SVDAE",),
+    "models.text": ("Text",),
     "recommender": ("Recommender", "TrainedRecommender", "load"),
     "tuning": ("Tuned", "tune"),
 }

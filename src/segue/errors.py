@@ -21,6 +21,10 @@ class MissingExtraError(SegueError, ImportError):
     """An optional dependency is not installed; the message names the extra that brings it."""
 
 
+class EncoderError(SegueError):
+    """What turns texts into vectors cannot be reached, or does not answer as it should."""
+
+
 class ModelFolderError(SegueError):
     """A model folder that cannot be read or written."""
 

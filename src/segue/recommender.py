@@ -18,6 +18,7 @@ from segue.data.features import IDENTITY, Encoding, Features
 from segue.data.growth import Growth, grow
 from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions
+from segue.data.tables import open_frame
 from segue.errors import CorruptModelError, DataError, SettingError
 from segue.index import INDEXES, Exact
 from segue.index.neighbors import Neighbors, check_k
@@ -25,9 +26,14 @@ from segue.models import FEATURED, HYBRID, MODELS, Embeddings
 from segue.models.baselines import popularity
 from segue.models.change import Change
 from segue.models.explicit import BiasedMF
+from segue.models.text import Text, kept, opened
 from segue.progress import Progress, silent
+from segue.text.bridge import Bridge
+from segue.text.documents import columns_of
+from segue.text.index import TextIndex, bent
 
 ON_UNKNOWN = ("raise", "skip", "popular")
+BENT = 100  # of the best by text are put in another order by taste
 USERS = 16_384  # answered at a time when all are asked for
 log = logging.getLogger("segue")
 
@@ -57,6 +63,7 @@ class Recommender:
         validation: Interactions | None = None,
         start: TrainedRecommender | None = None,
         keep_state: bool = False,
+        text: Text | None = None,
         progress: Progress = silent,
     ) -> TrainedRecommender:
         """Learn from the interactions and build the index; the result recommends and can be saved.
@@ -65,6 +72,7 @@ class Recommender:
         in `segue.models.FEATURED` take them. Those in `segue.models.HYBRID` also take `validation`, which
         decides when training stops, and go on from an earlier recommender of the same interactions (`start`):
         as if training had not stopped, where its state was kept (`keep_state`), also in its folder.
+        `text` says what is written of the items (a `Text` model needs none): it makes them searchable.
         """
         model = self.model.resolved(interactions)
         if start is not None and (start.users != interactions.users or start.items != interactions.items):
@@ -82,7 +90,12 @@ class Recommender:
                 "keep_state": keep_state or None,
             },
         )
-        embeddings = model.fit(interactions, **extra, progress=progress)
+        text = model if isinstance(model, Text) else text
+        texts = None if text is None else text.build(interactions.item_metadata, progress=progress)
+        if texts is not None and isinstance(model, Text):
+            embeddings = model.embed(texts, interactions)
+        else:
+            embeddings = model.fit(interactions, **extra, progress=progress)
         return TrainedRecommender(
             item_encoding=None if item_features is None else item_features.encoding,
             user_encoding=None if user_features is None else user_features.encoding,
@@ -93,6 +106,7 @@ class Recommender:
             index=self.index.build(embeddings.items, queries=embeddings.users),
             seen=interactions.matrix,
             item_metadata=interactions.item_metadata,
+            texts=texts,
         )
 
 
@@ -110,6 +124,7 @@ class TrainedRecommender:
         metrics: what an evaluation found, kept beside the model.
         version: the name in its model folder, None before it is saved.
         item_encoding, user_encoding: how new items and users are encoded, where there were features.
+        texts: the items' text, searchable, where the model was fit with it.
     """
 
     settings: Recommender
@@ -123,6 +138,7 @@ class TrainedRecommender:
     version: str | None = None
     item_encoding: Encoding | None = None
     user_encoding: Encoding | None = None
+    texts: TextIndex | None = None
 
     def __repr__(self) -> str:
         return (
@@ -273,6 +289,39 @@ class TrainedRecommender:
         progress("comparing", len(rows), len(rows))
         return pl.concat(parts)
 
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        by: str = "both",
+        user: Id | None = None,
+        bend: float = 0.3,
+        exclude: Iterable[Id] = (),
+        allow: Iterable[Id] | None = None,
+    ) -> pl.DataFrame:
+        """Find items by text: a frame of item_id, score, rank (and title).
+
+        Args:
+            query: some words; typing errors are forgiven.
+            k: items at most; fewer where fewer are eligible, and by words where fewer have any of them.
+            by: "words" (BM25), "meaning" (cosines of text vectors), or "both".
+            user: whose taste bends the order, if it is not to be the same for everybody.
+            bend: how far, from 0 (not at all) to 1 (what is found stands in the order of the user's taste).
+            exclude, allow: as for `recommend`.
+
+        Raises `DataError` where the model was fit without text, `SettingError` for a query without words.
+        """
+        texts, eligible = self._texts(), self._eligible(exclude, allow)
+        if user is None:
+            rows, scores = texts.search(query, k, by=by, allow=eligible)
+        else:
+            vector = self.embeddings.users[self.users.require([user])[0]]
+            found = texts.search(query, max(check_k(k), BENT), by=by, allow=eligible)
+            rows, scores = bent(*found, self.embeddings.items[found[0]] @ vector, bend, k)
+        names = pl.DataFrame()
+        return self._frame(Neighbors(rows[None], scores[None], np.zeros(1, np.int64)), names, "item_id")
+
     def predict(self, users: Id | Iterable[Id], items: Id | Iterable[Id]) -> np.ndarray:
         """Return the scores (n,) float32 of n pairs of a user and an item: ratings where the model has them.
 
@@ -301,17 +350,35 @@ class TrainedRecommender:
         """
         return self.embeddings.users_of(_encoded(self.user_encoding, features, "user"))
 
-    def with_items(self, items: Iterable[Id], features: Any) -> TrainedRecommender:
-        """Add items that were not there in training, placed by their features alone; index and ids grow.
+    def with_items(
+        self, items: Iterable[Id], features: Any = None, *, texts: Any = None, progress: Progress = silent
+    ) -> TrainedRecommender:
+        """Add items that were not there in training, placed by features or text; index and ids grow.
 
-        `features` is a frame or mapping with a row for each of the new ids. What is known of the others
-        (titles, …) is null for them. Raises `DataError` for ids that are there already, rows that do not
-        fit, and where the model was trained without item features.
+        Args:
+            items: the new ids.
+            features: a frame or mapping of the columns of the training's item features, a row for each id.
+            texts: a frame or mapping of the items' table, a row for each id. What is written of an item leads
+                to where interactions would have put it, by a map learned from the items that are there; it is
+                searchable, too.
+            progress: told of the texts that are encoded.
+
+        What is known of the other items (titles, …) is null for those placed by features. Raises `DataError`
+        for ids that are there already, rows that do not fit, and where the model was trained without what is
+        given; `SettingError` where both are, or neither.
         """
+        if (features is None) == (texts is None):
+            raise SettingError("with_items takes features or texts=, one of them")
         new = IdMap(_as_series(items), noun="item")
-        vectors = self.embeddings.items_of(_encoded(self.item_encoding, features, "item"))
+        table, grown, what = self.item_metadata, self.texts, "features"
+        if texts is None:
+            vectors = self.embeddings.items_of(_encoded(self.item_encoding, features, "item"))
+        else:
+            given, what = _framed(texts), "texts"
+            grown, table = self._texts().grown(table, given, progress=progress)
+            vectors = self._placed(grown.vectors[len(self.items) :])
         if len(vectors) != len(new):
-            raise DataError(f"{len(vectors):,} rows of features do not fit {len(new):,} new items")
+            raise DataError(f"{len(vectors):,} rows of {what} do not fit {len(new):,} new items")
         known = self.items.rows(new.series) >= 0
         if known.any():
             raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
@@ -319,14 +386,18 @@ class TrainedRecommender:
         embeddings = replace(
             self.embeddings, items=np.concatenate([self.embeddings.items, vectors]), state=None
         )
-        table, seen = self.item_metadata, self.seen
+        if texts is None:
+            table = None if table is None else pl.concat([table, table.clear(len(new))])
+            grown = None if grown is None else grown.padded(len(new))
+        seen = self.seen
         return replace(
             self,
             items=ids,
             embeddings=embeddings,
             index=self.settings.index.build(embeddings.items),
             seen=sp.csr_matrix((seen.data, seen.indices, seen.indptr), (seen.shape[0], len(ids))),
-            item_metadata=None if table is None else pl.concat([table, table.clear(len(new))]),
+            item_metadata=table,
+            texts=grown,
             version=None,
         )
 
@@ -362,6 +433,9 @@ class TrainedRecommender:
             item_features = interactions.item_metadata
         users, user_centres = self._grown_side("user", interactions.users, grown, user_features)
         items, item_centres = self._grown_side("item", interactions.items, grown, item_features)
+        texts = self._grown_texts(grown, progress)
+        if texts is not None and isinstance(self.settings.model, Text):
+            items = texts.vectors
         change = Change(
             replace(self.embeddings, users=users, items=items, state=None),
             grown.interactions,
@@ -380,8 +454,24 @@ class TrainedRecommender:
             index=self.index if same else self.settings.index.build(learned.items, queries=learned.users),
             seen=grown.interactions.matrix,
             item_metadata=grown.interactions.item_metadata,
+            texts=texts,
             metrics={},
             version=None,
+        )
+
+    def _grown_texts(self, grown: Growth, progress: Progress) -> TextIndex | None:
+        """What is written of all items; nothing of new ones whose texts did not come along."""
+        table, count = grown.interactions.item_metadata, len(grown.interactions.items) - len(self.items)
+        if self.texts is None or not count:
+            return self.texts
+        if table is None:
+            return self.texts.padded(count)
+        new = table.tail(count)
+        told = any(new[name].count() for name in columns_of(self.texts.settings.columns))
+        return (
+            self.texts.grown(self.item_metadata, new, progress=progress)[0]
+            if told
+            else self.texts.padded(count)
         )
 
     def _grown_side(
@@ -490,7 +580,12 @@ class TrainedRecommender:
                 arrays[f"{side}_features"] = vectors
                 tables[f"{side}_features"] = encoding.table
                 encodings[side] = {"separator": encoding.separator, "normalize": encoding.normalize}
+        described = None
+        if self.texts is not None:
+            texts, tables["text"], described = kept(self.texts, self.embeddings.items)
+            arrays |= texts
         meta = {
+            "text": described,
             "biases": self.embeddings.biases,
             "encodings": encodings,
             "model": _described(self.settings.model, MODELS),
@@ -505,6 +600,20 @@ class TrainedRecommender:
         if self.item_metadata is None or "title" not in self.item_metadata.columns:
             return None
         return self.item_metadata["title"].gather(rows)
+
+    def _texts(self) -> TextIndex:
+        if self.texts is None:
+            raise DataError(
+                "the model was fit without text; fit it with text= and the columns that tell of the items"
+            )
+        return self.texts
+
+    def _placed(self, texts: np.ndarray) -> np.ndarray:
+        """The vectors of new items, from those of their texts."""
+        if isinstance(self.settings.model, Text):
+            return texts
+        counts = popularity(self.seen)[:, 0]
+        return Bridge.learn(self._texts().vectors, self.embeddings.items, counts).vectors(texts)
 
     def _rows_of(self, users: Any, on_unknown: str) -> tuple[pl.Series, np.ndarray]:
         """The users who are to be answered and their rows, -1 for those who get what is popular."""
@@ -606,8 +715,8 @@ def load(folder: str | Path) -> TrainedRecommender:
             registry[meta[part]["name"]](**meta[part]["settings"])
             for part, registry in (("model", MODELS), ("index", INDEXES))
         )
-        kept = {name.removeprefix("index."): arrays[name] for name in arrays if name.startswith("index.")}
-        kept |= {name: arrays[other] for name, other in meta["index_arrays"].items()}
+        of_index = {name.removeprefix("index."): arrays[name] for name in arrays if name.startswith("index.")}
+        of_index |= {name: arrays[other] for name, other in meta["index_arrays"].items()}
         users, items = (IdMap.trusted(tables[f"{side}s"]["id"], noun=side) for side in ("user", "item"))
         seen = sp.csr_matrix(
             (arrays["seen.data"], arrays["seen.indices"], arrays["seen.indptr"]), (len(users), len(items))
@@ -624,18 +733,24 @@ def load(folder: str | Path) -> TrainedRecommender:
             raise ValueError(
                 f"vectors {embeddings.users.shape} and {embeddings.items.shape} for {seen.shape}"
             )
+        texts = None
+        if meta.get("text") is not None:
+            texts = opened(meta["text"], arrays, tables["text"])
+            if len(texts) != len(items):
+                raise ValueError(f"texts of {len(texts)} items for {len(items)}")
         return TrainedRecommender(
             settings=Recommender(model, index),
             users=users,
             items=items,
             embeddings=embeddings,
-            index=index.from_arrays(kept),
+            index=index.from_arrays(of_index),
             seen=seen,
             item_metadata=tables.get("item_metadata"),
             metrics=meta["metrics"],
             version=stored.version,
             item_encoding=encodings.get("item"),
             user_encoding=encodings.get("user"),
+            texts=texts,
         )
     except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
         raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
@@ -675,14 +790,18 @@ def _encoded(encoding: Encoding | None, features: Any, side: str) -> Any:
     """New rows of features, of a frame or a mapping of columns to a value or values."""
     if encoding is None:
         raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
-    if isinstance(features, Mapping):
-        features = pl.DataFrame(
-            {
-                name: value if isinstance(value, (list, tuple, pl.Series, np.ndarray)) else [value]
-                for name, value in features.items()
-            }
-        )
-    return encoding.encode(features)
+    return encoding.encode(_framed(features) if isinstance(features, Mapping) else features)
+
+
+def _framed(given: Any) -> pl.DataFrame:
+    """A frame, of a mapping of columns to a value or values, or of another library's frame."""
+    if not isinstance(given, Mapping):
+        table = open_frame(given)
+        return table.read(table.columns, ())
+    many = (list, tuple, pl.Series, np.ndarray)
+    return pl.DataFrame(
+        {name: value if isinstance(value, many) else [value] for name, value in given.items()}
+    )
 
 
 def check_choice(on_unknown: str) -> None:

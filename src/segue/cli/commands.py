@@ -19,6 +19,7 @@ from segue.cli.demo import demo
 from segue.cli.evaluate import evaluate_model
 from segue.cli.fit import fit
 from segue.cli.recommend import recommend
+from segue.cli.search import search
 from segue.cli.similar import similar
 from segue.cli.tune import tune
 from segue.cli.update import update
@@ -30,7 +31,7 @@ INTERRUPTED = 130  # the exit code of what SIGINT ended
 # An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
 ARGUMENT = re.compile(
     r"(?<!\w\()(?<![\w/\\.'\"-])"
-    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric)="
+    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric|bend|text)="
     r"(?=(?P<value>[^\s,;.)])?)"
 )
 
@@ -42,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "update": update,
     "recommend": recommend,
     "similar": similar,
+    "search": search,
     "batch": batch,
     "bench": bench,
     "verify": verify,

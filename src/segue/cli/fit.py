@@ -14,25 +14,27 @@ from segue.cli.options import Duplicates, Item, Json, MinWeight, Query, Quiet, T
 from segue.cli.values import ids_of, model_settings
 from segue.data.features import Features
 from segue.data.interactions import Interactions
-from segue.data.sources import read_interactions, read_table
+from segue.data.sources import read_interactions, read_items, read_table
 from segue.errors import SettingError
 from segue.evaluation import evaluate
 from segue.index import INDEXES
-from segue.models import MODELS
+from segue.models import MODELS, Text
 from segue.recommender import Recommender
 from segue.terminal import Bars, output, summary
 
 
 def fit(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="SOURCE", help="CSV, Parquet, a MovieLens folder, or a database URL with --query."
-        ),
-    ],
     folder: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="The model folder to write.")
     ],
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="CSV, Parquet, JSON, a MovieLens folder, or a database URL with --query. "
+            "Without it --items and --text make a model of a table of items alone.",
+        ),
+    ] = None,
     user: User = None,
     item: Item = None,
     weight: Weight = None,
@@ -45,9 +47,12 @@ def fit(
     query: Query = None,
     items: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the items (title, …)."),
+        typer.Option(metavar="FILE", help="CSV, Parquet or JSON with what is known of the items (title, …)."),
     ] = None,
-    model: Annotated[str, typer.Option(help=f"One of: {', '.join(MODELS)}.")] = "ials",
+    model: Annotated[
+        str | None,
+        typer.Option(help=f"One of: {', '.join(MODELS)}; ials, or text without a source."),
+    ] = None,
     index: Annotated[str, typer.Option(help=f"One of: {', '.join(INDEXES)}.")] = "auto",
     dim: Annotated[int | None, typer.Option(help="Length of the vectors.")] = None,
     epochs: Annotated[
@@ -57,6 +62,17 @@ def fit(
     item_features: Annotated[
         str, typer.Option(metavar="COLUMN,…", help="Columns of --items to learn from, such as genres,year.")
     ] = "",
+    text: Annotated[
+        str,
+        typer.Option(metavar="COLUMN,…", help="Columns of --items to search in, such as title,genres."),
+    ] = "",
+    encoder: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Of --text: static, sentence-transformers:MODEL or ollama:MODEL."),
+    ] = "static",
+    title_weight: Annotated[
+        float, typer.Option(help="The title's part of the meaning of an item, from 0 to 1.")
+    ] = 0.5,
     users: Annotated[
         str | None, typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the users.")
     ] = None,
@@ -87,24 +103,33 @@ def fit(
 
     [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by last[/dim]
     """
-    settings = model_settings(
-        model, {"dim": dim, "epochs": epochs, "learning_rate": learning_rate}, setting or []
+    written: dict[str, Any] = (
+        {"columns": text, "encoder": encoder, "title_weight": title_weight} if text else {}
     )
+    name = model or ("text" if source is None else "ials")
+    if source is None and name != "text":
+        raise SettingError(f"--model {name} learns from interactions: name them (SOURCE), or leave it out")
+    given = {"dim": dim, "epochs": epochs, "learning_rate": learning_rate}
+    settings = model_settings(name, {**given, **(written if name == "text" else {})}, setting or [])
+    about = Text(**written) if text else None
     recommender = Recommender(settings, index)
     store.check_target(folder)
-    data = read_interactions(
-        source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
-        duplicates=duplicates, core=core, query=query, items=items,
-    )  # fmt: skip
+    if source is None:
+        data = _items_alone(items, item, text)
+    else:
+        data = read_interactions(
+            source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
+            duplicates=duplicates, core=core, query=query, items=items,
+        )  # fmt: skip
     features = _features(data, ids_of(item_features), users, ids_of(user_features))
     train, held, history = _split(data, test, by, seed)
     if not as_json:
-        output().print(f"Read {summary(data)}")
+        output().print(f"Read {summary(data) if len(data) else f'{len(data.items):,} items'}")
     if held is not None and not as_json:
         output().print(f"Learning from {len(train):,} of them; the others are held out")
     result = ratings = None
     with Bars(shown=not quiet) as bars:
-        trained = recommender.fit(train, **features, progress=bars)
+        trained = recommender.fit(train, **features, text=about, progress=bars)
         if held is not None:
             result = evaluate(trained, held, history=history, progress=bars)
             ratings = rating_errors(trained, held, history)
@@ -118,6 +143,16 @@ def fit(
     if result is not None:
         print_evaluation(result, ratings)
     output().print(f"Saved version {trained.version} in {folder}\n{trained.settings.model!r}")
+
+
+def _items_alone(items: str | None, item: str | None, text: str) -> Interactions:
+    """The items of a table, without anybody who had them."""
+    if items is None or not text:
+        raise SettingError(
+            "name the interactions to learn from (SOURCE), or --items FILE with --text COLUMNS "
+            "to make a model of the items alone"
+        )
+    return read_items(items, item=item)
 
 
 def _features(

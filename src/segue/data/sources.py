@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
 from segue.data import movielens
 from segue.data.columns import ALIASES, alias_of, find_columns, listed, plain
 from segue.data.delimited import open_delimited
-from segue.data.ids import Id
+from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions, from_csr, from_frame
+from segue.data.json_lines import SUFFIXES, open_json
 from segue.data.sql import open_query
 from segue.data.tables import Table, open_frame, open_parquet
 from segue.errors import DataError, SettingError
@@ -42,7 +44,7 @@ def read_interactions(
     """Read who had to do with what, from nearly anything that holds it.
 
     Args:
-        source: the path of a CSV or TSV (plain, .gz, .zst) or Parquet file; a MovieLens folder, or its
+        source: the path of a CSV or TSV (plain, .gz, .zst), Parquet or JSON file; a MovieLens folder, or its
             ratings file, whose movies come along as item metadata; a frame of polars, pandas, pyarrow, DuckDB
             or any other library with the Arrow C stream; a users × items scipy.sparse matrix;
             `sqlite:///file.db` or `postgresql://user:password@host/database` with `query`. Interactions are
@@ -88,6 +90,27 @@ def read_interactions(
     if core is not None:
         made = made.core(*((core, core) if isinstance(core, int) else core))
     return made if items is None else _with_items(made, items, item_column)
+
+
+def read_items(source: Any, *, item: str | None = None, query: str | None = None) -> Interactions:
+    """Read what is known of items that nobody has had yet: interactions of no users, with item metadata.
+
+    `Recommender(Text(columns="title,genres"))` learns from them. `source` and `query` are as for
+    `read_interactions`, or a `movies.csv` of MovieLens; `item` is the column of ids, found by its name if it
+    is not named. Raises `DataError` for a table without items, and ids that stand in two rows.
+    """
+    table = _items_table(source, item) if query is None else read_table(source, query=query)
+    name = str(source) if isinstance(source, (str, Path)) else "the frame of items"
+    column = _item_column(table, item, name)
+    if not table.height:
+        raise DataError(f"{name} has no rows: there are no items in it")
+    try:
+        items = IdMap(table[column], noun="item")
+        nobody = IdMap(pl.Series([], dtype=pl.Int64), noun="user")
+        made = Interactions(sp.csr_matrix((0, len(items)), dtype=np.float32), nobody, items)
+        return made.with_metadata(table, column)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
 
 
 def read_table(source: Any, *, query: str | None = None, ids: Collection[str] = ()) -> pl.DataFrame:
@@ -137,6 +160,8 @@ def _open_path(path: Path) -> Table:
         raise DataError(f"{path} cannot be opened: {error.strerror}") from error
     if start.startswith(PARQUET) or path.suffix in (".parquet", ".pq"):
         return open_parquet(path)
+    if path.name.lower().endswith(SUFFIXES):
+        return open_json(path)
     if b"\0" in start and not start.startswith(COMPRESSED):
         raise DataError(f"{path} is neither Parquet nor text in UTF-8; save it as one of them")
     return open_delimited(path)
@@ -177,11 +202,7 @@ def _with_items(made: Interactions, items: Any, like: str | None) -> Interaction
     """Attach the metadata; `like` is what the ids' column is called in the interactions."""
     name = str(items) if isinstance(items, (str, Path)) else "the frame of items"
     table = _items_table(items, like)
-    column = like if like in table.columns else alias_of(table.columns, "item", name)
-    if column is None:
-        column = next((one for one in table.columns if plain(one) == "id"), None)
-    if column is None:
-        raise DataError(f"{name} has no column that looks like item ids; {listed(table.columns)}")
+    column = _item_column(table, like if like in table.columns else None, name)
     try:
         made = made.with_metadata(table, column)
     except DataError as error:
@@ -193,6 +214,20 @@ def _with_items(made: Interactions, items: Any, like: str | None) -> Interaction
             f"its column {column!r} has {sample}"
         )
     return made
+
+
+def _item_column(table: pl.DataFrame, named: str | None, source: str) -> str:
+    """The column of item ids: the one that is named, or the one whose name is the likeliest."""
+    if named is not None:
+        if named not in table.columns:
+            raise DataError(f"{source} has no column {named!r} (asked for as item=); {listed(table.columns)}")
+        return named
+    column = alias_of(table.columns, "item", source)
+    if column is None:
+        column = next((one for one in table.columns if plain(one) == "id"), None)
+    if column is None:
+        raise DataError(f"{source} has no column that looks like item ids; {listed(table.columns)}")
+    return column
 
 
 def _items_table(items: Any, like: str | None) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from segue.models.ials import IALS
 from segue.models.item2vec import Item2Vec
 from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
 from segue.models.svdae import SVDAE
+from segue.models.text import Text
 
 MODELS: dict[str, Any] = {
     "biasedmf": BiasedMF,
@@ -24,6 +25,7 @@ MODELS: dict[str, Any] = {
     "logistic": Logistic,
     "popularity": Popularity,
     "svdae": SVDAE,
+    "text": Text,
     "warp": WARP,
 }
 HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` takes validation and a start
@@ -47,4 +49,5 @@ __all__ = [
     "ItemKNN",
     "Logistic",
     "Popularity",
+    "Text",
 ]

