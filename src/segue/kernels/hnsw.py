@@ -204,20 +204,30 @@ def walk(
     return count, scored
 
 
-@bare
-def select(form, codes, floats, width, is_distance, pool, count, most, shorts, chosen):
-    """The candidates that are nearer to a node than to any that was chosen before; returns how many.
+@inline
+def straight(floats, width, is_distance, i):
+    """By what a likeness is multiplied so that the node's length does not count."""
+    meta = (i + 1) * (width // 4) - 2
+    return floats[meta + 1] / floats[meta] if not is_distance and floats[meta] > 0 else np.float32(1)
 
-    pool: the candidates, best first, whose likeness includes the node's own offset (paper: algorithm 4).
+
+@bare
+def select(form, codes, floats, width, is_distance, i, pool, count, most, shorts, chosen):
+    """The candidates that are nearer to the node i than to any chosen before; returns how many.
+
+    pool: the candidates, best first. Of an inner product the angle decides what is nearer: by a long
+    vector all others would be left out. (The paper's algorithm 4.)
     """
     kept, column = 0, 0 if is_distance else 1
+    turn = straight(floats, width, is_distance, i)
     for z in range(count):
         node = node_of(pool[z])
         scale, weight, offset = take_node(codes, floats, width, is_distance, node, shorts)
-        own, good = pool[z] >> 32, True
+        own = likeness(form, codes, floats, width, i, shorts, column, scale, weight, offset) * turn
+        good = True
         for y in range(kept):
             other = likeness(form, codes, floats, width, chosen[y], shorts, column, scale, weight, offset)
-            if simd.rank(np.float32(other)) > own:
+            if other * straight(floats, width, is_distance, chosen[y]) > own:
                 good = False
                 break
         if good:
@@ -265,7 +275,7 @@ def attach(
             seen,
             trail,
         )
-        kept = select(form, codes, floats, width, is_distance, pool, count, m, others, chosen)
+        kept = select(form, codes, floats, width, is_distance, i, pool, count, m, others, chosen)
         for z in range(cap):
             links[i * cap + z] = chosen[z] if z < kept else -1
 
@@ -293,7 +303,7 @@ def accept(form, codes, floats, width, dim, is_distance, links, cap, targets, so
             score = likeness(form, codes, floats, width, other, shorts, column, scale, weight, offset)
             if put(pool, count, most, key_of(score, other)) < most:
                 count = min(count + 1, most)
-        kept = select(form, codes, floats, width, is_distance, pool, count, cap, others, chosen)
+        kept = select(form, codes, floats, width, is_distance, i, pool, count, cap, others, chosen)
         for z in range(cap):
             links[i * cap + z] = chosen[z] if z < kept else -1
 
