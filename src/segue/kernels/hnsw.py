@@ -308,30 +308,42 @@ def accept(form, codes, floats, width, dim, is_distance, links, cap, targets, so
             links[i * cap + z] = chosen[z] if z < kept else -1
 
 
+@bare
+def place_in(links, cap, known, node):
+    """A place among a node's links that is free, or leads to where others lead too; -1 if there is none."""
+    place = -1
+    for z in range(node * cap, (node + 1) * cap):
+        if links[z] < 0:
+            return z
+        if known[links[z]] > 1:
+            place = z
+    return place
+
+
 @kernel
 def adopt(links, cap, size):
-    """Let each node that nobody links to be linked to by one that it links to itself.
-
-    The link takes a free place, or that of one to a node that others link to as well.
-    """
+    """Let nodes that nobody links to be linked to by those that they link to, or by these ones' neighbours."""
     known = np.zeros(size, np.int32)
     for z in range(size * cap):
         if links[z] >= 0:
             known[links[z]] += 1
     for i in range(size):
-        y = i * cap
-        while known[i] == 0 and y < (i + 1) * cap and links[y] >= 0:
-            base = links[y] * cap
-            for z in range(base + cap - 1, base - 1, -1):
-                if (links[z] < 0 and (z == base or links[z - 1] >= 0)) or (
-                    links[z] >= 0 and known[links[z]] > 1
-                ):
-                    if links[z] >= 0:
-                        known[links[z]] -= 1
-                    links[z] = i
-                    known[i] = 1
-                    break
-            y += 1
+        if known[i]:
+            continue
+        place = -1
+        for y in range(i * cap, (i + 1) * cap):
+            if place < 0 and links[y] >= 0:
+                place = place_in(links, cap, known, links[y])
+        for y in range(i * cap, (i + 1) * cap):
+            if links[y] >= 0:
+                for z in range(links[y] * cap, (links[y] + 1) * cap):
+                    if place < 0 and links[z] >= 0:
+                        place = place_in(links, cap, known, links[z])
+        if place >= 0:
+            if links[place] >= 0:
+                known[links[place]] -= 1
+            links[place] = i
+            known[i] = 1
 
 
 @kernel
