@@ -322,7 +322,7 @@ def place_in(links, cap, known, node):
 
 @kernel
 def adopt(links, cap, size):
-    """Let nodes that nobody links to be linked to by those that they link to, or by these ones' neighbours."""
+    """Have nodes that nobody links to linked to by those that they link to, or by their neighbours."""
     known = np.zeros(size, np.int32)
     for z in range(size * cap):
         if links[z] >= 0:
