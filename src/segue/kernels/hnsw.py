@@ -204,20 +204,30 @@ def walk(
     return count, scored
 
 
-@bare
-def select(form, codes, floats, width, is_distance, pool, count, most, shorts, chosen):
-    """The candidates that are nearer to a node than to any that was chosen before; returns how many.
+@inline
+def straight(floats, width, is_distance, i):
+    """By what a likeness is multiplied so that the node's length does not count."""
+    meta = (i + 1) * (width // 4) - 2
+    return floats[meta + 1] / floats[meta] if not is_distance and floats[meta] > 0 else np.float32(1)
 
-    pool: the candidates, best first, whose likeness includes the node's own offset (paper: algorithm 4).
+
+@bare
+def select(form, codes, floats, width, is_distance, i, pool, count, most, shorts, chosen):
+    """The candidates that are nearer to the node i than to any chosen before; returns how many.
+
+    pool: the candidates, best first. Of an inner product the angle decides what is nearer: by a long
+    vector all others would be left out. (The paper's algorithm 4.)
     """
     kept, column = 0, 0 if is_distance else 1
+    turn = straight(floats, width, is_distance, i)
     for z in range(count):
         node = node_of(pool[z])
         scale, weight, offset = take_node(codes, floats, width, is_distance, node, shorts)
-        own, good = pool[z] >> 32, True
+        own = likeness(form, codes, floats, width, i, shorts, column, scale, weight, offset) * turn
+        good = True
         for y in range(kept):
             other = likeness(form, codes, floats, width, chosen[y], shorts, column, scale, weight, offset)
-            if simd.rank(np.float32(other)) > own:
+            if other * straight(floats, width, is_distance, chosen[y]) > own:
                 good = False
                 break
         if good:
@@ -265,7 +275,7 @@ def attach(
             seen,
             trail,
         )
-        kept = select(form, codes, floats, width, is_distance, pool, count, m, others, chosen)
+        kept = select(form, codes, floats, width, is_distance, i, pool, count, m, others, chosen)
         for z in range(cap):
             links[i * cap + z] = chosen[z] if z < kept else -1
 
@@ -293,35 +303,47 @@ def accept(form, codes, floats, width, dim, is_distance, links, cap, targets, so
             score = likeness(form, codes, floats, width, other, shorts, column, scale, weight, offset)
             if put(pool, count, most, key_of(score, other)) < most:
                 count = min(count + 1, most)
-        kept = select(form, codes, floats, width, is_distance, pool, count, cap, others, chosen)
+        kept = select(form, codes, floats, width, is_distance, i, pool, count, cap, others, chosen)
         for z in range(cap):
             links[i * cap + z] = chosen[z] if z < kept else -1
 
 
+@bare
+def place_in(links, cap, known, node):
+    """A place among a node's links that is free, or leads to where others lead too; -1 if there is none."""
+    place = -1
+    for z in range(node * cap, (node + 1) * cap):
+        if links[z] < 0:
+            return z
+        if known[links[z]] > 1:
+            place = z
+    return place
+
+
 @kernel
 def adopt(links, cap, size):
-    """Let each node that nobody links to be linked to by one that it links to itself.
-
-    The link takes a free place, or that of one to a node that others link to as well.
-    """
+    """Have nodes that nobody links to linked to by those that they link to, or by their neighbours."""
     known = np.zeros(size, np.int32)
     for z in range(size * cap):
         if links[z] >= 0:
             known[links[z]] += 1
     for i in range(size):
-        y = i * cap
-        while known[i] == 0 and y < (i + 1) * cap and links[y] >= 0:
-            base = links[y] * cap
-            for z in range(base + cap - 1, base - 1, -1):
-                if (links[z] < 0 and (z == base or links[z - 1] >= 0)) or (
-                    links[z] >= 0 and known[links[z]] > 1
-                ):
-                    if links[z] >= 0:
-                        known[links[z]] -= 1
-                    links[z] = i
-                    known[i] = 1
-                    break
-            y += 1
+        if known[i]:
+            continue
+        place = -1
+        for y in range(i * cap, (i + 1) * cap):
+            if place < 0 and links[y] >= 0:
+                place = place_in(links, cap, known, links[y])
+        for y in range(i * cap, (i + 1) * cap):
+            if links[y] >= 0:
+                for z in range(links[y] * cap, (links[y] + 1) * cap):
+                    if place < 0 and links[z] >= 0:
+                        place = place_in(links, cap, known, links[z])
+        if place >= 0:
+            if links[place] >= 0:
+                known[links[place]] -= 1
+            links[place] = i
+            known[i] = 1
 
 
 @kernel
