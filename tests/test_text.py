@@ -318,6 +318,7 @@ def test_a_fit_goes_on_where_ollama_broke_off(server, monkeypatch):
     assert [len(asked) for asked in server.asked] == [64, 64, 64, 8]
     assert trained.embeddings.items.shape == (200, ollama.DIM)
     assert trained.search("film 77", 1, by="words")["item_id"].item() == 77
+    assert trained.search("film 7", 1).height == 1
     assert server.asked[-1] == ["search_query: film 7"]
 
 
