@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from segue.axes import principal_axes, turn
+from segue.axes import principal_axes
 from segue.errors import DataError, SettingError
+from segue.kernels import axes as turning
 from segue.kernels import forest, threads, trees
 from segue.kernels.arrays import aligned, fixed
 from segue.progress import Progress
@@ -20,7 +21,9 @@ SAMPLE = 20_000  # vectors from which the axes come
 STEPS = 200  # items that two means are made of
 PART = 16_384  # vectors that are coded at a time
 ROUNDS = 4  # trees that each thread grows between two words of progress
+LEVELLED = 0.95  # the share of vectors that are brought to one length
 LINKS = 2**31  # that an int32 can number: items and leaves of all trees
+TURNED = 256  # vectors that a thread turns at a time
 EPS = 2.0**-23
 ERROR, ERROR_ALL, CODES, NORM, ROUNDING, LEAF = range(6)  # of `limits`
 
@@ -31,7 +34,7 @@ class Grove:
 
     Attributes:
         order: (n,) int32, the item at each position.
-        centre, axes: (dim,) and (dim, dim) float32: codes and planes are of (x - centre) axes; either may be
+        centre, axes: (dim,) and (dim, dim) float32: codes and planes are of axes (x - centre); either may be
             empty.
         codes: (n, ·) int8, one for each such dimension, filled up with zeros.
         scales: (dim,) float32, what a code of 1 stands for.
@@ -78,8 +81,12 @@ class Tree(NamedTuple):
 def _placed(vectors: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> np.ndarray:
     placed = vectors - centre if len(centre) else vectors
     if len(axes):
-        out = np.empty_like(placed)
-        turn(placed, axes, out)
+        out, straight = np.empty_like(placed), placed
+        threads.run(
+            lambda first, last: turning.turn(fixed(straight), fixed(axes), first, last, out),
+            len(placed),
+            chunk=TURNED,
+        )
         return out
     return placed
 
@@ -178,22 +185,30 @@ def _frame(vectors: np.ndarray, metric: str) -> tuple[np.ndarray, np.ndarray]:
         centre = vectors.mean(0, dtype=np.float64).astype(np.float32)
     if dim > HEAD:
         sample = vectors[:: max(1, n // SAMPLE)]
-        axes = principal_axes(sample - centre if len(centre) else sample)[1]
+        axes = np.ascontiguousarray(principal_axes(sample - centre if len(centre) else sample)[1].T)
     return centre, axes
 
 
 def _head(placed: np.ndarray, metric: str) -> np.ndarray:
-    """What trees divide: the first dimensions, and for inner products what brings all to the same length.
-
-    That coordinate (Bachrach et al., 2014) keeps the order of inner products; a query's is 0.
-    """
+    """What trees divide: the first dimensions, and for inner products one more."""
     width = min(placed.shape[1], HEAD)
     head = np.zeros((len(placed), _filled(width) + (LANE // 4 if metric == "dot" else 0)), np.float32)
     head[:, :width] = placed[:, :width]
     if metric == "dot":
-        squares = np.einsum("ij,ij->i", placed, placed, dtype=np.float64)
-        head[:, -1] = np.sqrt(squares.max() - squares)
+        head[:, -1] = levelling(placed)
     return head
+
+
+def levelling(vectors: np.ndarray) -> np.ndarray:
+    """The coordinate (n,) that brings vectors (n, dim) to one length; a query's is 0.
+
+    It keeps the order of inner products (Bachrach et al., 2014). But where a few are far longer than the
+    rest, it makes all the rest alike; so these keep their length, and trees see their direction only.
+    """
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    level = np.quantile(squares, LEVELLED) if len(squares) else 0
+    lacking: np.ndarray = np.sqrt(np.maximum(level - squares, 0)).astype(np.float32)
+    return lacking
 
 
 def _filled(width: int) -> int:

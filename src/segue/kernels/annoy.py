@@ -155,8 +155,8 @@ def nearest(
             if seen[i >> 6] & bit or N[i * size] != 1:
                 continue
             seen[i >> 6] |= bit
-            found += 1
             score = -distance(metric, f, query, square, words, F, U, i * size, vector)
+            found += score > -np.inf  # a damaged vector may give NaN
             if worse(scores[0], ids[0], score, i):
                 sink(scores, ids, 0, k, score, i)
     sort_heap(scores, ids, 0, k)
@@ -199,6 +199,11 @@ def check(metric, N, U, size, lists, vector, f, capacity, items, likes):
         if below <= capacity:
             for place in range(below):
                 if N[row + lists + place] < 0 or N[row + lists + place] >= items:
+                    return -1 - node
+            for word in range(
+                lists + 1, size if items == 1 else 0
+            ):  # else it is an item, and the rest is cut off
+                if N[row + word] != 0:
                     return -1 - node
             continue
         if metric == HAMMING and U[(row + vector) >> 1] >= np.uint64(64 * f):

@@ -29,7 +29,7 @@ X0, Y0, Z0, C0 = (
 
 @inline
 def seeded(state, seed):
-    """Begin Marsaglia's 64-bit KISS generator (uint64[4]) anew."""
+    """Begin Marsaglia's 64-bit KISS generator (uint64[4]), as Annoy has it, anew."""
     state[0], state[1], state[2], state[3] = seed, Y0, Z0, C0
 
 

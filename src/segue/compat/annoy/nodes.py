@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.compat.annoy.errors import IndexFileError
-from segue.index.grove import Tree, grow_tree, squares_of
+from segue.index.grove import Tree, grow_tree, levelling, squares_of
 from segue.kernels import annoy, trees
 from segue.kernels.arrays import fixed
 
@@ -191,9 +191,9 @@ def planting(nodes: Nodes, shape: Shape, items: int) -> Planting:
     if shape.kind == trees.BITS:
         return Planting(present, np.empty((0, 0), np.float32), np.empty(0, np.float32), kept)
     if shape.metric == kernels.DOT:
-        lengths = heads.view(np.float32)[:, 3]
+        lengths = heads.view(np.float32)[:, 3].copy()
         heads.view(np.float32)[:, 3] = np.sqrt(np.maximum(lengths.max(initial=0) ** 2 - lengths**2, 0))
-        kept = np.column_stack([kept, lengths[present]])
+        kept = np.column_stack([kept, levelling(kept)])
     return Planting(present, kept, squares_of(kept), np.empty((0, 0), np.uint64))
 
 
