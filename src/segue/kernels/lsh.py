@@ -54,7 +54,7 @@ def search(
         for j in range(d):
             moved[j] = queries[q, j] - (centre[j] if len(centre) else np.float32(0))
             size += moved[j] * moved[j]
-        size = np.sqrt(size) * np.float32(1 + 1e-5)
+        size = np.sqrt(size) * np.float32(1 + 1e-6 * (d + 8))
         for t in range(tables):
             code = np.int32(0)
             for b in range(bits):
