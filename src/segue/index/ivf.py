@@ -216,7 +216,7 @@ def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool) -> Parts:
         turn(straight, np.ascontiguousarray(axes.T), placed)
     count = settings.partitions or max(1, min(round(TIMES * np.sqrt(n)), n // LEAST))
     form, count = chosen_form(), min(count, n)
-    where = np.zeros(n, np.int32)
+    where: Any = np.zeros(n, np.int32)
     if count > 1:
         means = k_means(placed, count, form, settings.seed)
         where = nearest(placed, means, form)
