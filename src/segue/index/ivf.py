@@ -81,7 +81,8 @@ class IVF:
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> IVFIndex:
         """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
-        return IVFIndex(self, arrays["vectors"], parts_of(arrays, self.metric))
+        parts = parts_of(arrays, self.metric)
+        return IVFIndex(self, arrays["vectors"], parts)
 
 
 @dataclass(frozen=True, eq=False)
