@@ -14,16 +14,17 @@ SOURCE = Path(segue.__file__).parent
 STOREYS = [  # a module imports from lower storeys and from its own folder, never from a higher one
     {"__main__"},
     {"cli"},
-    {"demo", "compat"},
+    {"demo", "play", "compat"},
     {"terminal", "parquet", "study_chart"},
     {"bench"},
     {"evaluation", "tuning"},
     {"recommender", "study"},
+    {"online"},
     {"models"},
     {"text"},
     {"index"},
     {"data", "store", "metrics"},
-    {"axes", "picture"},
+    {"axes", "picture", "registry"},
     {"progress", "blas", "kernels", "errors"},
 ]
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
@@ -54,7 +55,7 @@ def test_public_names():
         "BPR", "BiasedMF", "Blend", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features",
         "IALS", "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
         "SVDAE", "SegueError", "Text", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors",
-        "evaluate", "evaluate_ratings", "index", "load", "metrics", "models", "read_interactions",
+        "evaluate", "evaluate_ratings", "index", "load", "metrics", "models", "online", "read_interactions",
         "read_items", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [

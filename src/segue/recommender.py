@@ -27,7 +27,11 @@ from segue.models.baselines import popularity
 from segue.models.change import Change
 from segue.models.explicit import BiasedMF
 from segue.models.text import Text, kept, opened
+from segue.online.explain import SHOWN, by_features, by_picks, reasons
+from segue.online.ranking import Audience, Choice, Shown
+from segue.online.space import Space
 from segue.progress import Progress, silent
+from segue.registry import named
 from segue.text.bridge import Bridge
 from segue.text.documents import columns_of
 from segue.text.index import TextIndex, bent
@@ -155,6 +159,9 @@ class TrainedRecommender:
         exclude: Iterable[Id] = (),
         allow: Iterable[Id] | None = None,
         on_unknown: str = "raise",
+        explore: Any = None,
+        diversify: Any = None,
+        seed: int = 0,
         progress: Progress = silent,
     ) -> pl.DataFrame:
         """Recommend k items to each user: a frame of user_id, item_id, score, rank (and title, where known).
@@ -168,6 +175,10 @@ class TrainedRecommender:
             on_unknown: what users get whom the model has never seen: an error ("raise"), no rows
                 ("skip"), or the most popular items ("popular"). Users whose vector is zero, because they
                 have no history, get the most popular items in any case; their score is its number of users.
+            explore: an exploration, by its settings or its name in `segue.online.EXPLORERS`: the frame then
+                has a column `propensity`, the probability of each item to be in its list.
+            diversify: a way to make lists diverse, likewise of `segue.online.DIVERSIFIERS`.
+            seed: of the exploration. What a user gets does not depend on who else is asked for.
             progress: told of the users answered so far.
         """
         parts = self.recommend_in_parts(
@@ -177,6 +188,9 @@ class TrainedRecommender:
             exclude=exclude,
             allow=allow,
             on_unknown=on_unknown,
+            explore=explore,
+            diversify=diversify,
+            seed=seed,
             progress=progress,
         )
         return pl.concat(list(parts))
@@ -190,17 +204,21 @@ class TrainedRecommender:
         exclude: Iterable[Id] = (),
         allow: Iterable[Id] | None = None,
         on_unknown: str = "raise",
+        explore: Any = None,
+        diversify: Any = None,
+        seed: int = 0,
         progress: Progress = silent,
     ) -> Iterator[pl.DataFrame]:
         """Yield what `recommend` returns, some thousand users at a time, so that memory stays bounded."""
         check_choice(on_unknown)
         check_k(k)
+        choice = Choice(explore, diversify, seed)
         asked, rows = self._rows_of(users, on_unknown)
         eligible = self._eligible(exclude, allow)
         for first in range(0, max(1, len(rows)), USERS):
             progress("recommending", first, len(rows))
             part = slice(first, first + USERS)
-            found = self._for_rows(rows[part], k, exclude_seen, eligible)
+            found = self._for_rows(rows[part], k, exclude_seen, eligible, choice)
             names = pl.DataFrame({"user_id": self._named(asked[part], rows[part])})
             yield self._frame(found, names, "item_id")
         progress("recommending", len(rows), len(rows))
@@ -215,6 +233,9 @@ class TrainedRecommender:
         exclude: Iterable[Id] = (),
         allow: Iterable[Id] | None = None,
         on_unknown: str = "raise",
+        explore: Any = None,
+        diversify: Any = None,
+        seed: int = 0,
     ) -> pl.DataFrame:
         """Recommend k items to someone new: a frame of item_id, score, rank (and title).
 
@@ -224,7 +245,7 @@ class TrainedRecommender:
                 `BiasedMF`, which needs a mapping to ratings, recommends the best rated.
             features: instead of a history, what is known of the person: a mapping of the columns of the
                 training's user features to values, or a frame of one row.
-            k, exclude_seen, exclude, allow: as for `recommend`.
+            k, exclude_seen, exclude, allow, explore, diversify, seed: as for `recommend`.
             on_unknown: items of the history that the model does not know: an error ("raise"), or they
                 are left out ("skip" or "popular").
 
@@ -232,29 +253,55 @@ class TrainedRecommender:
         """
         check_choice(on_unknown)
         check_k(k)
-        if isinstance(self.settings.model, BiasedMF) and not isinstance(history, Mapping):
-            raise DataError(
-                "BiasedMF learns of ratings, and a list of items has none; give the history as a mapping "
-                "of items to ratings, {item: rating}"
-            )
-        ids = [history] if isinstance(history, (str, int, np.integer)) else list(history)
-        weights = _weights_of(history) if isinstance(history, Mapping) else np.ones(len(ids), np.float32)
-        rows = self.items.require(ids) if on_unknown == "raise" else self.items.rows(ids)
-        known = (rows >= 0) & (weights > 0)
-        histories = sp.csr_matrix(
-            (weights[known], (np.zeros(known.sum(), np.int32), rows[known])), (1, len(self.items))
-        )
+        histories = self._history_of(history, on_unknown)
         seen = histories if exclude_seen else None
         if features is None:
             vectors = self.fold_in(histories)
-        elif len(ids):
+        elif histories.nnz:
             raise SettingError("recommend_for takes a history or features=, not both: leave one out")
         else:
             vectors = self.users_of(features)
             if len(vectors) != 1:
                 raise DataError(f"features of {len(vectors)} people came, but recommend_for is for one")
-        found = self._search(vectors, k, seen, self._eligible(exclude, allow))
+        choice, eligible = Choice(explore, diversify, seed), self._eligible(exclude, allow)
+        found = self._listed(vectors, k, seen, eligible, choice, histories, np.zeros(1, np.int32))
         return self._frame(found, pl.DataFrame(), "item_id")
+
+    def explain(
+        self, items: Id | Iterable[Id], *, user: Id | None = None, history: Any = None, most: int = SHOWN
+    ) -> pl.DataFrame:
+        """Split the scores of items for a user, or for somebody with a history, into what earned them.
+
+        A frame of item_id, reason, value, share (and title, where known). The reason is "pick", a past item,
+        its id in the column value; or "feature" (`genres=Drama`) for models with item features; "other", what
+        lies beyond the `most` largest; and "rest", what is nobody's. The shares of an item add up to its
+        score.
+
+        Raises `UnknownIdError` for ids that the model does not know, and `SettingError` unless there is
+        either a user or a history.
+        """
+        if (user is None) == (history is None):
+            raise SettingError("explain takes either user= or history=: say for whom")
+        asked = self.items.require(_as_series(items))
+        if user is not None:
+            row = self.users.require([user])
+            vector, picks = self.embeddings.users[row[0]], self.history(row)
+        else:
+            picks = self._history_of(history)
+            vector = self.fold_in(picks)[0]
+        ids = self.items.series.gather(asked).alias("item_id")
+        if self.item_encoding is not None:
+            table = pl.DataFrame() if self.item_metadata is None else self.item_metadata[asked]
+            features = self.item_encoding.encode(table, self.items.series.gather(asked))
+            values = pl.DataFrame({"reason": "feature", "value": self.item_encoding.names})
+            return reasons(by_features(self.embeddings, vector, features, asked), values, ids, most)
+        shares = by_picks(self.space, vector, picks.indices, self._confidences(picks), asked)
+        values = pl.DataFrame({"value": self.items.series.gather(picks.indices)})
+        values = values.select(pl.lit("pick").alias("reason"), "value")
+        titles = self.titles(picks.indices)
+        return reasons(
+            shares, values if titles is None else values.with_columns(titles.alias("title")), ids, most
+        )
 
     def similar(
         self,
@@ -615,6 +662,21 @@ class TrainedRecommender:
         counts = popularity(self.seen)[:, 0]
         return Bridge.learn(self._texts().vectors, self.embeddings.items, counts).vectors(texts)
 
+    def _history_of(self, history: Any, on_unknown: str = "raise") -> Any:
+        """The history of somebody new as a CSR (1 × items)."""
+        if isinstance(self.settings.model, BiasedMF) and not isinstance(history, Mapping):
+            raise DataError(
+                "BiasedMF learns of ratings, and a list of items has none; give the history as a mapping "
+                "of items to ratings, {item: rating}"
+            )
+        ids = [history] if isinstance(history, (str, int, np.integer)) else list(history)
+        weights = _weights_of(history) if isinstance(history, Mapping) else np.ones(len(ids), np.float32)
+        rows = self.items.require(ids) if on_unknown == "raise" else self.items.rows(ids)
+        known = (rows >= 0) & (weights > 0)
+        return sp.csr_matrix(
+            (weights[known], (np.zeros(known.sum(), np.int32), rows[known])), (1, len(self.items))
+        )
+
     def _rows_of(self, users: Any, on_unknown: str) -> tuple[pl.Series, np.ndarray]:
         """The users who are to be answered and their rows, -1 for those who get what is popular."""
         if users is None:
@@ -626,8 +688,8 @@ class TrainedRecommender:
         return asked, rows
 
     def _for_rows(
-        self, rows: np.ndarray, k: int, exclude_seen: bool, eligible: np.ndarray | None
-    ) -> Neighbors:
+        self, rows: np.ndarray, k: int, exclude_seen: bool, eligible: np.ndarray | None, choice: Choice
+    ) -> Neighbors | Shown:
         """Search for user rows; the row -1 is somebody unknown, who gets what is popular."""
         known = rows >= 0
         vectors = np.zeros((len(rows), self.embeddings.dim), np.float32)
@@ -635,7 +697,32 @@ class TrainedRecommender:
         seen = None
         if exclude_seen:
             seen = self.history(rows) if known.all() else spread(self.history(rows[known]), known)
-        return self._search(vectors, k, seen, eligible)
+        histories = None
+        if not choice.plain:
+            histories = self.history(rows) if known.all() else spread(self.history(rows[known]), known)
+        return self._listed(vectors, k, seen, eligible, choice, histories, rows)
+
+    def _listed(
+        self, vectors: np.ndarray, k: int, seen: Any, eligible: Any, choice: Choice, histories: Any, keys: Any
+    ) -> Neighbors | Shown:
+        """The best, or what the choice makes of them; where nothing is known, what is popular."""
+        if choice.plain:
+            return self._search(vectors, k, seen, eligible)
+
+        def picks(place: int) -> tuple[np.ndarray, np.ndarray]:
+            return histories[place].indices, self._confidences(histories[place])
+
+        made = self._audience.shown(choice, vectors, k, seen, eligible, picks, keys + 1)
+        blank = ~vectors.any(1)
+        if blank.any():
+            popular = self._search(vectors[blank], k, None if seen is None else seen[blank], eligible)
+            made.ids[blank], made.scores[blank], made.propensities[blank] = *popular[:2], 1.0
+        return made if choice.explore is not None else Neighbors(*made[:2], np.zeros(len(vectors), np.int64))
+
+    def _confidences(self, history: Any) -> np.ndarray:
+        """What each pick of a history counts for iALS."""
+        weighted = getattr(self.settings.model, "confidence", "binary") == "weights"
+        return np.asarray(history.data if weighted else np.ones(history.nnz, np.float32))
 
     def _search(self, vectors: np.ndarray, k: int, seen: Any, eligible: np.ndarray | None) -> Neighbors:
         """Search the index; where a vector is zero nothing is known, and popularity decides."""
@@ -675,7 +762,7 @@ class TrainedRecommender:
             return self.users.series.gather(rows)
         return asked if asked.dtype == self.users.series.dtype else asked.cast(pl.String)
 
-    def _frame(self, found: Neighbors, names: pl.DataFrame, column: str) -> pl.DataFrame:
+    def _frame(self, found: Neighbors | Shown, names: pl.DataFrame, column: str) -> pl.DataFrame:
         """One row for each result: the names of the query, the item, its score and rank, and its title."""
         query, place = np.nonzero(found.ids >= 0)
         rows = found.ids[query, place]
@@ -687,8 +774,19 @@ class TrainedRecommender:
                 "rank": (place + 1).astype(np.int32),
             }
         )
+        if isinstance(found, Shown):
+            frame = frame.with_columns(pl.Series("propensity", found.propensities[query, place]))
         titles = self.titles(rows)
         return frame if titles is None else frame.with_columns(titles.alias("title"))
+
+    @cached_property
+    def space(self) -> Space:
+        """The item vectors as profiles take them."""
+        return Space.of(self.embeddings, self.settings.model)
+
+    @cached_property
+    def _audience(self) -> Audience:
+        return Audience(self.space, self.index, np.bincount(self.seen.indices, minlength=len(self.items)))
 
     @cached_property
     def _by_cosine(self) -> Any:
@@ -771,19 +869,6 @@ def _taken(model: Any, able: tuple[type, ...], given: dict[str, Any]) -> dict[st
             f"{type(model).__name__} takes no {' and '.join(named)}; those that do are {those}"
         )
     return named
-
-
-def named(given: Any, registry: dict[str, Any], what: str) -> Any:
-    """Return settings as they are, and for a name those that the registry has, with their defaults."""
-    if not isinstance(given, str):
-        if type(given) in registry.values():
-            return given
-        raise SettingError(
-            f"{given!r} is no {what}; give one of {', '.join(sorted(registry))} by name or its settings"
-        )
-    if given.lower() not in registry:
-        raise SettingError(f"there is no {what} {given!r}; there are {', '.join(sorted(registry))}")
-    return registry[given.lower()]()
 
 
 def _encoded(encoding: Encoding | None, features: Any, side: str) -> Any:

@@ -18,6 +18,7 @@ from segue.cli.bench import bench
 from segue.cli.demo import demo
 from segue.cli.evaluate import evaluate_model
 from segue.cli.fit import fit
+from segue.cli.play import play
 from segue.cli.recommend import recommend
 from segue.cli.search import search
 from segue.cli.similar import similar
@@ -31,7 +32,7 @@ INTERRUPTED = 130  # the exit code of what SIGINT ended
 # An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
 ARGUMENT = re.compile(
     r"(?<!\w\()(?<![\w/\\.'\"-])"
-    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric|bend|text)="
+    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric|bend|text|explore|seed)="
     r"(?=(?P<value>[^\s,;.)])?)"
 )
 
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "recommend": recommend,
     "similar": similar,
     "search": search,
+    "play": play,
     "batch": batch,
     "bench": bench,
     "verify": verify,

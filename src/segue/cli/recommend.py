@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import polars as pl
 import typer
 
 from segue.cli.answers import print_json, print_rows
@@ -11,7 +12,11 @@ from segue.cli.options import Allow, Depth, Exclude, IncludeSeen, Json, ModelArg
 from segue.cli.titles import looked_up
 from segue.cli.values import ids_of
 from segue.errors import SettingError
-from segue.recommender import load
+from segue.online.diversify import DIVERSIFIERS
+from segue.online.explore import EXPLORERS
+from segue.recommender import TrainedRecommender, load
+
+REASONS = 3  # of each item
 
 
 def recommend(
@@ -32,6 +37,15 @@ def recommend(
     allow: Allow = None,
     include_seen: IncludeSeen = False,
     on_unknown: OnUnknown = "raise",
+    explore: Annotated[
+        str | None, typer.Option(metavar="NAME", help=f"Leave something to chance: {', '.join(EXPLORERS)}.")
+    ] = None,
+    diversity: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help=f"Items that are not all alike: {', '.join(DIVERSIFIERS)}."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the chance.")] = 0,
+    why: Annotated[bool, typer.Option("--why", help="Say what earned each item its score.")] = False,
     as_json: Json = False,
 ) -> None:
     """Recommend items to users, or to someone new from a history.
@@ -46,6 +60,9 @@ def recommend(
         "exclude": ids_of(exclude),
         "allow": None if allow is None else ids_of(allow),
         "on_unknown": on_unknown,
+        "explore": explore,
+        "diversify": diversity,
+        "seed": seed,
     }
     if user is not None:
         found = trained.recommend(user, k, **chosen)
@@ -53,7 +70,28 @@ def recommend(
         had = ids_of(history or "")
         with looked_up(trained, had):
             found = trained.recommend_for(had, k, **chosen)
+    if why:
+        found = with_reasons(trained, found, None if history is None else had)
     if as_json:
-        print_json({"model_version": trained.version, "items": found.to_dicts()})
+        chance = {} if explore is None else {"explore": explore, "seed": seed}
+        print_json({"model_version": trained.version, **chance, "items": found.to_dicts()})
     else:
         print_rows(found)
+
+
+def with_reasons(trained: TrainedRecommender, found: pl.DataFrame, history: list[str] | None) -> pl.DataFrame:
+    """The rows with a column `because`: what earned each item the most, and how much of its score."""
+    told: list[str] = []
+    for row in found.iter_rows(named=True):
+        known = history is not None or trained.users.find(str(row["user_id"])) >= 0
+        told.append(_because(trained, row, history) if known else "popular")
+    return found.with_columns(pl.Series("because", told, pl.String))
+
+
+def _because(trained: TrainedRecommender, row: dict[str, Any], history: list[str] | None) -> str:
+    whose: dict[str, Any] = {"user": row["user_id"]} if history is None else {"history": history}
+    shares = trained.explain(row["item_id"], **whose, most=REASONS)
+    parts = shares.filter(pl.col("reason").is_in(["pick", "feature"]) & (pl.col("share") > 0))
+    return ", ".join(
+        f"{one.get('title') or one['value']} {one['share']:+.2f}" for one in parts.iter_rows(named=True)
+    )

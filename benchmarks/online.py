@@ -1,0 +1,411 @@
+"""Profiles by the next pick, exploration by regret and coverage, and the time of an update with its search.
+
+    python benchmarks/online.py --part profiles [--events 60]
+    python benchmarks/online.py --part exploration [--seeds 4] [--plot docs/exploration.png]
+    python benchmarks/online.py --part speed
+
+Profiles: iALS learns from the first 70% of MovieLens small by time (ratings of 4 and more). Then, pick
+after pick, every kind of profile ranks all items for the person, and the next pick is looked for; all picks
+before it made the profile. Intervals are those of a bootstrap over people.
+
+Exploration: people with known tastes come 20 times each, get ten items from a model that knows other people,
+and take some; what they take and leave moves their posterior. Regret is what is missing to the ten best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from rich.console import Console
+from rich.table import Table
+
+import segue
+from data import DATA
+from segue.data.interactions import from_csr
+from segue.data.simulate import simulation
+from segue.online import (
+    EMA,
+    Buckets,
+    Gaussian,
+    Gumbel,
+    HalfLife,
+    Interests,
+    Neighbours,
+    Optimism,
+    Person,
+    Posterior,
+    Profile,
+    Recent,
+    Reserved,
+    Space,
+    Thompson,
+    explore,
+)
+from segue.online.candidates import blended
+
+HOUR, DAY, YEAR = 3600.0, 86_400.0, 365.25 * 86_400.0
+KINDS: dict[str, Any] = {
+    "article's EMA, n = 8": EMA(8.0),
+    "EMA, n = 30": EMA(30.0),
+    "EMA, n = 3": EMA(3.0),
+    "half-life of an hour": HalfLife(HOUR),
+    "half-life of a day": HalfLife(DAY),
+    "half-life of 30 days": HalfLife(30 * DAY),
+    "half-life of a year": HalfLife(YEAR),
+    "recent 20, gaussian": Recent(),
+    "next-nearest of the pick": Neighbours("next"),
+    "mean of 10 nearest": Neighbours("mean"),
+    "weighted 10 nearest": Neighbours("weighted"),
+    "interests": Interests(),
+    "posterior": Posterior(),
+    "posterior, half-life of an hour": Posterior(HOUR),
+    "posterior, half-life of a day": Posterior(DAY),
+    "posterior, half-life of 30 days": Posterior(30 * DAY),
+    "posterior, half-life of a year": Posterior(YEAR),
+}
+RETRAININGS = 10
+ROUNDS, BLOCK = 12, 100  # in which the kinds take turns, and the updates of each turn
+VISITS, SLATE = 20, 10
+EXPLORATIONS: dict[str, list[Any]] = {
+    "gaussian noise": [Gaussian(x, draws=0) for x in (0.1, 0.25, 0.5, 1.0, 2.0)],
+    "bucket noise": [Buckets(x) for x in (2, 4, 8, 16, 32)],
+    "Thompson": [Thompson(x, draws=0) for x in (0.03, 0.1, 0.2, 0.4, 0.8)],
+    "optimism": [Optimism(x) for x in (0.5, 1.0, 2.0, 4.0, 8.0)],
+    "Gumbel top-k": [Gumbel(x, 300) for x in (0.1, 0.2, 0.4, 0.8, 1.6)],
+    "reserved slots": [Reserved(x, 300) for x in (1, 2, 4, 6, 8)],
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--part", choices=["profiles", "exploration", "speed"], required=True)
+    arguments.add_argument("--events", type=int, default=60, help="picks of a person that are looked for")
+    arguments.add_argument("--seeds", type=int, default=4)
+    arguments.add_argument("--only", default="", help="kinds whose name holds this")
+    arguments.add_argument("--plot", type=Path)
+    given = arguments.parse_args()
+    if given.part == "profiles":
+        profiles(given.events, given.only)
+    elif given.part == "exploration":
+        exploration(given.seeds, given.only, given.plot)
+    else:
+        speed()
+
+
+def profiles(most: int, only: str) -> None:
+    train, people, stamps = split()
+    trained = segue.Recommender(segue.IALS(dim=64)).fit(train)
+    space = trained.space
+    known = space.known(np.arange(len(space.items)))
+    people = [[(row, when) for row, when in picks if known[row]] for picks in people]
+    begin = stamps["cut"]
+    ranks = {"popularity": [*popular(trained, people, begin, most)]}
+    ranks[f"retrained {RETRAININGS} times"] = [*retrained(people, stamps, len(space.items), begin, most)]
+    for name, kind in KINDS.items():
+        if only in name:
+            ranks[name] = [*followed(Profile(kind, space), people, begin, most)]
+    report(ranks, "article's EMA, n = 8")
+
+
+def split() -> tuple[Any, list[list[tuple[int, float]]], dict[str, float]]:
+    """The interactions to learn from, every person's picks by time as rows of those items, and the times."""
+    data = segue.read_interactions(DATA / "ml-latest-small", min_weight=4.0)
+    pairs = data.matrix.tocoo()
+    times = np.asarray(data.times, np.float64)
+    cut = float(np.quantile(times, 0.7))
+    frame = pl.DataFrame(
+        {"user": data.users.ids[pairs.row], "item": data.items.ids[pairs.col], "time": times}
+    ).sort("time", maintain_order=True)
+    train = segue.read_interactions(frame.filter(pl.col("time") < cut), user="user", item="item", time="time")
+    rows = train.items.rows(frame["item"])
+    frame = frame.with_columns(pl.Series("row", rows)).filter(pl.col("row") >= 0)
+    people = [[*zip(part["row"], part["time"], strict=True)] for part in frame.partition_by("user")]
+    return train, people, {"cut": cut, "end": float(times.max())}
+
+
+def asked(picks: list[tuple[int, float]], begin: float, most: int) -> range:
+    """The places of the picks that are looked for: those after training that have a pick before them."""
+    first = next((place for place, (_, when) in enumerate(picks) if when >= begin), len(picks))
+    return range(max(1, first), min(len(picks), max(1, first) + most))
+
+
+def rank_of(scores: np.ndarray, had: list[int], target: int) -> int:
+    """How many items that the person has not had stand before the target."""
+    best = scores[target]
+    scores = scores.copy()
+    scores[had] = -np.inf
+    return int((scores > best).sum())
+
+
+def popular(trained: Any, people: Any, begin: float, most: int) -> Iterator[list[int]]:
+    counts = np.bincount(trained.seen.indices, minlength=len(trained.items)).astype(np.float32)
+    for picks in people:
+        rows = [row for row, _ in picks]
+        yield [rank_of(counts, rows[:place], rows[place]) for place in asked(picks, begin, most)]
+
+
+def retrained(
+    people: Any, stamps: dict[str, float], items: int, begin: float, most: int
+) -> Iterator[list[int]]:
+    """Models trained now and then on all picks until then; who is new to them gets what is popular."""
+    ends = np.linspace(stamps["cut"], stamps["end"], RETRAININGS + 1)[:-1]
+    models = []
+    for end in ends:
+        cells = [(who, row) for who, picks in enumerate(people) for row, when in picks if when < end]
+        pairs = tuple(np.array(cells).T)
+        matrix = sp.csr_matrix((np.ones(len(cells), np.float32), pairs), (len(people), items))
+        matrix.data[:] = 1
+        made = segue.IALS(dim=64).fit(from_csr(matrix))
+        models.append((made, np.asarray(matrix.sum(0)).ravel()))
+    for who, picks in enumerate(people):
+        rows = [row for row, _ in picks]
+        found = []
+        for place in asked(picks, begin, most):
+            made, counts = models[int(np.searchsorted(ends, picks[place][1], side="right")) - 1]
+            scores = made.items @ made.users[who] if made.users[who].any() else counts
+            found.append(rank_of(scores, rows[:place], rows[place]))
+        yield found
+
+
+def followed(profile: Profile, people: Any, begin: float, most: int) -> Iterator[list[int]]:
+    items = profile.space.items
+    for picks in people:
+        places = asked(picks, begin, most)
+        rows, times = [row for row, _ in picks], [when for _, when in picks]
+        if not len(places):
+            yield []
+            continue
+        state = profile.update(profile.start(), rows[: places.start], 1.0, times[: places.start])
+        found = []
+        for place in places:
+            queries = profile.vectors(state, times[place])
+            if len(queries.vectors) == 1:
+                found.append(rank_of(items @ queries.vectors[0], rows[:place], rows[place]))
+            else:
+                found.append(rank_in_blend(items, queries, rows[:place], rows[place]))
+            state = profile.update(state, rows[place], 1.0, times[place])
+        yield found
+
+
+def rank_in_blend(items: np.ndarray, queries: Any, had: list[int], target: int) -> int:
+    scores = queries.vectors @ items.T
+    scores[:, had] = -np.inf
+    lists = [np.argpartition(-row, 10)[:10] for row in scores]
+    lists = [rows[np.argsort(-row[rows])] for rows, row in zip(lists, scores, strict=True)]
+    found = np.flatnonzero(blended(lists, queries.weights, 10) == target)
+    return int(found[0]) if len(found) else 10
+
+
+def report(ranks: dict[str, list[list[int]]], base: str) -> None:
+    table = Table("profile", "NDCG@10", "hit rate@10", "NDCG over the article's EMA, 95%")
+    rng = np.random.default_rng(0)
+    people = [who for who, found in enumerate(ranks["popularity"]) if found]
+    draws = rng.integers(0, len(people), (2000, len(people)))
+    sums = {name: per_person([found[who] for who in people]) for name, found in ranks.items()}
+    rows = {}
+    for name, (gains, hits, counts) in sums.items():
+        ndcg, hit = gains.sum() / counts.sum(), hits.sum() / counts.sum()
+        ratio = gains[draws].sum(1) / sums[base][0][draws].sum(1) if base in sums else np.ones(2)
+        low, high = np.quantile(ratio, [0.025, 0.975])
+        spread = (gains[draws].sum(1) / counts[draws].sum(1)).std()
+        table.add_row(name, f"{ndcg:.4f} ± {spread:.4f}", f"{hit:.4f}", f"{low - 1:+.0%} to {high - 1:+.0%}")
+        rows[name] = {
+            "ndcg": round(ndcg, 4),
+            "hit_rate": round(hit, 4),
+            "low": round(low, 3),
+            "high": round(high, 3),
+        }
+    counts = sums["popularity"][2]
+    Console().print(f"{len(people)} people, {int(counts.sum()):,} picks", table)
+    print(json.dumps(rows))
+
+
+def per_person(ranks: list[list[int]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The sums of NDCG@10 and of hits, and the numbers of picks, of each person."""
+    gains = [sum(1 / np.log2(rank + 2) for rank in found if rank < 10) for found in ranks]
+    hits = [sum(rank < 10 for rank in found) for found in ranks]
+    return np.array(gains), np.array(hits, float), np.array([len(found) for found in ranks], float)
+
+
+def exploration(seeds: int, only: str, plot: Path | None) -> None:
+    worlds = [world(seed) for seed in range(seeds)]
+    curves: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {"greedy": [played("greedy", None, worlds)]}
+    for name, levels in EXPLORATIONS.items():
+        if only in name:
+            curves[name] = [played(repr(level), level, worlds) for level in levels]
+    table = Table("exploration", "coverage", "regret a step", "NDCG lost")
+    best = curves["greedy"][0][2].mean()
+    rows = []
+    for name, curve in curves.items():
+        for level, covered, regret in curve:
+            table.add_row(f"{name} {level}", told(covered), told(regret), told(1 - (1 - regret) / (1 - best)))
+            rows.append({"name": name, "level": level, "coverage": round(covered.mean(), 4),
+                         "regret": round(regret.mean(), 4)})  # fmt: skip
+    Console().print(table)
+    print(json.dumps(rows))
+    if plot is not None:
+        draw(curves, plot)
+    Console().print(equal_coverage(curves))
+
+
+def told(values: np.ndarray) -> str:
+    error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    return f"{values.mean():.4f} ± {error:.4f}"
+
+
+def equal_coverage(curves: dict[str, Any]) -> Table:
+    """Regret where two explorations cover as much: differences from gaussian noise, paired by seed."""
+    table = Table("coverage", *(f"{name}: regret" for name in curves if name != "greedy"))
+    for share in (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6):
+        cells = []
+        for name, curve in curves.items():
+            if name == "greedy":
+                continue
+            points = [*curves["greedy"], *curve]
+            covered, regret = (np.array([point[part] for point in points]) for part in (1, 2))
+            order = np.argsort(covered.mean(1))
+            covered, regret = covered[order], regret[order]
+            inside = (covered.min(0) <= share) & (share <= covered.max(0))
+            values = [np.interp(share, covered[:, seed], regret[:, seed]) for seed in np.flatnonzero(inside)]
+            cells.append(told(np.array(values)) if len(values) > 1 else "–")
+        table.add_row(f"{share:.0%}", *cells)
+    return table
+
+
+World = tuple[Space, np.ndarray, Any, np.ndarray]
+
+
+def world(seed: int) -> World:
+    """A model of some people, and the chances that fifty others take each item."""
+    made = simulation(1050, 1000, 31_500, seed=seed)
+    old = made.interactions.matrix[:1000].copy()
+    old.data[:] = 1
+    model = segue.IALS(dim=32).resolved(from_csr(old))
+    space = Space.of(model.fit(from_csr(old)), model)
+    worth = made.truth.users[1000:] @ made.truth.items.T + 0.5 * np.log(made.truth.popularity + 1e-9)
+    worth = (worth - worth.mean()) / worth.std()
+    chances = 1 / (1 + np.exp(2.5 - 1.5 * worth))
+    return space, chances, segue.Exact().build(space.items), np.bincount(old.indices, minlength=1000)
+
+
+def played(name: str, level: Any, worlds: list[Any]) -> tuple[str, np.ndarray, np.ndarray]:
+    """Coverage, and regret a step as a share of what could be had, for each world."""
+    found = np.array([steps(level, one, seed) for seed, one in enumerate(worlds)])
+    return name, found[:, 0], found[:, 1]
+
+
+def steps(level: Any, given: World, seed: int) -> tuple[float, float]:
+    """A thousand visits: the coverage of the catalogue, and the regret a step."""
+    space, chances, index, counts = given
+    rng = np.random.default_rng(seed)
+    people, items = chances.shape
+    profile = Profile("posterior", space)
+    known = space.known(np.arange(items))
+    popular_vector = (space.items[known].T @ counts[known]).astype(np.float32)
+    wide = Optimism.index(space.items, counts)
+    states = [profile.start() for _ in range(people)]
+    allowed = np.tile(known, (people, 1))
+    shown = np.zeros(items, bool)
+    got = could = 0.0
+    for step in range(people * VISITS):
+        who = step % people
+        allow = allowed[who]
+        queries = profile.vectors(states[who]).vectors
+        vector = queries[0] if len(queries) else popular_vector
+        chosen = slate(level, vector, space, index, wide, allow, counts, profile, states[who], step)
+        shown[chosen] = True
+        chance = chances[who, chosen]
+        got += chance.sum()
+        could += np.sort(chances[who][allow])[-SLATE:].sum()
+        taken = rng.random(SLATE) < chance
+        states[who] = profile.update(states[who], chosen, np.where(taken, 1.0, -0.1), float(step))
+        allow[chosen[taken]] = False
+    return float(shown.mean()), 1 - got / could
+
+
+def slate(
+    level: Any, vector: Any, space: Space, index: Any, wide: Any, allow: Any, counts: Any, profile: Profile,
+    state: Any, seed: int,
+) -> np.ndarray:  # fmt: skip
+    def find(query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        found = (index if len(query) == len(vector) else wide).search(query[None], k, allow=allow)
+        return found.ids[0], found.scores[0]
+
+    if level is None:
+        return find(vector, SLATE)[0]
+    precision = None
+    if isinstance(level, Thompson):
+        _, factor = profile.kind.solve(space, state, None)
+        precision = np.tril(factor) @ np.tril(factor).T
+    return explore(level, Person(vector, space.items, find, precision, counts), SLATE, seed).ids
+
+
+def draw(curves: dict[str, Any], path: Path) -> None:
+    """The share of the greedy clicks that is lost, against the coverage that is gained."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, panel = plt.subplots(figsize=(7.5, 5))
+    base = 1 - curves["greedy"][0][2]
+    for name, curve in curves.items():
+        covered = [100 * point[1].mean() for point in curve]
+        lost = [100 * (1 - ((1 - point[2]) / base).mean()) for point in curve]
+        panel.plot(covered, lost, marker="*" if name == "greedy" else "o", label=name)
+    panel.set(xlabel="items of the catalogue that were shown, %", ylabel="takes lost against greedy, %")
+    panel.grid(alpha=0.3)
+    panel.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def speed() -> None:
+    data = segue.data.simulate(20_000, 25_000, 800_000, seed=0)
+    trained = segue.Recommender(segue.IALS(dim=64, iterations=4)).fit(data)
+    space, index = trained.space, trained.index
+    known = np.flatnonzero(space.known(np.arange(len(space.items))))
+    rng = np.random.default_rng(0)
+    table = Table("profile", "update, us", "reading, us", "search, us", "all, us")
+    rows = {}
+    made = {name: Profile(kind, space) for name, kind in SPEED.items()}
+    states = {name: profile.start() for name, profile in made.items()}
+    spent: dict[str, list[list[float]]] = {name: [] for name in made}
+    for turn in range(ROUNDS):
+        for name, profile in made.items():
+            for row in rng.choice(known, BLOCK).tolist():
+                marks = [time.perf_counter()]
+                states[name] = profile.update(states[name], row, 1.0, float(turn))
+                marks.append(time.perf_counter())
+                queries = profile.vectors(states[name]).vectors
+                marks.append(time.perf_counter())
+                index.search(queries, 10)
+                marks.append(time.perf_counter())
+                if turn:
+                    spent[name].append([*np.diff(marks), marks[-1] - marks[0]])
+    for name, times in spent.items():
+        middle = 1e6 * np.median(times, axis=0)
+        table.add_row(name, *(f"{value:.1f}" for value in middle))
+        rows[name] = middle.round(1).tolist()
+    Console().print(table)
+    print(json.dumps(rows))
+
+
+SPEED: dict[str, Any] = {
+    "EMA": EMA(), "half-life": HalfLife(), "recent": Recent(), "posterior": Posterior(),
+    "posterior, half-life": Posterior(1000.0),
+}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

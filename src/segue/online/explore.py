@@ -1,0 +1,227 @@
+"""Exploration: now and then an item that is not the best by what is known, and with what probability."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+from segue.blas import on_one_thread
+from segue.errors import SettingError
+from segue.index.exact import Exact
+from segue.index.neighbors import check_k
+from segue.models.settings import at_least
+from segue.online.candidates import Chosen, Person
+from segue.online.inclusion import gumbel_inclusion, redrawn
+from segue.online.state import above
+from segue.registry import named
+
+BEST = 100  # items from which chance chooses, unless set
+NEAR = 400  # best items that compete in the redraws
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Noise on the vector: the search is for x + scale |x| z / √dim, where z is standard normal.
+
+    Propensities are counted in redraws over the best items and lie within a few percent of the truth.
+
+    Attributes:
+        scale: the expected length of the noise over that of the vector.
+        draws: redraws from which propensities are counted; with 0 they are NaN, and it is ten times as fast.
+    """
+
+    scale: float = 0.5
+    draws: int = 256
+
+    def __post_init__(self) -> None:
+        at_least(self, scale=0.0, draws=0)
+
+    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+        """Choose k items for a person."""
+        dim = len(person.vector) - person.biases
+        spread = self.scale * np.linalg.norm(person.vector[:dim]) / np.sqrt(dim)
+        drawn = np.tile(person.vector.astype(np.float64), (1 + self.draws, 1))
+        drawn[:, :dim] += spread * rng.standard_normal((1 + self.draws, dim))
+        return _by_vectors(person, k, drawn)
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """One item at random from each of k buckets: the best `width`, the next `width`, and so on.
+
+    Attributes:
+        width: items in a bucket; every one of them has the propensity 1 / width.
+    """
+
+    width: int = 3
+
+    def __post_init__(self) -> None:
+        at_least(self, width=1)
+
+    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+        """Choose k items for a person."""
+        ids, scores = person.best(k * self.width)
+        starts = np.arange(0, len(ids), self.width)
+        if len(ids) < k * self.width:  # fewer items than the buckets hold: narrower ones
+            starts = np.unique(np.linspace(0, len(ids), min(k, len(ids)), endpoint=False).astype(int))
+        sizes = np.diff(np.append(starts, len(ids)))
+        places = starts + rng.integers(0, np.maximum(sizes, 1))
+        return Chosen(ids[places], scores[places], 1.0 / sizes)
+
+
+@dataclass(frozen=True)
+class Thompson:
+    """A vector drawn from the posterior of iALS, x + noise A^(-1/2) z.
+
+    Chance acts where little is known. Propensities are counted in redraws over the best items. After
+    Chapelle and Li, "An empirical evaluation of Thompson sampling" (NeurIPS 2011).
+
+    Attributes:
+        noise: the standard deviation of an observation around its expectation.
+        draws: as for `Gaussian`.
+    """
+
+    noise: float = 0.3
+    draws: int = 256
+
+    def __post_init__(self) -> None:
+        at_least(self, noise=0.0, draws=0)
+
+    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+        """Choose k items for a person."""
+        factor = np.linalg.cholesky(person.known_precision())
+        z = rng.standard_normal((len(person.vector), 1 + self.draws))
+        drawn = person.vector + self.noise * solve_triangular(factor, z, lower=True, trans="T").T
+        return _by_vectors(person, k, drawn)
+
+
+@dataclass(frozen=True)
+class Optimism:
+    """The upper confidence bound score + weight s / √(1 + count).
+
+    count is how often an item was taken in training, and s the standard deviation of the scores of the
+    best 100, so that the weight means the same for every model. The bound is the inner product of
+    [x, weight s] and [y, 1 / √(1 + count)], one dimension more: one search finds its best, among all items.
+    Nothing is left to chance, so all propensities are 1. After Auer, "Using confidence bounds for
+    exploitation-exploration trade-offs" (JMLR 2002).
+
+    Attributes:
+        weight: of the bonus.
+    """
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        at_least(self, weight=0.0)
+
+    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+        """Choose k items for a person."""
+        _, best = person.best(BEST)
+        bonus = np.float32(self.weight * (best.std() if len(best) else 0.0))
+        ids, _ = person.find(np.append(person.vector, bonus).astype(np.float32), min(k, len(person.items)))
+        ids = ids[ids >= 0]
+        return Chosen(ids, person.scores(ids), np.ones(len(ids)))
+
+    @staticmethod
+    def widened(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
+        """The items with the dimension of their bonus: (n, dim + 1) float32."""
+        return np.column_stack([items, 1.0 / np.sqrt(1.0 + counts)]).astype(np.float32)
+
+    @staticmethod
+    def index(items: np.ndarray, counts: np.ndarray) -> Any:
+        """The index that `Person.find` must search for this exploration."""
+        return Exact().build(Optimism.widened(items, counts))
+
+
+@dataclass(frozen=True)
+class Gumbel:
+    """k items of the best, drawn without replacement with probabilities proportional to exp(score / (T s)).
+
+    s is the standard deviation of the scores of the best. Adding Gumbel noise to score / (T s) and taking
+    the k largest draws just so: Kool et al., "Stochastic beams and where to find them" (ICML 2019).
+    Propensities are exact, but for the rounding of an integral.
+
+    Attributes:
+        temperature: T; near 0 the best are shown, far above 1 chance rules.
+        best: the items that have a chance.
+    """
+
+    temperature: float = 0.3
+    best: int = BEST
+
+    def __post_init__(self) -> None:
+        above(self, temperature=0.0)
+        at_least(self, best=1)
+
+    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+        """Choose k items for a person."""
+        ids, scores = person.best(max(k, self.best))
+        spread = float(scores.std()) if len(scores) else 0.0
+        logits = scores.astype(np.float64) / (self.temperature * max(spread, 1e-12))
+        places = np.argsort(-(logits + rng.gumbel(size=len(ids))), kind="stable")[:k]
+        return Chosen(ids[places], scores[places], gumbel_inclusion(logits, places))
+
+
+@dataclass(frozen=True)
+class Reserved:
+    """The last slots go to items at random from the best beyond them; the others to the best, as ever.
+
+    Attributes:
+        slots: how many are reserved; at most all of them.
+        best: how deep chance reaches.
+    """
+
+    slots: int = 2
+    best: int = BEST
+
+    def __post_init__(self) -> None:
+        at_least(self, slots=0, best=1)
+
+    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+        """Choose k items for a person."""
+        ids, scores = person.best(max(k, self.best))
+        sure = max(0, min(k, len(ids)) - self.slots)
+        others = np.arange(sure, len(ids))
+        drawn = rng.choice(others, min(k, len(ids)) - sure, replace=False)
+        places = np.concatenate([np.arange(sure), np.sort(drawn)])
+        propensities = np.where(places < sure, 1.0, len(drawn) / max(1, len(others)))
+        return Chosen(ids[places], scores[places], propensities)
+
+
+EXPLORERS: dict[str, Any] = {
+    "buckets": Buckets,
+    "gaussian": Gaussian,
+    "gumbel": Gumbel,
+    "optimism": Optimism,
+    "reserved": Reserved,
+    "thompson": Thompson,
+}
+
+
+def explore(explorer: Any, person: Person, k: int, seed: int) -> Chosen:
+    """Choose k items for a person with an explorer, by its settings or its name in `EXPLORERS`.
+
+    The same seed chooses the same items. Raises `SettingError` for one that does not exist, a seed below 0
+    and k below 1, `DataError` where the person lacks what the explorer needs.
+    """
+    settings = named(explorer, EXPLORERS, "exploration")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise SettingError(f"seed={seed!r} must be a whole number of at least 0")
+    return settings.choose(person, check_k(k), np.random.default_rng(seed))  # type: ignore[no-any-return]
+
+
+def _by_vectors(person: Person, k: int, drawn: np.ndarray) -> Chosen:
+    """What the first of some drawn vectors finds; the others say how often each item would be found."""
+    ids, _ = person.find(drawn[0].astype(np.float32), min(k, len(person.items)))
+    ids = ids[ids >= 0]
+    if len(drawn) == 1:
+        return Chosen(ids, person.scores(ids), np.full(len(ids), np.nan))
+    near, _ = person.best(max(NEAR, 4 * k))
+    rows = np.union1d(near, ids)
+    with on_one_thread():
+        every = drawn.astype(np.float32) @ person.items[rows].T
+    shares = redrawn(every, len(ids))[np.searchsorted(rows, ids)]
+    return Chosen(ids, person.scores(ids), shares)
