@@ -14,7 +14,7 @@ SOURCE = Path(segue.__file__).parent
 STOREYS = [  # a module imports from lower storeys and from its own folder, never from a higher one
     {"__main__"},
     {"cli"},
-    {"demo", "play", "compat"},
+    {"demo", "play", "compat", "serve"},
     {"terminal", "parquet", "study_chart"},
     {"bench"},
     {"evaluation", "tuning"},
@@ -56,7 +56,7 @@ def test_public_names():
         "IALS", "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
         "SVDAE", "SegueError", "Text", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors",
         "evaluate", "evaluate_ratings", "index", "load", "metrics", "models", "online", "read_interactions",
-        "read_items", "store", "tune",
+        "read_items", "serve", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
         "biasedmf", "blend", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic", "popularity",

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segue import compat, data, errors, index, metrics, models, online, store
+    from segue import compat, data, errors, index, metrics, models, online, serve, store
     from segue.data.features import Features
     from segue.data.interactions import Interactions
     from segue.data.sources import read_interactions, read_items
@@ -63,6 +63,7 @@ __all__ = [
     "online",
     "read_interactions",
     "read_items",
+    "serve",
     "store",
     "tune",
 ]

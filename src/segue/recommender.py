@@ -328,9 +328,7 @@ class TrainedRecommender:
         for first in range(0, max(1, len(rows)), USERS):
             progress("comparing", first, len(rows))
             part = rows[first : first + USERS]
-            itself = _one_each(part, len(self.items))
-            vectors = self.embeddings.item_directions[part]
-            found = self._by_cosine.search(vectors, k, exclude=itself, allow=eligible)
+            found = self.alike(part, k, eligible)
             names = pl.DataFrame({"item_id": self.items.series.gather(part)})
             parts.append(self._frame(found, names, "neighbor_id"))
         progress("comparing", len(rows), len(rows))
@@ -707,7 +705,7 @@ class TrainedRecommender:
     ) -> Neighbors | Shown:
         """The best, or what the choice makes of them; where nothing is known, what is popular."""
         if choice.plain:
-            return self._search(vectors, k, seen, eligible)
+            return self.nearest(vectors, k, seen, eligible)
 
         def picks(place: int) -> tuple[np.ndarray, np.ndarray]:
             return histories[place].indices, self._confidences(histories[place])
@@ -715,7 +713,7 @@ class TrainedRecommender:
         made = self._audience.shown(choice, vectors, k, seen, eligible, picks, keys + 1)
         blank = ~vectors.any(1)
         if blank.any():
-            popular = self._search(vectors[blank], k, None if seen is None else seen[blank], eligible)
+            popular = self.nearest(vectors[blank], k, None if seen is None else seen[blank], eligible)
             made.ids[blank], made.scores[blank], made.propensities[blank] = *popular[:2], 1.0
         return made if choice.explore is not None else Neighbors(*made[:2], np.zeros(len(vectors), np.int64))
 
@@ -724,8 +722,13 @@ class TrainedRecommender:
         weighted = getattr(self.settings.model, "confidence", "binary") == "weights"
         return np.asarray(history.data if weighted else np.ones(history.nnz, np.float32))
 
-    def _search(self, vectors: np.ndarray, k: int, seen: Any, eligible: np.ndarray | None) -> Neighbors:
-        """Search the index; where a vector is zero nothing is known, and popularity decides."""
+    def nearest(
+        self, vectors: np.ndarray, k: int, seen: Any = None, eligible: np.ndarray | None = None
+    ) -> Neighbors:
+        """Find the k best items of user vectors (q, dim); where one is zero, the most popular items.
+
+        `seen` (CSR) and `eligible` (bitmap) are what a search calls exclude and allow.
+        """
         blank = np.asarray(~vectors.any(1))
         if not blank.any():
             found: Neighbors = self.index.search(vectors, k, exclude=seen, allow=eligible)
@@ -743,6 +746,13 @@ class TrainedRecommender:
                 for everyones, theirs in zip(popular, others, strict=True)
             )
         )
+
+    def alike(self, rows: np.ndarray, k: int, eligible: np.ndarray | None = None) -> Neighbors:
+        """Find the k items nearest by cosine to the items of some rows, each without itself."""
+        itself = _one_each(rows, len(self.items))
+        vectors = self.embeddings.item_directions[rows]
+        found: Neighbors = self._by_cosine.search(vectors, k, exclude=itself, allow=eligible)
+        return found
 
     def _eligible(self, exclude: Iterable[Id], allow: Iterable[Id] | None) -> np.ndarray | None:
         """The bitmap of the items that may be given, None for all."""
@@ -801,12 +811,12 @@ class TrainedRecommender:
         return self.settings.model.folding(self.embeddings)
 
 
-def load(folder: str | Path) -> TrainedRecommender:
-    """Open the current version in a model folder; its arrays stay on disk until they are used.
+def load(folder: str | Path, version: str | None = None) -> TrainedRecommender:
+    """Open the current version in a model folder, or another by name; its arrays stay on disk until used.
 
     Raises the errors of `segue.errors.ModelFolderError`: no model, a newer format, damaged files.
     """
-    stored = store.open_model(folder)
+    stored = store.open_model(folder, version)
     arrays, meta, tables = stored.arrays, stored.meta, stored.tables
     try:
         model, index = (

@@ -21,6 +21,7 @@ from segue.cli.fit import fit
 from segue.cli.play import play
 from segue.cli.recommend import recommend
 from segue.cli.search import search
+from segue.cli.serve import serve
 from segue.cli.similar import similar
 from segue.cli.tune import tune
 from segue.cli.update import update
@@ -48,6 +49,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "play": play,
     "batch": batch,
     "bench": bench,
+    "serve": serve,
     "verify": verify,
 }
 

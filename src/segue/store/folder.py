@@ -126,7 +126,7 @@ def prune(folder: str | Path, keep: int) -> list[str]:
         with locked(folder / LOCK):
             live = current_version(folder)
             _sweep(folder)
-            removed = [name for name in _versions(folder)[:-keep] if name != live]
+            removed = [name for name in versions(folder)[:-keep] if name != live]
             for name in removed:
                 dropped = (folder / VERSIONS / name).rename(folder / VERSIONS / DROPPED)
                 shutil.rmtree(dropped)
@@ -195,7 +195,7 @@ def _refuse_foreign(folder: Path) -> None:
     if not folder.is_dir():
         raise NotAModelError(f"{folder} is a file; {advice}")
     foreign = sorted({entry.name for entry in os.scandir(folder)} - OURS)
-    if foreign and not _versions(folder):
+    if foreign and not versions(folder):
         named = ", ".join(foreign[:3]) + (" and more" if len(foreign) > 3 else "")
         raise NotAModelError(f"{folder} is not a model folder: it holds {named}; {advice}")
 
@@ -206,25 +206,25 @@ def _write_version(
     tables: Mapping[str, pl.DataFrame],
     meta: dict[str, Any],
 ) -> str:
-    versions, name = folder / VERSIONS, ""
-    versions.mkdir(exist_ok=True)
+    place, name = folder / VERSIONS, ""
+    place.mkdir(exist_ok=True)
     _sweep(folder)
     try:
-        (versions / DRAFT).mkdir()
-        digest = fill(versions / DRAFT, arrays, tables, meta)
-        newest = max((int(one.split("-")[0]) for one in _versions(folder)), default=0)
+        (place / DRAFT).mkdir()
+        digest = fill(place / DRAFT, arrays, tables, meta)
+        newest = max((int(one.split("-")[0]) for one in versions(folder)), default=0)
         name = f"{newest + 1:06d}-{digest[:16]}"
         write_file(folder / CURRENT_DRAFT, [f"{name}\n".encode()])
-        (versions / DRAFT).rename(versions / name)
-        flush_folder(versions)
+        (place / DRAFT).rename(place / name)
+        flush_folder(place)
         (folder / CURRENT_DRAFT).replace(folder / CURRENT)
         flush_folder(folder)
         flush_folder(folder.absolute().parent)
     except BaseException:
         # An interrupt may come just after CURRENT was replaced; then the version is live and stays.
         if name and not _is_live(folder, name):
-            shutil.rmtree(versions / name, ignore_errors=True)
-        shutil.rmtree(versions / DRAFT, ignore_errors=True)
+            shutil.rmtree(place / name, ignore_errors=True)
+        shutil.rmtree(place / DRAFT, ignore_errors=True)
         (folder / CURRENT_DRAFT).unlink(missing_ok=True)
         raise
     return name
@@ -265,8 +265,9 @@ def _version_path(folder: Path, name: str, asked: str | None) -> Path:
     raise CorruptModelError(f"{folder} has no version {name!r}, the current one; save the model again{offer}")
 
 
-def _versions(folder: Path) -> list[str]:
-    """The names of all finished versions, oldest first."""
+def versions(folder: str | Path) -> list[str]:
+    """Return the names of all finished versions, oldest first."""
+    folder = Path(folder)
     if not (folder / VERSIONS).is_dir():
         return []
     found = [entry.name for entry in os.scandir(folder / VERSIONS) if VERSION.fullmatch(entry.name)]
@@ -275,7 +276,7 @@ def _versions(folder: Path) -> list[str]:
 
 def _offer(folder: Path, offer: str) -> str:
     """The end of a message that names the newest versions, where there are any."""
-    names = _versions(folder)
+    names = versions(folder)
     return f"{offer} of {', '.join(names[-3:])}" if names else ""
 
 
