@@ -155,7 +155,7 @@ class Client:
         return self.events([one])
 
     def events(self, events: Iterable[Mapping[str, Any]]) -> Accepted:
-        """Tell many events at once: mappings of user_id, item_id and, where wanted, kind, weight, time, key."""
+        """Tell many events at once: mappings of user_id, item_id, and kind, weight, time, key."""
         body = [{name: value for name, value in one.items() if value is not None} for one in events]
         found = self._call("POST", "/v1/events", body, again=all("key" in one for one in body))
         return Accepted(found["accepted"], found["duplicates"], tuple(found["unknown_items"]))

@@ -1,0 +1,122 @@
+"""Services as processes of their own, started from a process that has imported everything already."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import urllib3
+
+import segue
+from segue.serve.settings import Settings
+
+POOL = urllib3.PoolManager(maxsize=64, retries=False, timeout=20)
+START = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+if sys.platform != "win32":
+    START.set_forkserver_preload(["serving", "segue.serve.app", "uvicorn", "uvloop", "httptools"])
+os.environ.setdefault("PYTHONPATH", os.path.dirname(__file__))  # where the preloaded `serving` is found
+
+
+def compiled() -> None:
+    """Load the kernels that a service needs, where no pool of threads has been started."""
+    os.environ["SEGUE_THREADS"] = "1"
+    vectors = np.eye(3, dtype=np.float32)
+    for metric in ("dot", "cosine"):
+        segue.Exact(metric=metric).build(vectors).search(vectors, 2, allow=np.ones(3, bool))
+
+
+if multiprocessing.current_process().name != "MainProcess" or "forkserver" in sys.argv[0]:
+    compiled()
+
+
+def main(settings: Settings, port: int, environment: dict[str, str]) -> None:
+    """Serve, in the child."""
+    import uvicorn
+
+    from segue.serve.app import application
+    from segue.serve.logs import logging_of
+
+    os.environ.update({"SEGUE_THREADS": "1", **environment})
+    if "SEGUE_FILE_LIMIT" in environment:
+        import resource
+        import signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(environment["SEGUE_FILE_LIMIT"]),) * 2)
+    uvicorn.run(
+        application(settings),
+        port=port,
+        log_config=logging_of("text", access=False),
+        access_log=False,
+        proxy_headers=False,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Server:
+    """A service that runs until it is stopped or killed."""
+
+    def __init__(self, settings: Settings, **environment: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = START.Process(target=main, args=(settings, self.port, environment), daemon=True)
+        self.process.start()
+
+    def wait(self) -> Server:
+        until = time.monotonic() + 60
+        while True:
+            assert self.process.is_alive(), f"the service ended with {self.process.exitcode}"
+            assert time.monotonic() < until, "the service is not ready"
+            try:
+                if POOL.request("GET", f"{self.url}/readyz").status == 200:
+                    return self
+            except urllib3.exceptions.HTTPError:
+                pass
+            time.sleep(0.02)
+
+    def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        """Ask, and return status and what the JSON says."""
+        given = {} if body is None else {"json": body}
+        answer = POOL.request(method, self.url + path, headers=headers or None, **given)
+        return answer.status, answer.json() if answer.data else None
+
+    def get(self, path: str) -> Any:
+        status, found = self.call("GET", path)
+        assert status == 200, found
+        return found
+
+    def post(self, path: str, body: Any) -> Any:
+        status, found = self.call("POST", path, body)
+        assert status == 200, found
+        return found
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def stop(self) -> int | None:
+        self.process.terminate()
+        self.process.join(20)
+        return self.process.exitcode
+
+
+@contextmanager
+def serving(settings: Settings, **environment: str) -> Iterator[Server]:
+    """A service that is ready, and stopped in the end."""
+    server = Server(settings, **environment)
+    try:
+        yield server.wait()
+    finally:
+        server.kill()
