@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ POOL = urllib3.PoolManager(maxsize=64, retries=False, timeout=20)
 START = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 if sys.platform != "win32":
     START.set_forkserver_preload(["serving", "segue.serve.app", "uvicorn", "uvloop", "httptools"])
-os.environ.setdefault("PYTHONPATH", os.path.dirname(__file__))  # where the preloaded `serving` is found
+os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent))  # where the preloaded `serving` is found
 
 
 def compiled() -> None:

@@ -2,18 +2,24 @@
 
 import hashlib
 import json
+import re
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-import urllib3
+import yaml
+from typer.testing import CliRunner
 
 import segue
+from segue.cli import app
 from segue.serve import Client, ServiceError
 from segue.serve.settings import Limits, Settings
-from serving import POOL, serving
+from serving import POOL, free_port, serving
 
 USERS, ITEMS = 60, 90
 
@@ -74,7 +80,9 @@ def test_lists_are_those_of_the_library(server, trained):
     assert [told(one) for one in many["users"][:2]] == [
         rows(trained.recommend(one, 4, exclude_seen=False)) for one in (1, 2)
     ]
-    assert listed(many["users"][2]) == trained.recommend("nobody", 4, on_unknown="popular")["item_id"].to_list()
+    assert (
+        listed(many["users"][2]) == trained.recommend("nobody", 4, on_unknown="popular")["item_id"].to_list()
+    )
     history = trained.items.ids[:3].tolist()
     assert told(server.post("/v1/recommend", {"history": history, "k": 5})) == rows(
         trained.recommend_for(history, 5)
@@ -88,7 +96,9 @@ def test_lists_are_those_of_the_library(server, trained):
     assert told(features) == rows(trained.recommend_for(features={"group": "1"}, k=5))
     vector = trained.embeddings.users[4].tolist()
     found = trained.nearest(np.array([vector], np.float32), 5).ids[0]
-    assert listed(server.post("/v1/recommend", {"vector": vector, "k": 5})) == trained.items.ids[found].tolist()
+    assert (
+        listed(server.post("/v1/recommend", {"vector": vector, "k": 5})) == trained.items.ids[found].tolist()
+    )
     similar = server.get(f"/v1/similar/{history[0]}?k=6&deny={history[1]}")
     assert listed(similar) == trained.similar(history[0], 6, exclude=[history[1]])["neighbor_id"].to_list()
 
@@ -156,11 +166,8 @@ def test_events_move_profiles_and_leave_out_what_was_seen(server, trained):
     assert not {first, liked} & set(listed(moved))
     fresh = server.get("/v1/recommend/new?k=5")
     assert fresh["source"] == "profile"
-    direction = trained.embeddings.item_directions[trained.items.find(liked)]
-    query = np.append(direction / np.linalg.norm(direction), [0, 0])
     assert liked not in listed(fresh)
     assert fresh["items"] != server.get("/v1/recommend/nobody?k=5")["items"]
-    del query
     # taken back, all is as it was
     server.post("/v1/events", [{"user_id": 7, "item_id": one, "kind": "clear"} for one in (first, liked)])
     again = server.get("/v1/recommend/7?k=20")
@@ -172,10 +179,15 @@ def test_likes_bring_near_what_dislikes_push_away(server, trained):
     near = trained.similar(one, 20)["neighbor_id"].to_list()
 
     def mean_rank(user):
-        places = {item: place for place, item in enumerate(listed(server.get(f"/v1/recommend/{user}?k=1000")))}
+        places = {
+            item: place for place, item in enumerate(listed(server.get(f"/v1/recommend/{user}?k=1000")))
+        }
         return np.mean([places[item] for item in near])
 
-    server.post("/v1/events", [{"user_id": "fan", "item_id": one}, {"user_id": "foe", "item_id": one, "kind": "dislike"}])
+    server.post(
+        "/v1/events",
+        [{"user_id": "fan", "item_id": one}, {"user_id": "foe", "item_id": one, "kind": "dislike"}],
+    )
     assert server.get("/v1/users/foe")["source"] == "profile"
     assert mean_rank("fan") < mean_rank("foe") - 10
 
@@ -210,7 +222,14 @@ def test_what_is_wrong_with_events(server):
             status, problem = server.call("POST", "/v1/events", body)
             assert (status, problem["status"]) == (422, 422), bad
             assert words in problem["detail"], problem
-    for bad in ({"user_id": "u"}, {**good, "more": 1}, {**good, "user_id": 1.5}, {**good, "user_id": None}, [[]], 3):
+    for bad in (
+        {"user_id": "u"},
+        {**good, "more": 1},
+        {**good, "user_id": 1.5},
+        {**good, "user_id": None},
+        [[]],
+        3,
+    ):
         status, problem = server.call("POST", "/v1/events", bad)
         assert status == 422
         assert problem["errors"]
@@ -226,7 +245,9 @@ def test_forgetting(server, trained):
     assert server.call("DELETE", "/v1/users/3") == (200, {"user_id": "3", "events_deleted": 5})
     assert server.get("/v1/recommend/3?k=5") == before
     assert server.get("/v1/users/3")["events"] == []
-    told = server.post("/v1/events", {"user_id": 3, "item_id": listed(before)[0], "key": str(listed(before)[0])})
+    told = server.post(
+        "/v1/events", {"user_id": 3, "item_id": listed(before)[0], "key": str(listed(before)[0])}
+    )
     assert told["accepted"] == 1
 
 
@@ -309,7 +330,9 @@ def test_keys(settings, tmp_path):
                 status, problem = server.call("GET", path, **header)
                 assert (status, problem["title"]) == (401, "Unauthorized")
         assert server.call("GET", "/v1/recommend/1", Authorization=f"Bearer {reader}")[0] == 200
-        assert server.call("POST", "/v1/recommend", {"users": [1]}, Authorization=f"bearer {reader}")[0] == 200
+        assert (
+            server.call("POST", "/v1/recommend", {"users": [1]}, Authorization=f"bearer {reader}")[0] == 200
+        )
         for method, path, body in (
             ("POST", "/v1/events", event),
             ("DELETE", "/v1/users/u", None),
@@ -332,7 +355,10 @@ def test_keys(settings, tmp_path):
 def test_limits(settings):
     limits = Limits(body=2000, k=20, users=3, events=2, ids=4, concurrency=2, deadline=2.0)
     with serving(Settings(settings.model, settings.events, limits=limits)) as server:
-        for path, words in (("?k=21", "k=21 must be 1 to 20"), ("?" + "allow=1&" * 5, "allow has 5 ids; at most 4")):
+        for path, words in (
+            ("?k=21", "k=21 must be 1 to 20"),
+            ("?" + "allow=1&" * 5, "allow has 5 ids; at most 4"),
+        ):
             status, problem = server.call("GET", f"/v1/recommend/1{path}")
             assert status == 422
             assert words in problem["detail"]
@@ -364,7 +390,7 @@ def check_slow(server):
     """Bodies that do not come take the places of others, who are told so, until their time is over."""
     import socket
 
-    head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
+    head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{"
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(2)]
     for one in slow:
         one.sendall(head)
@@ -386,7 +412,9 @@ def test_the_client(server, trained):
         found = client.recommend(1, 5, where=["year>=1980"], exclude_seen=False)
         assert (found.source, len(found.items), found.items[0].rank) == ("trained", 5, 1)
         allowed = [one.item_id for one in found.items[:2]]
-        assert {one.item_id for one in client.recommend(1, allow=allowed, exclude_seen=False).items} == set(allowed)
+        assert {one.item_id for one in client.recommend(1, allow=allowed, exclude_seen=False).items} == set(
+            allowed
+        )
         assert client.recommend("a/b ü?&", 3).source == "popular"
         many = client.recommend_many([1, "x"], 3, exclude_seen=False)
         assert {user: one.source for user, one in many.items()} == {"1": "trained", "x": "popular"}
@@ -437,7 +465,8 @@ def test_metrics_and_documents(server):
     spec = server.get("/openapi.json")
     assert {
         "/v1/recommend/{user_id}", "/v1/recommend", "/v1/similar/{item_id}", "/v1/search", "/v1/events",
-        "/v1/users/{user_id}", "/v1/items/{item_id}", "/v1/map", "/v1/model", "/healthz", "/readyz", "/metrics",
+        "/v1/users/{user_id}", "/v1/items/{item_id}", "/v1/map", "/v1/model", "/healthz", "/readyz",
+        "/metrics",
     } == set(spec["paths"])  # fmt: skip
     assert "order-7-line-1" in json.dumps(spec)
 
@@ -460,6 +489,78 @@ def test_problems_everywhere(server):
         assert answer.status == status
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == status
-    broken = POOL.request("POST", f"{server.url}/v1/events", body=b"{", headers={"content-type": "application/json"})
+    broken = POOL.request(
+        "POST", f"{server.url}/v1/events", body=b"{", headers={"content-type": "application/json"}
+    )
     assert (broken.status, broken.json()["detail"]) == (400, "the body is no JSON")
-    assert isinstance(POOL, urllib3.PoolManager)
+
+
+def test_what_the_docs_say_runs(server, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
+    client = re.search(r"```py\n(.*?)```", page, re.DOTALL)[1]
+    assert "http://127.0.0.1:8000" in client
+    exec(compile(client.replace("http://127.0.0.1:8000", server.url), "serve.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines()[-1] == "profile"
+    started = []
+    monkeypatch.setattr("segue.cli.serve.run", lambda *settings, **named: started.append((settings, named)))
+    commands = re.findall(r"(?:^|ExecStart=\S*/|command: )segue (serve .*)$", page, re.MULTILINE)
+    commands.append(" ".join(json.loads(re.search(r"^CMD (\[.*\])$", page, re.MULTILINE)[1])[1:]))
+    for command in commands:
+        done = CliRunner().invoke(app, command.split())
+        assert done.exit_code == 0, (command, done.output)
+    assert len(started) == len(commands) == 4
+    compose = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
+    assert set(compose["services"]) == {"segue", "postgres"}
+    for path in re.findall(r"`(?:[A-Z, `]*)(/v1/[a-z]+)", page):
+        assert any(one.startswith(path) for one in server.get("/openapi.json")["paths"]), path
+
+
+def test_the_command(folder, tmp_path):
+    """`segue serve` with two workers: both answer, see each other's events, add up their counts, and stop."""
+    port = free_port()
+    command = [
+        sys.executable, "-m", "segue", "serve", str(folder), "--port", str(port), "--workers", "2",
+        "--events", f"sqlite:///{tmp_path}/events.sqlite", "--log", "json",
+    ]  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(command, stderr=log, stdout=log)
+    try:
+        with Client(f"http://127.0.0.1:{port}") as client:
+            until = time.monotonic() + 60
+            while not client.ready():
+                assert process.poll() is None, (tmp_path / "log").read_text()
+                assert time.monotonic() < until
+                time.sleep(0.1)
+        for place in range(1, 30):
+            with Client(f"http://127.0.0.1:{port}") as client:  # another connection, so any worker
+                client.event("u", place)
+            with Client(f"http://127.0.0.1:{port}") as client:
+                found = client.recommend("u", 90)
+                assert not {one.item_id for one in found.items} & set(range(1, place + 1))
+        text = POOL.request("GET", f"http://127.0.0.1:{port}/metrics").data.decode()
+        assert 'segue_events_total{outcome="new"} 29.0' in text
+    finally:
+        process.terminate()
+        assert process.wait(30) in (0, -signal.SIGTERM)
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert len({line["process"] for line in lines if "serving version" in line["message"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workers", "0"], "--workers 0 must be 1 to 64"),
+        (["--port", "70000"], "--port 70000 must be 0 to 65535"),
+        (["--log", "xml"], "--log 'xml' must be one of text, json"),
+        (["--profile", "none"], "there is no profile 'none'; there are ema, halflife"),
+        (["--events", "mysql://x"], "events are kept in sqlite:///FILE or postgresql://…, not mysql"),
+        (["--keys", "nowhere"], "the keys' file cannot be read"),
+        (["--deadline", "0"], "--deadline 0.0 must be a number of seconds above 0"),
+    ],
+)
+def test_commands_that_cannot_be(folder, options, words):
+    done = subprocess.run(
+        [sys.executable, "-m", "segue", "serve", str(folder), *options], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert words in " ".join(done.stderr.split())

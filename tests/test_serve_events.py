@@ -1,0 +1,349 @@
+"""Events: one contract for both stores, group commit, killed and hindered services, several processes."""
+
+import asyncio
+import os
+import random
+import sqlite3
+import threading
+
+import psycopg
+import pytest
+import urllib3
+
+import segue
+from segue.errors import SettingError
+from segue.serve.events import KINDS, Event, Write, event, open_store
+from segue.serve.journal import Journal
+from segue.serve.metrics import Metrics
+from segue.serve.problems import StoreError
+from segue.serve.settings import Settings
+from serving import Server, serving
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/events.sqlite"
+    found = request.getfixturevalue("postgres_url")
+    with psycopg.connect(found, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS segue_events, segue_items")
+    return found
+
+
+@pytest.fixture
+def opened(url):
+    store = open_store(url)
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("events") / "model"
+    segue.Recommender(segue.IALS(dim=4, iterations=1)).fit(segue.data.simulate(20, 30, 300, seed=1)).save(
+        folder
+    )
+    return folder
+
+
+def one(user, item, key=None, weight=1.0):
+    return Event(user, item, "like", weight, 5.0, key)
+
+
+def test_a_store_keeps_events_in_order_and_once(opened, url):
+    assert opened.last() == 0
+    assert opened.write(
+        [Write((one("u", "1", "a"), one("u", "2"))), Write((one("u", "1", "a"), one("v", "1", "a")))]
+    ) == [2, 1]
+    assert opened.write([Write((one("u", "9", "a"),)), Write((one("u", "3"), one("u", "3")))]) == [0, 2]
+    rows = opened.after(0, 100)
+    assert [(row.user_id, row.item_id) for row in rows] == [
+        ("u", "1"), ("u", "2"), ("v", "1"), ("u", "3"), ("u", "3")
+    ]  # fmt: skip
+    assert [row.id for row in rows] == sorted({row.id for row in rows})
+    assert rows[0][2:] == ("1", "like", 1.0, 5.0)
+    assert opened.after(rows[1].id, 2) == rows[2:4]
+    assert opened.of_user("u") == [rows[0], rows[1], *rows[3:]]
+    assert opened.of_user("nobody") == []
+    assert opened.users() == {"u", "v"}
+    assert opened.last() == rows[-1].id
+    other = open_store(url)  # what is there stays there
+    assert other.after(0, 100) == rows
+    other.close()
+
+
+def test_a_store_forgets(opened):
+    opened.write([Write((one("u", "1", "a"), one("v", "1")))])
+    assert opened.write([Write(forget="u")]) == [2]
+    assert [row.kind for row in opened.of_user("u")] == ["forget"]
+    assert len(opened.of_user("v")) == 1
+    assert opened.write([Write((one("u", "1", "a"),))]) == [1]
+
+
+def test_a_store_keeps_new_items(opened):
+    opened.write([Write(item=("a", "{}")), Write(item=("b", "{}"))])
+    first = opened.items(0)
+    assert [(row.item_id, row.known) for row in first] == [("a", "{}"), ("b", "{}")]
+    opened.write([Write(item=("a", '{"x": 1}'))])
+    assert [(row.item_id, row.known) for row in opened.items(first[-1].id)] == [("a", '{"x": 1}')]
+
+
+@pytest.mark.parametrize(
+    "text", ["'; DROP TABLE events; --", "<script>alert(1)</script>", "\u202e\U0001f600%s?", '"\\']
+)
+def test_ids_are_only_text(opened, text):
+    opened.write([Write((one(text, text, text),)), Write(item=(text, text))])
+    assert opened.of_user(text)[0][1:3] == (text, text)
+    assert opened.users() == {text}
+
+
+def test_ids_become_visible_in_their_order(url):
+    """Four writers at once: whoever reads up to an id never finds an earlier one later."""
+    stores = [open_store(url) for _ in range(4)]
+    reader, seen, last = open_store(url), [], 0
+    stop = threading.Event()
+
+    def write(number):
+        for place in range(40):
+            stores[number].write([Write((one(f"u{number}", str(place)), one(f"u{number}", str(place))))])
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or not stop.is_set():
+        if not any(thread.is_alive() for thread in threads):
+            stop.set()
+        for row in reader.after(last, 7):
+            seen.append(row)
+            last = row.id
+    seen += reader.after(last, 1000)
+    assert len(seen) == 320
+    assert seen == reader.after(0, 1000)
+    for store in [*stores, reader]:
+        store.close()
+
+
+def test_writes_that_come_at_once_are_one_commit(url):
+    async def main():
+        heard, metrics = [], Metrics()
+        journal = Journal(lambda: open_store(url), heard.extend, metrics)
+        waiting = [journal.write(Write((one("u", str(place), str(place)),))) for place in range(300)]
+        answered = [await asyncio.gather(*waiting), len(heard)]
+        again = await journal.write(Write((one("u", "0", "0"),)))
+        await journal.close()
+        return answered, again, heard, metrics
+
+    (counts, heard_then), again, heard, metrics = asyncio.run(main())
+    assert counts == [1] * 300
+    assert heard_then == 300  # before the first answer could be given, all of its group were heard
+    assert again == 0
+    assert [row.item_id for row in heard] == [str(place) for place in range(300)]
+    commits = metrics.registry.get_sample_value("segue_commit_seconds_count")
+    assert commits <= 20
+
+
+def test_journals_hear_each_other(url):
+    async def main():
+        heard = [[], []]
+        journals = [Journal(lambda: open_store(url), heard[which].extend, Metrics()) for which in range(2)]
+        await journals[0].write(Write((one("u", "1"),)))
+        waiting = journals[1].unheard()
+        if waiting is not None:
+            await waiting
+        assert [row.item_id for row in heard[1]] == ["1"]
+        await journals[1].write(Write((one("u", "2"),)))
+        while len(heard[0]) < 2:  # by polling
+            await asyncio.sleep(0.01)
+        for journal in journals:
+            await journal.close()
+        return heard
+
+    first, second = asyncio.run(asyncio.wait_for(main(), 20))
+    assert first == second
+
+
+def test_databases_that_cannot_be(tmp_path):
+    with pytest.raises(
+        StoreError, match=r"cannot be used: unable to open database file; see that there is room"
+    ):
+        open_store(f"sqlite:///{tmp_path}/no/such/folder.sqlite")
+    (tmp_path / "text").write_text("no database at all, but some text that is long enough" * 50)
+    with pytest.raises(StoreError, match="file is not a database"):
+        open_store(f"sqlite:///{tmp_path}/text")
+    newer = sqlite3.connect(tmp_path / "newer")
+    newer.execute("PRAGMA user_version = 9")
+    newer.close()
+    with pytest.raises(StoreError, match="has the format 9, which this release does not know"):
+        open_store(f"sqlite:///{tmp_path}/newer")
+    with pytest.raises(SettingError, match=r"events are kept in sqlite:///FILE or postgresql://…, not mysql"):
+        open_store("mysql://host/db")
+    with pytest.raises(StoreError, match=r"PostgreSQL cannot be used \(OperationalError\)") as caught:
+        open_store(f"postgresql://u:secret@/db?host={tmp_path}")
+    assert "secret" not in str(caught.value)
+
+
+def test_every_kind_makes_an_event():
+    assert {event("u", "i", kind, None, 1.0, None).weight for kind in KINDS} == set(KINDS.values())
+
+
+def test_killed_services_lose_nothing_that_was_acknowledged(folder, tmp_path):
+    """Fifty times: clients send events with keys, the process is killed, and the next one goes on."""
+    path = tmp_path / "events.sqlite"
+    settings = Settings(str(folder), f"sqlite:///{path}")
+    acknowledged, chance = set(), random.Random(1)
+    server = Server(settings).wait()
+    for round_ in range(50):
+        following = Server(settings) if round_ < 49 else None  # starts meanwhile, on the same file
+        stop = threading.Event()
+
+        def send(number, server=server, round_=round_, stop=stop):
+            pool = urllib3.PoolManager(retries=False, timeout=10)
+            place = 0
+            while not stop.is_set():
+                key = f"{round_}-{number}-{place}"
+                body = [
+                    {"user_id": number, "item_id": place % 30 + 1, "key": f"{key}-{part}"}
+                    for part in range(3)
+                ]
+                try:
+                    answer = pool.request("POST", f"{server.url}/v1/events", json=body)
+                except urllib3.exceptions.HTTPError:
+                    break
+                if answer.status == 200:
+                    acknowledged.update((str(number), one["key"]) for one in body)
+                place += 1
+            pool.clear()
+
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        if following is not None:
+            following.wait()
+        stop.wait(chance.uniform(0.0, 0.1))
+        server.kill()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        server = following
+    connection = sqlite3.connect(path)
+    kept = connection.execute("SELECT user_id, key FROM events").fetchall()
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+    assert len(acknowledged) > 500
+    assert len(kept) == len(set(kept))
+    assert acknowledged <= set(kept)
+
+
+def test_a_full_disk(folder, tmp_path):
+    settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
+    with serving(settings, SEGUE_FILE_LIMIT=str(600_000)) as server:
+        statuses = []
+        for place in range(60):
+            body = [
+                {"user_id": "u" * 200, "item_id": f"{place}-{one}", "key": f"{place}-{one}"}
+                for one in range(100)
+            ]
+            status, told = server.call("POST", "/v1/events", body)
+            statuses.append(status)
+        assert statuses[0] == 200
+        assert statuses[-1] == 503
+        assert "see that there is room" in told["detail"]
+        assert server.get("/v1/recommend/1")["items"]  # reading goes on
+    with serving(settings) as server:  # there is room again
+        assert server.post("/v1/events", {"user_id": "u", "item_id": "1"})["accepted"] == 1
+    connection = sqlite3.connect(tmp_path / "events.sqlite")
+    kept = connection.execute("SELECT count(*) FROM events WHERE user_id <> 'u'").fetchone()[0]
+    connection.close()
+    assert kept == 100 * statuses.count(200)
+
+
+def test_two_processes_are_read_after_written(folder, tmp_path):
+    """Whatever one has acknowledged, the other takes into account at once."""
+    settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite", shared=True)
+    with serving(settings) as first, serving(settings) as second:
+        for place in range(1, 25):
+            writer, reader = (first, second) if place % 2 else (second, first)
+            writer.post("/v1/events", {"user_id": "u", "item_id": place})
+            found = {one["item_id"] for one in reader.get("/v1/recommend/u?k=30")["items"]}
+            assert not found & set(range(1, place + 1))
+        answers = [one.get("/v1/recommend/u?k=5")["items"] for one in (first, second)]
+        assert answers[0] == answers[1]
+
+
+def test_postgres_for_two_hosts(folder, postgres_url):
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS segue_events, segue_items")
+    settings = Settings(str(folder), postgres_url)
+    with serving(settings) as first, serving(settings) as second:
+        first.post("/v1/events", {"user_id": "u", "item_id": 3, "key": "a"})
+        assert second.post("/v1/events", {"user_id": "u", "item_id": 3, "key": "a"})["duplicates"] == 1
+        found = second.get("/v1/recommend/u?k=30")
+        assert found["source"] == "profile"
+        assert 3 not in [one["item_id"] for one in found["items"]]
+        with psycopg.connect(postgres_url, autocommit=True) as connection:  # a server that restarts
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+                "AND backend_type = 'client backend'"
+            )
+        status, _ = first.call("POST", "/v1/events", {"user_id": "u", "item_id": 4, "key": "b"})
+        assert status in (200, 503)
+        assert first.post("/v1/events", {"user_id": "u", "item_id": 4, "key": "b"})
+
+
+def test_a_store_that_may_only_be_read(folder, tmp_path):
+    path = tmp_path / "events.sqlite"
+    open_store(f"sqlite:///{path}").close()
+    path.chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        if os.geteuid() == 0:  # root may write all the same: another user tries
+            check_as_nobody(path)
+        else:
+            with pytest.raises(StoreError, match="see that there is room, that the file may be written"):
+                open_store(f"sqlite:///{path}").write([Write((one("u", "1"),))])
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def check_as_nobody(path):
+    import subprocess
+    import sys
+
+    code = (
+        "import sqlite3, sys\n"
+        "from segue.serve.events import Event, Write, open_store\n"
+        "from segue.serve.problems import StoreError\n"
+        "import os; os.setuid(65534)\n"
+        "try: open_store(f'sqlite:///{sys.argv[1]}').write([Write((Event('u', '1', 'like', 1.0, 5.0),))])\n"
+        "except StoreError as error: print(error)\n"
+    )
+    for parent in path.parents:
+        if parent.stat().st_mode & 0o001 == 0:
+            parent.chmod(parent.stat().st_mode | 0o011)
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert "see that there is room, that the file may be written" in done.stdout, done
+
+
+def test_events_while_reading(folder, tmp_path):
+    """Reads and writes at once, from many threads: nothing fails, and everything that was told is kept."""
+    settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
+    failed, accepted = [], []
+    with serving(settings) as server:
+
+        def work(number):
+            for place in range(40):
+                status, told = server.call(
+                    "POST", "/v1/events", {"user_id": number, "item_id": place % 30 + 1}
+                )
+                accepted.append(told["accepted"] if status == 200 else 0)
+                status, told = server.call("GET", f"/v1/recommend/{number}?k=3")
+                if status != 200:
+                    failed.append(told)
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not failed
+        assert sum(accepted) == 320
