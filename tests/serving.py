@@ -33,7 +33,7 @@ def compiled() -> None:
         segue.Exact(metric=metric).build(vectors).search(vectors, 2, allow=np.ones(3, bool))
 
 
-if multiprocessing.current_process().name != "MainProcess" or "forkserver" in sys.argv[0]:
+if __name__ == "serving" and "pytest" not in sys.modules:  # the process from which services are forked
     compiled()
 
 

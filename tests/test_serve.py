@@ -50,8 +50,15 @@ def settings(folder, tmp_path):
     return Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
 
 
+@pytest.fixture(scope="module")
+def server(folder):
+    """A service that tests share: each has people of its own."""
+    with serving(Settings(str(folder), f"sqlite:///{folder.parent}/events.sqlite")) as server:
+        yield server
+
+
 @pytest.fixture
-def server(settings):
+def fresh(settings):
     with serving(settings) as server:
         yield server
 
@@ -193,19 +200,19 @@ def test_likes_bring_near_what_dislikes_push_away(server, trained):
 
 
 def test_an_event_is_counted_once(server):
-    one = {"user_id": "u", "item_id": "1", "key": "k1"}
+    one = {"user_id": "once", "item_id": "1", "key": "k1"}
     assert server.post("/v1/events", one)["accepted"] == 1
     assert server.post("/v1/events", one)["duplicates"] == 1
-    other = {**one, "user_id": "v"}  # keys are those of a user
+    other = {**one, "user_id": "twice"}  # keys are those of a user
     many = server.post("/v1/events", [one, other, other, {**one, "key": "k2"}])
     assert (many["accepted"], many["duplicates"]) == (2, 2)
-    assert len(server.get("/v1/users/u")["events"]) == 2
-    without = {"user_id": "w", "item_id": "1"}
+    assert len(server.get("/v1/users/once")["events"]) == 2
+    without = {"user_id": "thrice", "item_id": "1"}
     assert server.post("/v1/events", [without, without])["accepted"] == 2
 
 
 def test_what_is_wrong_with_events(server):
-    good = {"user_id": "u", "item_id": "1"}
+    good = {"user_id": "wrong", "item_id": "1"}
     for bad, words in (
         ({**good, "kind": "adore"}, "the kind of an event is 'adore'; it must be one of like, buy, click"),
         ({**good, "time": -1}, "the time of an event is -1.0; it must be in seconds since 1970"),
@@ -233,9 +240,9 @@ def test_what_is_wrong_with_events(server):
         status, problem = server.call("POST", "/v1/events", bad)
         assert status == 422
         assert problem["errors"]
-    assert server.get("/v1/users/u")["events"] == []
+    assert server.get("/v1/users/wrong")["events"] == []
     assert server.post("/v1/events", {**good, "time": "2026-01-02T03:04:05Z"})["accepted"] == 1
-    assert server.get("/v1/users/u")["events"][0]["time"] == 1767323045
+    assert server.get("/v1/users/wrong")["events"][0]["time"] == 1767323045
 
 
 def test_forgetting(server, trained):
@@ -302,18 +309,18 @@ def test_people_items_map_and_search(server, trained, data):
     assert server.call("GET", "/v1/search?q=")[0] == 422
     model = server.get("/v1/model")
     assert (model["users"], model["items"], model["model_version"]) == (USERS, ITEMS, trained.version)
-    server.post("/v1/events", [{"user_id": 1, "item_id": 1}, {"user_id": 1, "item_id": "unheard"}])
-    events = server.get("/v1/users/1")["events"]
+    server.post("/v1/events", [{"user_id": 59, "item_id": 1}, {"user_id": 59, "item_id": "unheard"}])
+    events = server.get("/v1/users/59")["events"]
     assert [one["item_id"] for one in events] == [1, "unheard"]
     assert events[0]["place"] is not None
     assert events[1]["place"] is None
-    assert server.get("/v1/users/1?trail=0")["events"] == []
+    assert server.get("/v1/users/59?trail=0")["events"] == []
 
 
 def test_events_of_items_to_come_are_kept(server):
-    told = server.post("/v1/events", {"user_id": "u", "item_id": "unheard"})
+    told = server.post("/v1/events", {"user_id": "early", "item_id": "unheard"})
     assert (told["accepted"], told["unknown_items"]) == (1, ["unheard"])
-    assert server.get("/v1/recommend/u")["source"] == "popular"
+    assert server.get("/v1/recommend/early")["source"] == "popular"
 
 
 def test_keys(settings, tmp_path):
@@ -406,8 +413,8 @@ def check_slow(server):
     assert server.get("/v1/model")
 
 
-def test_the_client(server, trained):
-    with Client(server.url) as client:
+def test_the_client(fresh, trained):
+    with Client(fresh.url) as client:
         assert client.ready()
         found = client.recommend(1, 5, where=["year>=1980"], exclude_seen=False)
         assert (found.source, len(found.items), found.items[0].rank) == ("trained", 5, 1)
@@ -435,21 +442,21 @@ def test_the_client(server, trained):
         assert caught.value.status == 404
         with pytest.raises(ServiceError, match="allow is empty"):
             client.recommend(1, allow=[])
-    server.kill()
-    with Client(server.url, timeout=2) as client:
+    fresh.kill()
+    with Client(fresh.url, timeout=2) as client:
         assert not client.ready()
         with pytest.raises(ServiceError, match="does not answer") as caught:
             client.model()
         assert caught.value.status == 0
 
 
-def test_metrics_and_documents(server):
-    server.get("/v1/recommend/1")
-    server.get("/v1/recommend/1?exclude_seen=false")
-    server.get("/v1/recommend/nobody")
-    server.post("/v1/events", {"user_id": "u", "item_id": "1"})
-    server.call("GET", "/nowhere")
-    text = POOL.request("GET", f"{server.url}/metrics").data.decode()
+def test_metrics_and_documents(fresh):
+    fresh.get("/v1/recommend/1")
+    fresh.get("/v1/recommend/1?exclude_seen=false")
+    fresh.get("/v1/recommend/nobody")
+    fresh.post("/v1/events", {"user_id": "u", "item_id": "1"})
+    fresh.call("GET", "/nowhere")
+    text = POOL.request("GET", f"{fresh.url}/metrics").data.decode()
     for line in (
         'segue_requests_total{route="/v1/recommend/{user_id}",status="200"} 3.0',
         'segue_requests_total{route="other",status="404"} 1.0',
@@ -462,7 +469,7 @@ def test_metrics_and_documents(server):
     ):
         assert line in text
     assert "segue_search_examined_total" in text
-    spec = server.get("/openapi.json")
+    spec = fresh.get("/openapi.json")
     assert {
         "/v1/recommend/{user_id}", "/v1/recommend", "/v1/similar/{item_id}", "/v1/search", "/v1/events",
         "/v1/users/{user_id}", "/v1/items/{item_id}", "/v1/map", "/v1/model", "/healthz", "/readyz",
@@ -495,11 +502,11 @@ def test_problems_everywhere(server):
     assert (broken.status, broken.json()["detail"]) == (400, "the body is no JSON")
 
 
-def test_what_the_docs_say_runs(server, monkeypatch, capsys):
+def test_what_the_docs_say_runs(fresh, monkeypatch, capsys):
     page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
     client = re.search(r"```py\n(.*?)```", page, re.DOTALL)[1]
     assert "http://127.0.0.1:8000" in client
-    exec(compile(client.replace("http://127.0.0.1:8000", server.url), "serve.md", "exec"), {})
+    exec(compile(client.replace("http://127.0.0.1:8000", fresh.url), "serve.md", "exec"), {})
     assert capsys.readouterr().out.splitlines()[-1] == "profile"
     started = []
     monkeypatch.setattr("segue.cli.serve.run", lambda *settings, **named: started.append((settings, named)))
@@ -512,7 +519,7 @@ def test_what_the_docs_say_runs(server, monkeypatch, capsys):
     compose = yaml.safe_load(re.search(r"```yaml\n(.*?)```", page, re.DOTALL)[1])
     assert set(compose["services"]) == {"segue", "postgres"}
     for path in re.findall(r"`(?:[A-Z, `]*)(/v1/[a-z]+)", page):
-        assert any(one.startswith(path) for one in server.get("/openapi.json")["paths"]), path
+        assert any(one.startswith(path) for one in fresh.get("/openapi.json")["paths"]), path
 
 
 def test_the_command(folder, tmp_path):

@@ -33,7 +33,8 @@ INTERRUPTED = 130  # the exit code of what SIGINT ended
 # An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
 ARGUMENT = re.compile(
     r"(?<!\w\()(?<![\w/\\.'\"-])"
-    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric|bend|text|explore|seed)="
+    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric|"
+    r"bend|text|explore|seed|workers|port|deadline|log)="
     r"(?=(?P<value>[^\s,;.)])?)"
 )
 
