@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,8 @@ async def load(
     loop, made = asyncio.get_running_loop(), []
     for number in range(connections):
         turned = itertools.cycle(requests[number::connections])
-        _, one = await loop.create_connection(
-            lambda turned=turned: Connection(turned, until, pause), "127.0.0.1", port
-        )  # type: ignore[misc]
+        opened = partial(Connection, turned, until, pause)
+        _, one = await loop.create_connection(opened, "127.0.0.1", port)
         made.append(one)
     await asyncio.gather(*(one.done for one in made))
     took = np.array([one for connection in made for one in connection.took])

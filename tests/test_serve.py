@@ -471,7 +471,8 @@ def test_metrics_and_documents(fresh):
     assert "segue_search_examined_total" in text
     spec = fresh.get("/openapi.json")
     assert {
-        "/v1/recommend/{user_id}", "/v1/recommend", "/v1/similar/{item_id}", "/v1/search", "/v1/events",
+        "/v1/recommend/{user_id}", "/v1/recommend", "/v1/panels/{user_id}", "/v1/similar/{item_id}",
+        "/v1/search", "/v1/events",
         "/v1/users/{user_id}", "/v1/items/{item_id}", "/v1/map", "/v1/model", "/healthz", "/readyz",
         "/metrics",
     } == set(spec["paths"])  # fmt: skip
@@ -571,3 +572,60 @@ def test_commands_that_cannot_be(folder, options, words):
     )
     assert done.returncode == 2
     assert words in " ".join(done.stderr.split())
+
+
+def test_exploration_diversity_and_reasons(server, trained):
+    plain = server.get("/v1/recommend/11?k=8")
+    explored = server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
+    assert explored["explored"] == {"by": "Gumbel(temperature=0.8, best=100)", "seed": 5}
+    assert explored == server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
+    assert all(0 < one["propensity"] <= 1 for one in explored["items"])
+    others = [server.get("/v1/recommend/11?k=8&explore=gumbel:0.8") for _ in range(4)]
+    assert len({one["explored"]["seed"] for one in others}) == 4
+    assert len({str(listed(one)) for one in others}) > 1
+    row = trained.users.find(11)
+    had = set(
+        trained.items.ids[trained.seen.indices[trained.seen.indptr[row] : trained.seen.indptr[row + 1]]]
+    )
+    for name in ("gaussian", "buckets:2", "reserved", "optimism"):
+        found = server.get(f"/v1/recommend/11?k=8&explore={name}")
+        assert len(found["items"]) == 8
+        assert not had & set(listed(found))
+    diverse = server.get("/v1/recommend/11?k=8&diversity=0.9")
+    assert listed(diverse)[0] == listed(plain)[0]
+    assert listed(diverse) != listed(plain)
+    assert "propensity" not in diverse["items"][0]
+    # a history, many users, and somebody of whom nothing is known
+    history = server.post("/v1/recommend", {"history": [1, 2, 5], "k": 4, "explore": "buckets", "seed": 1})
+    assert [one["rank"] for one in history["items"]] == [1, 2, 3, 4]
+    many = server.post("/v1/recommend", {"users": [11, "nobody"], "k": 8, "explore": "gumbel:0.8", "seed": 5})
+    assert many["users"][0]["items"] == explored["items"]
+    assert many["users"][1]["source"] == "popular"
+    for query, words in (
+        ("explore=dice", "there is no exploration 'dice'; there are buckets, gaussian"),
+        ("explore=gumbel:x", "explore='gumbel:x' must be NAME:NUMBER"),
+        ("explore=gumbel:-1", "temperature"),
+        ("explore=thompson", "posterior of iALS"),
+        ("explore=gumbel&diversity=0.5", "cannot go together"),
+    ):
+        status, problem = server.call("GET", f"/v1/recommend/11?{query}")
+        assert (status, words in problem["detail"]) == (422, True), problem
+
+
+def test_reasons_add_up_to_the_score(server, trained):
+    for user, picks in (("12", ()), ("curious", (1, 2, 3)), ("12", (4, 6))):
+        if picks:
+            server.post("/v1/events", [{"user_id": user, "item_id": item} for item in picks])
+        found = server.get(f"/v1/recommend/{user}?k=5&why=true")
+        assert listed(found) == listed(server.get(f"/v1/recommend/{user}?k=5"))
+        for item in found["items"]:
+            shares = [one["share"] for one in item["why"]]
+            assert sum(shares) == pytest.approx(item["score"], rel=1e-3, abs=1e-4)
+            named = {one["item_id"] for one in item["why"] if one["reason"] == "pick"}
+            assert named
+            if picks:
+                assert named <= set(picks)
+    panels = server.get("/v1/panels/12?k=3&why=true")
+    assert listed(panels["recommendations"]) == listed(server.get("/v1/recommend/12?k=3"))
+    assert all(len(panels[name]["items"]) == 3 for name in ("noise", "buckets", "diverse"))
+    assert server.get("/v1/panels/nobody?k=3")["noise"]["source"] == "popular"

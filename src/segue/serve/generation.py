@@ -16,7 +16,8 @@ import polars as pl
 from segue import store
 from segue.axes import principal_axes
 from segue.errors import SegueError
-from segue.online import Profile, Space
+from segue.online import Profile
+from segue.online.ranking import Audience
 from segue.recommender import TrainedRecommender, load
 from segue.serve.events import NewItem
 from segue.serve.filters import Filters
@@ -49,8 +50,7 @@ class Generation:
         self.recommender = with_added(recommender, added)
         extra = len(self.recommender.items) - len(recommender.items)
         self.name = f"{version}+{extra}" if extra else version
-        model = recommender.settings.model
-        self.profile = Profile(profile, Space.of(self.recommender.embeddings, model))
+        self.profile = Profile(profile, self.recommender.space)
         self.searches = Searches(self.recommender, metrics)
         self.filters = Filters(self.recommender)
         self.people = People(self.recommender, self.profile)
@@ -123,6 +123,13 @@ class Generation:
             else {name: plain(value) for name, value in table.row(row, named=True).items()}
         )
         return {"item_id": self.recommender.items[row], **known}
+
+    @cached_property
+    def audience(self) -> Audience:
+        """What explored and diverse lists are chosen from."""
+        recommender = self.recommender
+        counts = np.bincount(recommender.seen.indices, minlength=len(recommender.items))
+        return Audience(recommender.space, recommender.index, counts)
 
     @cached_property
     def plane(self) -> np.ndarray:

@@ -37,6 +37,13 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
         (503, "cannot be done now: come again"),
     )
 }
+Explore = Annotated[
+    str | None,
+    Query(description="buckets, gaussian, gumbel, optimism, reserved, thompson; with a value: gumbel:0.5"),
+]
+Diversity = Annotated[float, Query(ge=0, le=1, description="0: the best; 1: as unlike as can be")]
+Seed = Annotated[int | None, Query(ge=0, lt=2**31, description="of the exploration; told with the list")]
+Why = Annotated[bool, Query(description="tell what each item owes its score to")]
 Depth = Annotated[int, Query(ge=1, le=1_000_000, description="how many items")]
 Many = Annotated[list[str] | None, Query(description="ids of items; repeatable")]
 Where = Annotated[
@@ -63,12 +70,30 @@ def _lists(made: APIRouter, service: Service) -> None:
         deny: Many = None,
         where: Where = None,
         exclude_seen: bool = True,
+        explore: Explore = None,
+        diversity: Diversity = 0.0,
+        seed: Seed = None,
+        why: Why = False,
     ) -> Response:
         """Recommend items to a person: by what they did since, as trained, or what is popular."""
-        wish = Wish(
-            k, None if allow is None else tuple(allow), tuple(deny or ()), tuple(where or ()), exclude_seen
-        )
-        return rendered(await service.for_user(checked_id(user_id, "user_id"), checked(wish, service.limits)))
+        allowed = None if allow is None else tuple(allow)
+        filters = allowed, tuple(deny or ()), tuple(where or ())
+        wish = checked(Wish(k, *filters, exclude_seen, explore, diversity, seed, why), service.limits)
+        return rendered(await service.for_user(checked_id(user_id, "user_id"), wish))
+
+    @made.get("/v1/panels/{user_id:path}", tags=["lists"])
+    async def panels(
+        user_id: str,
+        k: Depth = 10,
+        allow: Many = None,
+        deny: Many = None,
+        where: Where = None,
+        why: Why = False,
+    ) -> Response:
+        """Recommend to a person in four ways at once: the best, by noise, of buckets, and diverse ones."""
+        allowed = None if allow is None else tuple(allow)
+        wish = checked(Wish(k, allowed, tuple(deny or ()), tuple(where or ()), why=why), service.limits)
+        return rendered(await service.panels(checked_id(user_id, "user_id"), wish))
 
     @made.post("/v1/recommend", responses={200: {"model": ListAnswer | ManyAnswer}}, tags=["lists"])
     async def recommend_to(body: ListBody) -> Response:
@@ -98,6 +123,10 @@ async def _recommend_to(service: Service, body: ListBody) -> dict[str, Any]:
             texts(body.deny),
             tuple(body.where),
             body.exclude_seen,
+            body.explore,
+            as_float(body.diversity),
+            body.seed,
+            body.why,
         ),
         limits,
     )

@@ -65,6 +65,10 @@ class ListBody(Body):
     deny: list[Id] = Field(default_factory=list, description="items that may not")
     where: list[StrictStr] = Field(default_factory=list, description="such as genres=Drama, year>=1990")
     exclude_seen: StrictBool = Field(True, description="leave out what the person had")
+    explore: StrictStr | None = Field(None, description="an exploration, such as gumbel or gumbel:0.5")
+    diversity: Number = Field(0.0, ge=0, le=1, description="0: the best; 1: as unlike as can be")
+    seed: StrictInt | None = Field(None, ge=0, lt=2**31, description="of the exploration; told with the list")
+    why: StrictBool = Field(False, description="tell what each item owes its score to")
 
 
 class ItemBody(Body):
@@ -77,6 +81,22 @@ class ItemBody(Body):
     title: StrictStr | None = Field(None, max_length=1000)
 
 
+class Reason(BaseModel):
+    """What adds to a score: a pick, or the rest, which is nobody's."""
+
+    reason: str
+    share: float
+    item_id: str | int | None = None
+    title: str | None = None
+
+
+class Explored(BaseModel):
+    """How a list was left to chance."""
+
+    by: str
+    seed: int
+
+
 class Listed(BaseModel):
     """An item of a list."""
 
@@ -84,6 +104,10 @@ class Listed(BaseModel):
     score: float
     rank: int
     title: str | None
+    propensity: float | None = Field(
+        None, description="the probability to be in the list, where it was explored"
+    )
+    why: list[Reason] | None = Field(None, description="shares that add up to the score, where asked for")
 
 
 class ListAnswer(BaseModel):
@@ -95,6 +119,7 @@ class ListAnswer(BaseModel):
         "vector: as asked; popular: nothing is known of them"
     )
     items: list[Listed]
+    explored: Explored | None = None
 
 
 class UserList(BaseModel):

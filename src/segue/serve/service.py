@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,8 @@ import scipy.sparse as sp
 
 from segue import store
 from segue.errors import DataError, SegueError, SettingError, UnknownIdError
+from segue.index.neighbors import Neighbors
+from segue.online.ranking import Shown
 from segue.serve.events import Event, Kept, Write, checked_id, open_store
 from segue.serve.generation import Generation, newest_intact, open_generation
 from segue.serve.journal import Journal
@@ -22,6 +26,7 @@ from segue.serve.people import NOTHING, Person, seen_of
 from segue.serve.problems import TooSlowError
 from segue.serve.searches import Found
 from segue.serve.settings import Settings
+from segue.serve.why import why
 from segue.serve.wishes import Wish
 
 LOOK = 0.5  # seconds between looks at CURRENT
@@ -35,6 +40,7 @@ class Asked(NamedTuple):
     weights: np.ndarray
     left_out: np.ndarray
     source: str
+    person: Person | None = None  # whose profile it is
 
 
 class Service:
@@ -142,6 +148,21 @@ class Service:
         if not np.isfinite(made).all():
             raise DataError("the vector must be of finite numbers that float32 can hold")
         return await self._list(generation, Asked(made, np.ones(1), NOTHING, "vector"), wish)
+
+    async def panels(self, user_id: str, wish: Wish) -> dict[str, Any]:
+        """Recommend to somebody in four ways at once: the best, by noise, of buckets, and diverse ones."""
+        generation = self.generation
+        person = await self.person(generation, user_id)
+        asked = self.asked_by(generation, user_id, person)
+        ways: dict[str, dict[str, Any]] = {
+            "recommendations": {},
+            "noise": {"explore": "gaussian"},
+            "buckets": {"explore": "buckets"},
+            "diverse": {"diversity": 0.5},
+        }
+        lists = [self._list(generation, asked, replace(wish, **how)) for how in ways.values()]
+        told = await asyncio.gather(*lists)
+        return {"model_version": generation.name, "user_id": user_id, **dict(zip(ways, told, strict=True))}
 
     async def similar(self, item_id: str, wish: Wish) -> dict[str, Any]:
         """Find the items nearest to an item."""
@@ -291,7 +312,7 @@ class Service:
         if person is not None and person.moved:
             queries = person.queries()
             if len(queries.vectors):
-                return Asked(queries.vectors, queries.weights, person.left_out, "profile")
+                return Asked(queries.vectors, queries.weights, person.left_out, "profile", person)
         row = generation.row_of(user_id)
         recommender = generation.recommender
         left_out = seen_of(recommender, row) if person is None else person.left_out
@@ -349,6 +370,7 @@ class Service:
 
     async def _list(self, generation: Generation, asked: Asked, wish: Wish) -> dict[str, Any]:
         """Answer with a list for somebody."""
+        self.metrics.listed(asked.source)
         allow = None
         if wish.allow is not None or wish.where:
             allow = generation.filters.bitmap(wish.allow, wish.where)
@@ -356,12 +378,16 @@ class Service:
         if wish.deny:
             left_out = np.union1d(left_out, generation.item_rows(wish.deny)).astype(np.int32)
         k = min(wish.k, len(generation.recommender.items))
+        if not wish.plain and asked.source != "popular":
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(None, chosen, generation, asked, wish, left_out, k, allow)
+            told: dict[str, Any] = await self._in_time(work)
+            return told
         finds = [generation.searches.find(vector, left_out, k, allow) for vector in asked.vectors]
         if len(finds) == 1:
             found = await self._in_time(finds[0])
         else:
             found = merged([await self._in_time(one) for one in finds], asked.weights, k)
-        self.metrics.listed(asked.source)
         return {
             "model_version": generation.name,
             "source": asked.source,
@@ -386,6 +412,44 @@ class Service:
 
 
 ONE = np.ones(1)
+
+
+def chosen(
+    generation: Generation,
+    asked: Asked,
+    wish: Wish,
+    left_out: np.ndarray,
+    k: int,
+    allow: np.ndarray | None,
+) -> dict[str, Any]:
+    """A list that is explored, diverse or explained; of several vectors, that which is worth most."""
+    seed = secrets.randbits(31) if wish.seed is None else wish.seed
+    choice = wish.choice(seed)
+    recommender = generation.recommender
+    vector = asked.vectors[[int(np.argmax(asked.weights))]]
+    seen = sp.csr_matrix(
+        (np.ones(len(left_out), np.float32), left_out, np.array([0, len(left_out)])),
+        (1, len(recommender.items)),
+    )
+    shown: Shown | Neighbors
+    if choice.plain:
+        shown = recommender.nearest(vector, k, seen, allow)
+    else:
+        had = asked.left_out, np.ones(len(asked.left_out))
+        shown = generation.audience.shown(choice, vector, k, seen, allow, lambda _: had, ONE)
+    count = int((shown.ids[0] >= 0).sum())
+    rows = shown.ids[0][:count].tolist()
+    items = items_of(generation, (rows, shown.scores[0][:count].tolist()))
+    told: dict[str, Any] = {"model_version": generation.name, "source": asked.source, "items": items}
+    if isinstance(shown, Shown) and choice.explore is not None:
+        told["explored"] = {"by": repr(choice.explore), "seed": seed}
+        for item, propensity in zip(items, shown.propensities[0].tolist(), strict=False):
+            item["propensity"] = propensity
+    if wish.why:
+        reasons = why(generation, asked.person, vector[0], asked.left_out, rows)
+        for item, one in zip(items, reasons, strict=True):
+            item["why"] = one
+    return told
 
 
 def items_of(generation: Generation, found: Found) -> list[dict[str, Any]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from segue.errors import SettingError
+from segue.online import EXPLORERS, MMR
+from segue.online.ranking import Choice
 from segue.serve.events import checked_id
 from segue.serve.settings import Limits
 
@@ -20,6 +23,10 @@ class Wish:
         deny: items that may not.
         where: conditions on the items' metadata, such as `genres=Drama`.
         exclude_seen: whether items that the person had are left out.
+        explore: a name in `segue.online.EXPLORERS`, with the value of its dial where wanted: `gumbel:0.5`.
+        diversity: from 0, the best items, to 1, items that are as unlike each other as can be.
+        seed: of the exploration; None: another at each time, told with the list.
+        why: whether reasons are told with the items.
     """
 
     k: int = 10
@@ -27,6 +34,37 @@ class Wish:
     deny: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
     exclude_seen: bool = True
+    explore: str | None = None
+    diversity: float = 0.0
+    seed: int | None = None
+    why: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether the best are wanted, without words."""
+        return self.explore is None and not self.diversity and not self.why
+
+    def choice(self, seed: int) -> Choice:
+        """Return how the list is chosen, or raise `SettingError`."""
+        diversify = MMR(strength=self.diversity) if self.diversity else None
+        return Choice(None if self.explore is None else explorer(self.explore), diversify, seed)
+
+
+def explorer(text: str) -> Any:
+    """Return the settings of an exploration from its name, and a value for the first of them: `gumbel:0.5`."""
+    name, _, value = text.partition(":")
+    if name not in EXPLORERS:
+        known = ", ".join(sorted(EXPLORERS))
+        raise SettingError(f"there is no exploration {name[:64]!r}; there are {known}")
+    kind = EXPLORERS[name]
+    if not value:
+        return kind()
+    dial = fields(kind)[0]
+    try:
+        number = int(value) if isinstance(dial.default, int) else float(value)
+    except ValueError as error:
+        raise SettingError(f"explore={text[:64]!r} must be NAME:NUMBER, such as gumbel:0.5") from error
+    return kind(**{dial.name: number})
 
 
 def checked(wish: Wish, limits: Limits) -> Wish:
@@ -35,6 +73,7 @@ def checked(wish: Wish, limits: Limits) -> Wish:
         raise SettingError(f"k={wish.k} must be 1 to {limits.k:,}")
     for name, ids in (("allow", wish.allow or ()), ("deny", wish.deny)):
         check_ids(ids, name, limits)
+    wish.choice(0)
     return wish
 
 
