@@ -605,7 +605,7 @@ def test_exploration_diversity_and_reasons(server, trained):
         ("explore=dice", "there is no exploration 'dice'; there are buckets, gaussian"),
         ("explore=gumbel:x", "explore='gumbel:x' must be NAME:NUMBER"),
         ("explore=gumbel:-1", "temperature"),
-        ("explore=thompson", "posterior of iALS"),
+        ("explore=thompson", "a posterior is that of iALS"),
         ("explore=gumbel&diversity=0.5", "cannot go together"),
     ):
         status, problem = server.call("GET", f"/v1/recommend/11?{query}")

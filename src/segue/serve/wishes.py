@@ -51,7 +51,7 @@ class Wish:
 
 
 def explorer(text: str) -> Any:
-    """Return the settings of an exploration from its name, and a value for the first of them: `gumbel:0.5`."""
+    """Return the settings of an exploration: its name, and a value of its dial where wanted: `gumbel:0.5`."""
     name, _, value = text.partition(":")
     if name not in EXPLORERS:
         known = ", ".join(sorted(EXPLORERS))
