@@ -261,7 +261,7 @@ def test_forgetting(server, trained):
 def test_profiles_outlive_the_process(settings, trained):
     liked = trained.items.ids[5].item()
     with serving(settings) as server:
-        server.post("/v1/events", [{"user_id": one, "item_id": liked, "time": 1e9} for one in ("new", 4)])
+        server.post("/v1/events", [{"user_id": one, "item_id": liked, "time": time.time() - 60} for one in ("new", 4)])
         before = [listed(server.get(f"/v1/recommend/{one}?k=8")) for one in ("new", 4)]
         assert server.stop() == -signal.SIGTERM  # uvicorn ends itself so when all is closed
     with serving(settings) as server:
@@ -561,7 +561,7 @@ def test_the_command(folder, tmp_path):
         (["--port", "70000"], "--port 70000 must be 0 to 65535"),
         (["--log", "xml"], "--log 'xml' must be one of text, json"),
         (["--profile", "none"], "there is no profile 'none'; there are ema, halflife"),
-        (["--events", "mysql://x"], "events are kept in sqlite:///FILE or postgresql://…, not mysql"),
+        (["--events", "mysql://x"], "events are kept in sqlite:///FILE or postgresql://…, not 'mysql'"),
         (["--keys", "nowhere"], "the keys' file cannot be read"),
         (["--deadline", "0"], "--deadline 0.0 must be a number of seconds above 0"),
     ],

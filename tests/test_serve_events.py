@@ -175,7 +175,7 @@ def test_databases_that_cannot_be(tmp_path):
     newer.close()
     with pytest.raises(StoreError, match="has the format 9, which this release does not know"):
         open_store(f"sqlite:///{tmp_path}/newer")
-    with pytest.raises(SettingError, match=r"events are kept in sqlite:///FILE or postgresql://…, not mysql"):
+    with pytest.raises(SettingError, match=r"events are kept in sqlite:///FILE or postgresql://…, not 'mysql'"):
         open_store("mysql://host/db")
     with pytest.raises(StoreError, match=r"PostgreSQL cannot be used \(OperationalError\)") as caught:
         open_store(f"postgresql://u:secret@/db?host={tmp_path}")
@@ -310,7 +310,7 @@ def check_as_nobody(path):
     import sys
 
     code = (
-        "import sqlite3, sys\n"
+        "import sys\nimport segue.serve.sqlite\n"
         "from segue.serve.events import Event, Write, open_store\n"
         "from segue.serve.problems import StoreError\n"
         "import os; os.setuid(65534)\n"

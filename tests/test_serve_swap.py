@@ -137,7 +137,7 @@ def test_profiles_are_made_anew_from_events_by_each_version(data, tmp_path):
     fit(data, 0).save(folder)
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
     with serving(settings) as server:
-        events = [{"user_id": "new", "item_id": item, "time": 1e9 + item} for item in (3, 5, 8)]
+        events = [{"user_id": "new", "item_id": item, "time": time.time() - 100 + item} for item in (3, 5, 8)]
         server.post("/v1/events", events)
         server.get("/v1/recommend/new")
         second = fit(data, 1).save(folder)
