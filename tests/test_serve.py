@@ -261,7 +261,9 @@ def test_forgetting(server, trained):
 def test_profiles_outlive_the_process(settings, trained):
     liked = trained.items.ids[5].item()
     with serving(settings) as server:
-        server.post("/v1/events", [{"user_id": one, "item_id": liked, "time": time.time() - 60} for one in ("new", 4)])
+        server.post(
+            "/v1/events", [{"user_id": one, "item_id": liked, "time": time.time() - 60} for one in ("new", 4)]
+        )
         before = [listed(server.get(f"/v1/recommend/{one}?k=8")) for one in ("new", 4)]
         assert server.stop() == -signal.SIGTERM  # uvicorn ends itself so when all is closed
     with serving(settings) as server:

@@ -175,7 +175,9 @@ def test_databases_that_cannot_be(tmp_path):
     newer.close()
     with pytest.raises(StoreError, match="has the format 9, which this release does not know"):
         open_store(f"sqlite:///{tmp_path}/newer")
-    with pytest.raises(SettingError, match=r"events are kept in sqlite:///FILE or postgresql://…, not 'mysql'"):
+    with pytest.raises(
+        SettingError, match=r"events are kept in sqlite:///FILE or postgresql://…, not 'mysql'"
+    ):
         open_store("mysql://host/db")
     with pytest.raises(StoreError, match=r"PostgreSQL cannot be used \(OperationalError\)") as caught:
         open_store(f"postgresql://u:secret@/db?host={tmp_path}")

@@ -141,11 +141,10 @@ async def _recommend_to(service: Service, body: ListBody) -> dict[str, Any]:
             raise SettingError(f"{len(users):,} users came; at most {limits.users:,} are taken at once")
         return await service.for_users([checked_id(one, "users") for one in users], wish)
     if body.history is not None:
-        if isinstance(body.history, dict):
-            history = {item: as_float(weight) for item, weight in body.history.items()}
-        else:
-            history = dict.fromkeys(texts(body.history), 1.0)
-        check_ids(tuple(history), "history", limits)
+        weighted = body.history if isinstance(body.history, dict) else {}
+        had = tuple(weighted) if isinstance(body.history, dict) else texts(body.history)
+        check_ids(had, "history", limits)
+        history = {one: as_float(weighted.get(one, 1.0)) for one in had}
         return await service.for_history(history, wish)
     if body.vector is not None:
         return await service.for_vector([as_float(one) for one in body.vector], wish)
