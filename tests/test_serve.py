@@ -283,6 +283,7 @@ def test_new_items(settings, trained, data):
         status, added = server.call("PUT", "/v1/items/5000", body)
         assert status == 200, added
         assert (added["title"], added["model_version"]) == ("Brand New", f"{trained.version}+1")
+        assert (added["genres"], added["year"]) == ([genre], None)
         found = server.get("/v1/recommend/1?k=1000&exclude_seen=false&allow=5000")
         assert [(one["item_id"], one["title"]) for one in found["items"]] == [(5000, "Brand New")]
         grown = trained.with_items([5000], {"genres": genre})

@@ -20,7 +20,7 @@ from segue.online import Profile
 from segue.online.ranking import Audience
 from segue.recommender import TrainedRecommender, load
 from segue.serve.events import NewItem
-from segue.serve.filters import Filters
+from segue.serve.filters import SEPARATOR, Filters
 from segue.serve.metrics import Metrics
 from segue.serve.people import People
 from segue.serve.searches import Searches
@@ -170,9 +170,18 @@ def _grown(recommender: TrainedRecommender, new: dict[str, dict[str, Any]]) -> T
         return grown
     titles = [{"title": known["title"]} if known.get("title") else {} for known in new.values()]
     told = [{**known["features"], **title} for known, title in zip(new.values(), titles, strict=True)]
-    rows = pl.DataFrame({name: [one.get(name) for one in told] for name in table.columns}, strict=False)
-    filled = rows.cast(dict(table.schema), strict=False)  # type: ignore[arg-type]
-    return replace(grown, item_metadata=pl.concat([table[: -len(new)], filled]))
+    rows = [_cells(name, [one.get(name) for one in told], dtype) for name, dtype in table.schema.items()]
+    return replace(grown, item_metadata=pl.concat([table[: -len(new)], pl.DataFrame(rows)]))
+
+
+def _cells(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    """What is known of new items, in the type of a column; null where it does not fit."""
+    if isinstance(dtype, (pl.List, pl.Array)):
+        values = [one.split(SEPARATOR) if isinstance(one, str) else one for one in values]
+    try:
+        return pl.Series(name, values, strict=False).cast(dtype, strict=False)
+    except (TypeError, pl.exceptions.PolarsError):
+        return pl.Series(name, [None] * len(values), dtype)
 
 
 def open_generation(

@@ -247,7 +247,7 @@ class Service:
         generation = self.generation
         person = await self.person(generation, checked_id(user_id, "user_id"))
         row = generation.row_of(user_id)
-        deeds = [] if person is None else person.deeds[-trail:]
+        deeds = [] if person is None else person.deeds[max(0, len(person.deeds) - trail) :]
         cards = {deed.row: generation.cards([deed.row])[0] for deed in deeds if deed.row >= 0}
         plane = generation.plane
         had = seen_of(generation.recommender, row)
