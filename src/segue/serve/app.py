@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
+from importlib.metadata import version
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
-from segue import __version__
 from segue.errors import SegueError
 from segue.serve.gate import Answer, App, Gate
 from segue.serve.keys import Keys
@@ -46,7 +46,7 @@ def application(settings: Settings) -> App:
 
     app = FastAPI(
         title="segue",
-        version=__version__,
+        version=version("segue"),
         description="Recommendations for people, known or new; what is similar; events that move profiles.",
         lifespan=lifespan,
         redoc_url=None,
