@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 import segue
 from segue.cli import app
 from segue.serve import Client, ServiceError
+from segue.serve.gate import short_events
+from segue.serve.schemas import EventBody
 from segue.serve.settings import Limits, Settings
 from serving import POOL, free_port, serving
 
@@ -209,6 +211,20 @@ def test_an_event_is_counted_once(server):
     assert len(server.get("/v1/users/once")["events"]) == 2
     without = {"user_id": "thrice", "item_id": "1"}
     assert server.post("/v1/events", [without, without])["accepted"] == 2
+
+
+def test_events_that_the_short_way_reads_are_those_of_the_route():
+    good = {"user_id": 5, "item_id": "x", "kind": "click", "weight": 2, "time": 7.5, "key": "k"}
+    for body in (good, [good, {"user_id": "u", "item_id": 3, "time": 1, "key": None}], []):
+        short = short_events(json.dumps(body).encode(), 5)
+        assert short == [EventBody(**one).checked() for one in (body if isinstance(body, list) else [body])]
+    for bad in (
+        {**good, "user_id": True}, {**good, "item_id": 1.5}, {**good, "time": "2026-01-01"},
+        {**good, "more": 1}, {**good, "kind": None}, {**good, "key": 5}, {**good, "weight": "1"},
+        {**good, "weight": True}, {"user_id": 1}, {**good, "kind": "adore"}, {**good, "user_id": 2**70},
+        [good] * 6, [good, 3], 3, None, "x",
+    ):  # fmt: skip
+        assert short_events(json.dumps(bad).encode(), 5) is None, bad
 
 
 def test_what_is_wrong_with_events(server):
@@ -411,7 +427,7 @@ def check_slow(server):
     assert answer.json()["detail"] == "2 requests are being worked on; send this one again later"
     assert POOL.request("GET", f"{server.url}/healthz").status == 200
     for one in slow:
-        assert one.recv(1000).startswith(b"HTTP/1.1 413")
+        assert one.recv(1000).startswith(b"HTTP/1.1 408")
         one.close()
     assert server.get("/v1/model")
 

@@ -1,4 +1,4 @@
-"""The gate before all routes: keys, limits, counts, and a short way for the commonest request."""
+"""The gate before all routes: keys, limits, counts, and a short way for the commonest requests."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import orjson
 
-from segue.errors import SegueError
+from segue.errors import DataError, SegueError
+from segue.serve.events import Event, event
 from segue.serve.keys import Keys
-from segue.serve.problems import problem, problem_of
+from segue.serve.problems import SlowBodyError, TooLongError, problem, problem_of
 from segue.serve.service import Service
 from segue.serve.wishes import Wish
 
@@ -26,7 +27,9 @@ Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 OPEN = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})  # for everybody: they hold no data
 PAGE = "/page/"  # the files of the page, which hold none either
 READING = frozenset({"/v1/recommend"})  # posts that change nothing
-RECOMMEND, HEALTH = "/v1/recommend/", "/healthz"
+RECOMMEND, EVENTS, HEALTH = "/v1/recommend/", "/v1/events", "/healthz"
+FIELDS = {"user_id", "item_id", "kind", "weight", "time", "key"}  # of an event
+IDS, NUMBERS = (str, int), (int, float, type(None))
 SHORT = re.compile(rb"(?:k=([1-9][0-9]{0,5}))?")  # the queries that the short way understands
 PLAIN = re.compile(r"[\w.:@-]{1,256}")  # and the ids
 JSON = (b"content-type", b"application/json")
@@ -36,8 +39,9 @@ HEALTHY = (200, [JSON, (b"content-length", b"15")], b'{"status":"ok"}')
 class Gate:
     """An ASGI application before another.
 
-    `GET /v1/recommend/{user_id}` with no parameter but k is answered here, past the framework: the answer is
-    that of the route, in less than half of the time. All else, and all that is wrong, is the route's.
+    `GET /v1/recommend/{user_id}` with no parameter but k, and `POST /v1/events` with events in which all is
+    right, are answered here, past the framework: the answer is that of the route, in less than half of the
+    time. All else, and all that is wrong, is the route's.
     """
 
     def __init__(self, app: App, service: Service, keys: Keys | None) -> None:
@@ -84,14 +88,17 @@ class Gate:
                 await send(message)
 
             try:
-                whole = receive if scope["method"] in ("GET", "HEAD") else await self._body(scope, receive)
+                raw = b"" if scope["method"] in ("GET", "HEAD") else await self._body(scope, receive)
+                events = self._events(scope, path, raw)
+                if events is not None:
+                    await respond(noting, rendered(await self._service.keep(events)))
             except SegueError as error:
                 await respond(noting, problem_of(error))
-            except ValueError as error:
-                await respond(noting, problem(413, str(error)))
             else:
-                await self._app(scope, whole, noting)
-            route = getattr(scope.get("route"), "path", "other").replace(":path", "")
+                if events is None:
+                    await self._app(scope, receive if not raw else once(raw, receive), noting)
+            known = EVENTS if path == EVENTS else "other"
+            route = getattr(scope.get("route"), "path", known).replace(":path", "")
         self._service.metrics.answered(route, status, time.perf_counter() - begun)
 
     def _wish(self, scope: Scope, path: str) -> Wish | None:
@@ -110,10 +117,17 @@ class Gate:
 
     async def _recommended(self, user_id: str, wish: Wish) -> Answer:
         try:
-            body = orjson.dumps(await self._service.for_user(user_id, wish))
+            return rendered(await self._service.for_user(user_id, wish))
         except SegueError as error:
             return problem_of(error)
-        return 200, [JSON, (b"content-length", b"%d" % len(body))], body
+
+    def _events(self, scope: Scope, path: str, raw: bytes) -> list[Event] | None:
+        """The events of a body, if the short way can read it."""
+        if path != EVENTS or scope["method"] != "POST" or not self._service.ready:
+            return None
+        if not header(scope, b"content-type").startswith(JSON[1]):
+            return None
+        return short_events(raw, self._service.limits.events)
 
     def _refused(self, scope: Scope, path: str) -> Answer | None:
         """The answer to a request that may not pass."""
@@ -130,30 +144,67 @@ class Gate:
             return problem(429, f"{self._most} requests are being worked on; send this one again later")
         return None
 
-    async def _body(self, scope: Scope, receive: Receive) -> Receive:
-        """Read a body, and return what gives it once more; it must not be long, or take long."""
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """Read a body; it must not be long, or take long."""
         most = self._service.limits.body
         length = header(scope, b"content-length")
         if length.isdigit() and int(length) > most:
-            raise ValueError(f"the body has {int(length):,} bytes; at most {most:,} are taken")
+            raise TooLongError(f"the body has {int(length):,} bytes; at most {most:,} are taken")
         parts, size, more = [], 0, True
         deadline = time.monotonic() + self._service.limits.deadline
         while more:
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
             except (TimeoutError, asyncio.TimeoutError):
-                raise ValueError("the body did not come in time") from None
+                raise SlowBodyError("the body did not come in time") from None
             more = message["type"] == "http.request" and message.get("more_body", False)
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > most:
-                raise ValueError(f"the body has more than the {most:,} bytes that are taken")
-        first = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
+                raise TooLongError(f"the body has more than the {most:,} bytes that are taken")
+        return b"".join(parts)
 
-        async def again() -> Message:
-            return first.pop() if first else await receive()
 
-        return again
+def short_events(raw: bytes, most: int) -> list[Event] | None:
+    """The events of a body in which all is as usual; None where anything is not, and the route must tell."""
+    try:
+        given = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return None
+    bodies = given if type(given) is list else [given]
+    made = []
+    for one in bodies if len(bodies) <= most else [None]:
+        if type(one) is not dict or one.keys() - FIELDS:
+            return None
+        fields = [one.get(name) for name in ("user_id", "item_id", "weight", "time", "key")]
+        user, item, weight, when, key = fields
+        kind = one.get("kind", "like")
+        numbers = type(weight) in NUMBERS and type(when) in NUMBERS
+        if type(user) not in IDS or type(item) not in IDS or type(kind) is not str or not numbers:
+            return None
+        if key is not None and type(key) is not str:
+            return None
+        try:
+            made.append(event(str(user), str(item), kind, weight, when, key))
+        except DataError:
+            return None
+    return made
+
+
+def rendered(told: Any) -> Answer:
+    """An answer of JSON."""
+    body = orjson.dumps(told)
+    return 200, [JSON, (b"content-length", b"%d" % len(body))], body
+
+
+def once(raw: bytes, receive: Receive) -> Receive:
+    """Give a body that has been read once more."""
+    first = [{"type": "http.request", "body": raw, "more_body": False}]
+
+    async def again() -> Message:
+        return first.pop() if first else await receive()
+
+    return again
 
 
 def header(scope: Scope, name: bytes) -> bytes:

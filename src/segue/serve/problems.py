@@ -27,10 +27,20 @@ class BusyError(SegueError):
     """More is being asked for at once than the service takes on."""
 
 
+class TooLongError(SegueError):
+    """A body is longer than the service takes."""
+
+
+class SlowBodyError(SegueError):
+    """A body did not come in time."""
+
+
 STATUSES: dict[type[SegueError], int] = {
     UnknownIdError: 404,
     DataError: 422,
     SettingError: 422,
+    SlowBodyError: 408,
+    TooLongError: 413,
     BusyError: 429,
     StoreError: 503,
     TooSlowError: 503,
