@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import secrets
@@ -348,6 +349,7 @@ class Service:
     def _take(self, made: Generation) -> None:
         """Answer from this generation from now on; requests that run keep the one they began with."""
         self._active = made
+        gc.freeze()  # a version lives long: to look through it for cycles would hold up requests
         self.metrics.swaps.labels("taken").inc()
         self.metrics.model.set(int(made.version.split("-")[0]))
         log.info("serving version %s", made.name)
