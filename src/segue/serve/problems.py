@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
-from segue.errors import DataError, SegueError, SettingError, UnknownIdError
+from segue.errors import DataError, MissingExtraError, SegueError, SettingError, UnknownIdError
 
 MEDIA_TYPE = b"application/problem+json"
 RETRY = "1"  # seconds, in Retry-After
@@ -42,6 +42,7 @@ STATUSES: dict[type[SegueError], int] = {
     SlowBodyError: 408,
     TooLongError: 413,
     BusyError: 429,
+    MissingExtraError: 501,
     StoreError: 503,
     TooSlowError: 503,
 }

@@ -19,6 +19,7 @@ from segue import store
 from segue.errors import DataError, SegueError, SettingError, UnknownIdError
 from segue.index.neighbors import Neighbors
 from segue.online.ranking import Shown
+from segue.recommender import TrainedRecommender
 from segue.serve.events import Event, Kept, Write, checked_id, open_store
 from segue.serve.generation import Generation, newest_intact, open_generation
 from segue.serve.journal import Journal
@@ -183,8 +184,8 @@ class Service:
     async def search(self, text: str, k: int) -> dict[str, Any]:
         """Find items by text."""
         generation = self.generation
-        rows = await asyncio.to_thread(search_titles, generation.recommender, text, k)
-        return {"model_version": generation.name, "items": items_of(generation, (rows, [1.0] * len(rows)))}
+        found = await asyncio.to_thread(found_by_text, generation.recommender, text, k)
+        return {"model_version": generation.name, "items": items_of(generation, found)}
 
     # People, items and events
 
@@ -482,15 +483,18 @@ def merged(lists: Sequence[Found], weights: np.ndarray, k: int) -> Found:
     return list(chosen), list(chosen.values())
 
 
-def search_titles(recommender: Any, text: str, k: int) -> list[int]:
-    """Rows of the items whose titles hold a text: shorter titles first."""
+def found_by_text(recommender: TrainedRecommender, text: str, k: int) -> Found:
+    """Items by words and meaning where the model was fit with text; else those whose titles hold it."""
+    if recommender.texts is not None:
+        found, scores = recommender.texts.search(text, k)
+        return found.tolist(), scores.tolist()
     titles = recommender.titles(np.arange(len(recommender.items)))
     if titles is None:
         raise SettingError("the model knows no titles to search in; fit it with --items")
     table = pl.DataFrame({"title": titles.cast(pl.String)}).with_row_index("row")
     held = table.filter(pl.col("title").str.to_lowercase().str.contains(text.lower(), literal=True))
     rows: list[int] = held.sort(pl.col("title").str.len_chars(), maintain_order=True)["row"].head(k).to_list()
-    return rows
+    return rows, [1.0] * len(rows)
 
 
 def _current(folder: str) -> str | None:
