@@ -685,7 +685,7 @@ class TrainedRecommender:
         )
 
     def _rows_of(self, users: Any, on_unknown: str) -> tuple[pl.Series, np.ndarray, np.ndarray]:
-        """The users who get an answer, their rows (-1: what is popular), and which of those asked they are."""
+        """Users who get an answer, their rows (-1: what is popular), and which of those asked they are."""
         if users is None:
             rows = np.arange(len(self.users), dtype=np.int32)
             return self.users.series, rows, np.ones(len(rows), bool)

@@ -1,4 +1,4 @@
-"""Alternating least squares as Spark's MLlib defines it: what a cluster has trained is served and folded in."""
+"""Alternating least squares as Spark's MLlib defines it: to serve what a cluster has trained."""
 
 from __future__ import annotations
 

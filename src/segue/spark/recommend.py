@@ -99,7 +99,8 @@ def similar(
             yield from batches(trained.similar(items, k, allow=only), schema)
 
     parts = max(spark.sparkContext.defaultParallelism, -(-len(known.items) // library.USERS))
-    return spark.range(0, len(known.items), 1, parts).mapInArrow(answer, _spark_schema(schema))
+    rows: DataFrame = spark.range(0, len(known.items), 1, parts)
+    return rows.mapInArrow(answer, _spark_schema(schema))
 
 
 def _asked(users: DataFrame, user: str) -> DataFrame:
