@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--mllib", type=int, default=0, help="turns of MLlib after a warm-up; 0: one, cold")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     os.environ["SEGUE_THREADS"] = "2"
@@ -68,7 +69,7 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
     from pyspark.ml.recommendation import ALSModel
 
     trained, theirs = factors(spark, name, folder)
-    made = []
+    made: list[dict[str, Any]] = []
     for copies in given.copies:
         ours = copied(trained, copies, folder / f"model-{copies}")
         rows = ours.embeddings.users
@@ -79,7 +80,7 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
         asked = users.selectExpr("cast(id as long) user_id")
         rival = ALSModel(spark._jvm.org.apache.spark.ml.recommendation.ALSModel(
             "als", theirs.rank, users._jdf, theirs.itemFactors._jdf
-        ))  # fmt: skip
+        )).setUserCol("user").setItemCol("item")  # fmt: skip
         out = str(folder / "out")
 
         def mllib(rival: Any = rival, out: str = out) -> None:
@@ -92,19 +93,14 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
             ours.index.search(ours.embeddings.users, K)
 
         seconds = timed({"segue": here, "library": library}, given.repeats)
+        right = same(ours, out)
+        shards, shards_right = sharded(spark, ours, users, folder, given) if copies == 1 else (None, None)
+        theirs_s = timed({"mllib": mllib}, given.mllib)["mllib"]
         row = {
-            "data": name,
-            "users": len(rows),
-            "segue_s": seconds["segue"],
-            "search_alone_s": seconds["library"],
-        }
-        row["same_rows"] = same(ours, out)
-        if copies == 1:
-            row["shards_s"], row["shards_same"] = sharded(spark, ours, users, folder, given)
-            row["mllib_s"] = timed({"mllib": mllib}, 1)["mllib"]
-        else:  # as many times as long, so that a run ends
-            row |= {"shards_s": 0.0, "shards_same": "", "mllib_s": copies * made[0]["mllib_s"]}
-        row["times"] = row["mllib_s"] / row["segue_s"]
+            "data": name, "users": len(rows), "segue_s": seconds["segue"], "mllib_s": theirs_s,
+            "times": theirs_s / seconds["segue"], "same_rows": right, "search_alone_s": seconds["library"],
+            "shards_s": shards, "shards_same": shards_right,
+        }  # fmt: skip
         made.append(row)
     return made
 
@@ -167,7 +163,7 @@ def timed(works: dict[str, Callable[[], None]], repeats: int) -> dict[str, float
         for name, work in works.items():
             started = time.perf_counter()
             work()
-            if turn:
+            if turn or not repeats:
                 seconds[name].append(time.perf_counter() - started)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
