@@ -78,9 +78,10 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
         frame.write.parquet(path)
         users = spark.read.parquet(path).selectExpr("cast(id as int) id", "features")
         asked = users.selectExpr("cast(id as long) user_id")
-        rival = ALSModel(spark._jvm.org.apache.spark.ml.recommendation.ALSModel(
+        made_anew = spark._jvm.org.apache.spark.ml.recommendation.ALSModel(
             "als", theirs.rank, users._jdf, theirs.itemFactors._jdf
-        )).setUserCol("user").setItemCol("item")  # fmt: skip
+        )
+        rival = ALSModel(made_anew.setUserCol("user").setItemCol("item"))
         out = str(folder / "out")
 
         def mllib(rival: Any = rival, out: str = out) -> None:

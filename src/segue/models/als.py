@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,13 @@ import scipy.linalg
 from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.kernels import threads
+from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit
 from segue.progress import Progress, silent
 
 ROWS = 64  # that a thread takes at a time
+UPDATES = 2  # times that users and items are solved in turn when new interactions come
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,18 @@ class ALS:
         users = self._solved(items, by_user)
         progress("training", self.iterations, self.iterations)
         return Embeddings(users.astype(np.float32), items.astype(np.float32))
+
+    def update(self, change: Change) -> Embeddings:
+        """Solve anew for the users and then the items with new interactions, all others standing still."""
+        made = replace(
+            change.embeddings, users=change.embeddings.users.copy(), items=change.embeddings.items.copy()
+        )
+        matrix, moving = change.interactions.matrix, change.moving_items
+        for _ in range(UPDATES):
+            made.users[change.moving_users] = self.folding(made).vectors(matrix[change.moving_users])
+            others = LeastSquares(self, made.users.astype(np.float64))
+            made.items[moving] = others.vectors(matrix.T.tocsr()[moving])
+        return made
 
     def folding(self, embeddings: Embeddings) -> LeastSquares:
         """Prepare for folding in many histories."""
