@@ -14,8 +14,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import segue
+from segue.cli.commands import app
 from segue.errors import CorruptModelError, DataError, MissingExtraError, NotAModelError, SettingError
 from segue.index import Exact
 from segue.models import ALS
@@ -114,6 +116,22 @@ class TestRecommend:
         found = collected(recommend(users, folder, 3, seen=seen))
         wanted = first.filter(pl.col("rank") > 2).with_columns((pl.col("rank") - 2).cast(pl.Int32))
         assert_frame_equal(found, wanted)
+
+    def test_a_mix_for_each_week(self, users, saved):
+        folder, trained = saved
+        week = collected(recommend(users, folder, 4, explore="buckets", seed=202647))
+        assert week.columns == [*COLUMNS, "propensity"]
+        wanted = trained.recommend(k=4, explore="buckets", seed=202647).sort("user_id", "rank")
+        assert_frame_equal(week, wanted.select(week.columns), check_dtypes=False)
+        assert_frame_equal(
+            collected(recommend(users.repartition(1), folder, 4, explore="buckets", seed=202647)), week
+        )
+        other = collected(recommend(users, folder, 4, explore="buckets", seed=202648))
+        assert not other["item_id"].equals(week["item_id"])
+        diverse = collected(recommend(users, folder, 4, diversify="mmr"))
+        assert_frame_equal(
+            diverse, trained.recommend(k=4, diversify="mmr").select(COLUMNS).sort("user_id", "rank")
+        )
 
     def test_duplicates_and_a_skewed_key_are_answered_once(self, spark, saved):
         folder, trained = saved
@@ -389,6 +407,31 @@ class TestTraining:
         with pytest.raises(DataError, match="'w' must hold numbers, not string"):
             fit(frame(spark, user_id=[1], item_id=[1], w=["x"]), tmp_path / "m", weight="w")
         assert not list(tmp_path.iterdir())
+
+
+class TestCommands:
+    def run(self, *line):
+        return CliRunner().invoke(app, [*map(str, line)], env={"COLUMNS": "200"})
+
+    def test_batch(self, spark, saved, tmp_path):
+        folder, trained = saved
+        told = self.run("batch", folder, "-o", tmp_path / "recs", "-k", 3, "--spark", "local[2,4]", "--json")
+        assert told.exit_code == 0, told.output
+        assert json.loads(told.stdout)["rows"] == 360
+        found = pl.read_parquet(tmp_path / "recs" / "*.parquet").sort("user_id", "rank")
+        assert_frame_equal(found, expected(trained, k=3))
+        again = self.run("batch", folder, "-o", tmp_path / "recs", "--spark", "local[2,4]")
+        assert "is there already; name a new folder" in str(again.exception)
+
+    def test_fit(self, spark, tmp_path):
+        rows = [(user, item) for user in range(9) for item in range(6) if (user + item) % 2]
+        pl.DataFrame(rows, schema=["user_id", "item_id"], orient="row").write_csv(tmp_path / "pairs.csv")
+        line = ["fit", tmp_path / "pairs.csv", "-o", tmp_path / "m", "--spark", "local[2,4]"]
+        told = self.run(*line, "--model", "als", "--dim", 2, "--set", "alpha=10", "--json")
+        assert told.exit_code == 0, told.output
+        assert segue.load(tmp_path / "m").settings.model == ALS(dim=2, alpha=10)
+        refused = self.run(*line)
+        assert "--spark trains Spark's own ALS: name it with --model als" in str(refused.exception)
 
 
 class TestSession:

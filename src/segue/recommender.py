@@ -710,6 +710,8 @@ class TrainedRecommender:
         seen = None
         if exclude_seen:
             seen = self.history(rows) if known.all() else spread(self.history(rows[known]), known)
+        if also_seen is not None:
+            seen = also_seen if seen is None else seen + also_seen
         histories = None
         if not choice.plain:
             histories = self.history(rows) if known.all() else spread(self.history(rows[known]), known)

@@ -15,6 +15,7 @@ from segue import recommender as library
 from segue.data.ids import Id
 from segue.errors import DataError
 from segue.index.neighbors import check_k
+from segue.online.ranking import Choice
 from segue.recommender import TrainedRecommender, check_choice
 from segue.spark.host import Place, batches, frames, load, opened
 from segue.spark.place import placed
@@ -39,6 +40,9 @@ def recommend(
     exclude: Iterable[Id] = (),
     allow: Iterable[Id] | None = None,
     on_unknown: str = "raise",
+    explore: Any = None,
+    diversify: Any = None,
+    seed: int = 0,
     ship: bool = False,
 ) -> DataFrame:
     """Recommend k items to each user: a lazy frame of user_id, item_id, score, rank (from 1).
@@ -53,7 +57,9 @@ def recommend(
         user: the name of the column of ids.
         exclude_seen: leave out what the user had in the training data.
         seen: user_id and item_id of more that users have seen since; joined, not collected.
-        exclude, allow, on_unknown: as for `TrainedRecommender.recommend`.
+        exclude, allow, on_unknown, explore, diversify, seed: as for `TrainedRecommender.recommend`. With the
+            number of the week as seed, everybody gets another mix each week, the same however often it is
+            made; with `explore` there is a column `propensity`.
         ship: send the model folder to the hosts, where they share no storage with this one.
 
     Raises `SettingError` and `DataError` for what can be seen without running; the job itself fails for null
@@ -62,6 +68,7 @@ def recommend(
     check_spark()
     check_k(k)
     check_choice(on_unknown)
+    Choice(explore, diversify, seed)
     asked = _asked(users, user)
     spark = users.sparkSession
     place = placed(spark, model, ship=ship)
@@ -74,7 +81,12 @@ def recommend(
         "exclude": list(exclude),
         "allow": None if allow is None else list(allow),
         "on_unknown": on_unknown,
+        "explore": explore,
+        "diversify": diversify,
+        "seed": seed,
     }
+    if explore is not None:
+        schema = schema.append(pa.field("propensity", pa.float32()))
     return asked.mapInArrow(_answering(place, k, rules, schema), _spark_schema(schema))
 
 
