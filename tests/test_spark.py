@@ -339,6 +339,7 @@ class TestShards:
         building(pa.table({"item_id": [1, 1], "vector": [[1.0]] * 2}), "1 of 2 item ids are repeated")
         mixed = pa.table({"item_id": [1, 2], "vector": [[1.0], [0.9, 0.1]]})
         building(mixed, "have different lengths|dimensions came", Exception)
+        shutil.rmtree(tmp_path / "s", ignore_errors=True)
         broken = pa.table({"item_id": [1], "vector": [[float("nan")]]})
         building(broken, "must be finite", Exception)
         shutil.rmtree(tmp_path / "s", ignore_errors=True)

@@ -738,9 +738,6 @@ class TrainedRecommender:
         """What each pick of a history counts for iALS."""
         weighted = getattr(self.settings.model, "confidence", "binary") == "weights"
         return np.asarray(history.data if weighted else np.ones(history.nnz, np.float32))
-        if also_seen is not None:
-            seen = also_seen if seen is None else seen + also_seen
-        return self._search(vectors, k, seen, eligible)
 
     def _search(self, vectors: np.ndarray, k: int, seen: Any, eligible: np.ndarray | None) -> Neighbors:
         """Search the index; where a vector is zero nothing is known, and popularity decides."""
@@ -887,19 +884,6 @@ def _taken(model: Any, able: tuple[type, ...], given: dict[str, Any]) -> dict[st
             f"{type(model).__name__} takes no {' and '.join(named)}; those that do are {those}"
         )
     return named
-
-
-def named(given: Any, registry: dict[str, Any], what: str) -> Any:
-    """Return settings as they are, and for a name those that the registry has, with their defaults."""
-    if not isinstance(given, str):
-        if type(given) in registry.values():
-            return given
-        raise SettingError(
-            f"{given!r} is no {what}; give one of {', '.join(sorted(registry))} by name or its settings"
-        )
-    if given.lower() not in registry:
-        raise SettingError(f"there is no {what} {given!r}; there are {', '.join(sorted(registry))}")
-    return registry[given.lower()]()
 
 
 def _fitting(also_seen: Any, users: int, items: int) -> Any:

@@ -61,7 +61,7 @@ class ALS:
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
         """Learn vectors (n, dim) float32 for all users and items; those without interactions get zeros."""
-        check_implicit(interactions, signed=True)
+        check_implicit(interactions, signed=not self.implicit)
         by_user, by_item = interactions.matrix, interactions.matrix.T.tocsr()
         random = np.random.default_rng(self.seed)
         items = random.standard_normal((by_user.shape[1], self.dim)) / np.sqrt(self.dim)
