@@ -13,6 +13,7 @@ from segue.errors import DataError, UnknownIdError
 from segue.models import MODELS
 
 SHORT = {
+    "als": {"iterations": 3},
     "biasedmf": {"iterations": 3},
     "blend": {"iterations": 3, "directions": 6},
     "bpr": {"epochs": 2},

@@ -162,6 +162,7 @@ class TrainedRecommender:
         explore: Any = None,
         diversify: Any = None,
         seed: int = 0,
+        also_seen: Any = None,
         progress: Progress = silent,
     ) -> pl.DataFrame:
         """Recommend k items to each user: a frame of user_id, item_id, score, rank (and title, where known).
@@ -179,6 +180,7 @@ class TrainedRecommender:
                 has a column `propensity`, the probability of each item to be in its list.
             diversify: a way to make lists diverse, likewise of `segue.online.DIVERSIFIERS`.
             seed: of the exploration. What a user gets does not depend on who else is asked for.
+            also_seen: (users asked) × items CSR, what each must not get beside the training data.
             progress: told of the users answered so far.
         """
         parts = self.recommend_in_parts(
@@ -191,6 +193,7 @@ class TrainedRecommender:
             explore=explore,
             diversify=diversify,
             seed=seed,
+            also_seen=also_seen,
             progress=progress,
         )
         return pl.concat(list(parts))
@@ -207,18 +210,22 @@ class TrainedRecommender:
         explore: Any = None,
         diversify: Any = None,
         seed: int = 0,
+        also_seen: Any = None,
         progress: Progress = silent,
     ) -> Iterator[pl.DataFrame]:
         """Yield what `recommend` returns, some thousand users at a time, so that memory stays bounded."""
         check_choice(on_unknown)
         check_k(k)
         choice = Choice(explore, diversify, seed)
-        asked, rows = self._rows_of(users, on_unknown)
+        asked, rows, kept = self._rows_of(users, on_unknown)
         eligible = self._eligible(exclude, allow)
+        if also_seen is not None:
+            also_seen = _fitting(also_seen, len(kept), len(self.items))[kept]
         for first in range(0, max(1, len(rows)), USERS):
             progress("recommending", first, len(rows))
             part = slice(first, first + USERS)
-            found = self._for_rows(rows[part], k, exclude_seen, eligible, choice)
+            more = None if also_seen is None else also_seen[part]
+            found = self._for_rows(rows[part], k, exclude_seen, eligible, choice, more)
             names = pl.DataFrame({"user_id": self._named(asked[part], rows[part])})
             yield self._frame(found, names, "item_id")
         progress("recommending", len(rows), len(rows))
@@ -675,18 +682,24 @@ class TrainedRecommender:
             (weights[known], (np.zeros(known.sum(), np.int32), rows[known])), (1, len(self.items))
         )
 
-    def _rows_of(self, users: Any, on_unknown: str) -> tuple[pl.Series, np.ndarray]:
-        """The users who are to be answered and their rows, -1 for those who get what is popular."""
+    def _rows_of(self, users: Any, on_unknown: str) -> tuple[pl.Series, np.ndarray, np.ndarray]:
+        """Users who get an answer, their rows (-1: what is popular), and which of those asked they are."""
         if users is None:
-            return self.users.series, np.arange(len(self.users), dtype=np.int32)
+            rows = np.arange(len(self.users), dtype=np.int32)
+            return self.users.series, rows, np.ones(len(rows), bool)
         asked = _as_series(users)
         rows = self.users.require(asked) if on_unknown == "raise" else self.users.rows(asked)
-        if on_unknown == "skip":
-            return asked.filter(pl.Series(rows >= 0, dtype=pl.Boolean)), rows[rows >= 0]
-        return asked, rows
+        kept = rows >= 0 if on_unknown == "skip" else np.ones(len(rows), bool)
+        return asked.filter(pl.Series(kept, dtype=pl.Boolean)), rows[kept], kept
 
     def _for_rows(
-        self, rows: np.ndarray, k: int, exclude_seen: bool, eligible: np.ndarray | None, choice: Choice
+        self,
+        rows: np.ndarray,
+        k: int,
+        exclude_seen: bool,
+        eligible: np.ndarray | None,
+        choice: Choice,
+        also_seen: Any,
     ) -> Neighbors | Shown:
         """Search for user rows; the row -1 is somebody unknown, who gets what is popular."""
         known = rows >= 0
@@ -695,6 +708,8 @@ class TrainedRecommender:
         seen = None
         if exclude_seen:
             seen = self.history(rows) if known.all() else spread(self.history(rows[known]), known)
+        if also_seen is not None:
+            seen = also_seen if seen is None else seen + also_seen
         histories = None
         if not choice.plain:
             histories = self.history(rows) if known.all() else spread(self.history(rows[known]), known)
@@ -812,7 +827,7 @@ class TrainedRecommender:
 
 
 def load(folder: str | Path, version: str | None = None) -> TrainedRecommender:
-    """Open the current version in a model folder, or another by name; its arrays stay on disk until used.
+    """Open a version in a model folder, else the current one; its arrays stay on disk until they are used.
 
     Raises the errors of `segue.errors.ModelFolderError`: no model, a newer format, damaged files.
     """
@@ -879,6 +894,15 @@ def _taken(model: Any, able: tuple[type, ...], given: dict[str, Any]) -> dict[st
             f"{type(model).__name__} takes no {' and '.join(named)}; those that do are {those}"
         )
     return named
+
+
+def _fitting(also_seen: Any, users: int, items: int) -> Any:
+    if also_seen.shape != (users, items):
+        raise DataError(
+            f"also_seen has the shape {also_seen.shape}, but it must be ({users}, {items}): "
+            "a row for each user asked, a column for each item"
+        )
+    return sp.csr_matrix(also_seen)
 
 
 def _encoded(encoding: Encoding | None, features: Any, side: str) -> Any:

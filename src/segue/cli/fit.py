@@ -10,16 +10,17 @@ import typer
 
 from segue import store
 from segue.cli.answers import evaluation_json, print_evaluation, print_json, rating_errors
+from segue.cli.cluster import Spark, fit_on_spark
 from segue.cli.options import Duplicates, Item, Json, MinWeight, Query, Quiet, Time, User, Weight
 from segue.cli.values import ids_of, model_settings
 from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_items, read_table
 from segue.errors import SettingError
-from segue.evaluation import evaluate
+from segue.evaluation import Evaluation, RatingErrors, evaluate
 from segue.index import INDEXES
 from segue.models import MODELS, Text
-from segue.recommender import Recommender
+from segue.recommender import Recommender, TrainedRecommender
 from segue.terminal import Bars, output, summary
 
 
@@ -94,12 +95,16 @@ def fit(
         typer.Option(metavar="random|time|last|users", help="How to hold out; random unless it is named."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split; the model's is --set seed=1.")] = 0,
+    spark: Spark = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Learn a model from interactions and save it.
 
     Columns are found by their usual names (user_id, movieId, rating, timestamp, …) or named.
+
+    With --spark, Spark's own ALS learns on a cluster (--model als, of SOURCE, --user, --item, --weight, --dim
+    and --set) from Parquet or CSV that its hosts see; MODEL must be there for them to read, too.
 
     [dim]Example: segue fit ratings.csv -o model --min-weight 4 --items movies.csv --test 0.2 --by last[/dim]
     """
@@ -114,6 +119,11 @@ def fit(
     about = Text(**written) if text else None
     recommender = Recommender(settings, index)
     store.check_target(folder)
+    if spark is not None:
+        names = {"user": user, "item": item, "weight": weight}
+        trained = fit_on_spark(spark, source or "", folder, settings, index, names)
+        _tell(trained, folder, None, None, as_json=as_json)
+        return
     if source is None:
         data = _items_alone(items, item, text)
     else:
@@ -136,6 +146,17 @@ def fit(
             stars = {} if ratings is None else {"rmse": ratings.rmse, "mae": ratings.mae}
             trained = replace(trained, metrics={**result.model, **stars})
         trained = trained.save(folder)
+    _tell(trained, folder, result, ratings, as_json=as_json)
+
+
+def _tell(
+    trained: TrainedRecommender,
+    folder: Path,
+    result: Evaluation | None,
+    ratings: RatingErrors | None,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
         told = {"model": str(folder), "version": trained.version, "settings": repr(trained.settings.model)}
         print_json({**told, **({} if result is None else evaluation_json(result, ratings))})

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from segue.models.als import ALS
 from segue.models.baselines import ItemKNN, Popularity
 from segue.models.blend import Blend
 from segue.models.contrastive import Contrastive
@@ -15,6 +16,7 @@ from segue.models.svdae import SVDAE
 from segue.models.text import Text
 
 MODELS: dict[str, Any] = {
+    "als": ALS,
     "biasedmf": BiasedMF,
     "blend": Blend,
     "bpr": BPR,
@@ -32,6 +34,7 @@ HYBRID: tuple[type, ...] = (WARP, KOSWARP, BPR, Logistic)  # those whose `fit` t
 FEATURED: tuple[type, ...] = (*HYBRID, IALS)  # those whose `fit` takes features
 
 __all__ = [
+    "ALS",
     "BPR",
     "EASE",
     "FEATURED",

@@ -36,6 +36,12 @@ SGD: dict[str, Setting] = {
     "item_reg": PENALTIES,
 }
 SPACES: dict[str, dict[str, Setting]] = {
+    "als": {
+        "dim": (16, 32, 64, 128),
+        "iterations": Span(4, 32, log=True),
+        "reg": Span(1e-3, 1.0, log=True),
+        "alpha": Span(0.1, 100.0, log=True),
+    },
     "biasedmf": {
         "dim": (8, 16, 32, 64, 128),
         "iterations": Span(4, 32, log=True),

@@ -1,0 +1,133 @@
+"""Alternating least squares as Spark's MLlib defines it: to serve what a cluster has trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from segue.blas import on_one_thread
+from segue.data.interactions import Interactions
+from segue.kernels import threads
+from segue.models.change import Change
+from segue.models.embeddings import Embeddings
+from segue.models.settings import at_least, check_implicit
+from segue.progress import Progress, silent
+
+ROWS = 64  # that a thread takes at a time
+UPDATES = 2  # times that users and items are solved in turn when new interactions come
+
+
+@dataclass(frozen=True)
+class ALS:
+    """Alternating least squares with the objective and the parameters of Spark's MLlib.
+
+    `segue.spark.fit` trains it on a cluster; `fit` does the same here, by NumPy. For data that one machine
+    holds `IALS` is the better choice: faster, and its regularisation is the one that measures best.
+
+    Implicit feedback (Hu, Koren and Volinsky, ICDM 2008), weights r, c = 1 + alpha r over all pairs:
+
+        sum_all c ([r > 0] - x·y)² + reg (sum_u |S_u| |x|² + sum_i |S_i| |y|²)
+
+    Ratings: sum_S (r - x·y)² with the same regularisation (Zhou et al., AAIM 2008).
+
+    Attributes:
+        dim: length of the vectors (MLlib's rank).
+        iterations: passes over both sides (maxIter).
+        reg: the regularisation (regParam).
+        alpha: how much a weight adds to the confidence; of implicit feedback.
+        implicit: whether weights are confidences, or ratings to be predicted (implicitPrefs).
+        seed: of the item vectors' random start.
+        threads: how many to use; None is all of the machine. The result is the same for any number.
+    """
+
+    dim: int = 64
+    iterations: int = 10
+    reg: float = 0.01
+    alpha: float = 1.0
+    implicit: bool = True
+    seed: int = 0
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        at_least(self, dim=1, iterations=1, seed=0)
+        at_least(self, reg=0.0, alpha=0.0)
+
+    def resolved(self, interactions: Interactions) -> ALS:
+        """Return the same settings: nothing depends on the data."""
+        return self
+
+    def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
+        """Learn vectors (n, dim) float32 for all users and items; those without interactions get zeros."""
+        check_implicit(interactions, signed=not self.implicit)
+        by_user, by_item = interactions.matrix, interactions.matrix.T.tocsr()
+        random = np.random.default_rng(self.seed)
+        items = random.standard_normal((by_user.shape[1], self.dim)) / np.sqrt(self.dim)
+        for iteration in range(self.iterations):
+            progress("training", iteration, self.iterations)
+            users = self._solved(items, by_user)
+            items = self._solved(users, by_item)
+        users = self._solved(items, by_user)
+        progress("training", self.iterations, self.iterations)
+        return Embeddings(users.astype(np.float32), items.astype(np.float32))
+
+    def update(self, change: Change) -> Embeddings:
+        """Solve anew for the users and then the items with new interactions, all others standing still."""
+        made = replace(
+            change.embeddings, users=change.embeddings.users.copy(), items=change.embeddings.items.copy()
+        )
+        matrix, moving = change.interactions.matrix, change.moving_items
+        for _ in range(UPDATES):
+            made.users[change.moving_users] = self.folding(made).vectors(matrix[change.moving_users])
+            others = LeastSquares(self, made.users.astype(np.float64))
+            made.items[moving] = others.vectors(matrix.T.tocsr()[moving])
+        return made
+
+    def folding(self, embeddings: Embeddings) -> LeastSquares:
+        """Prepare for folding in many histories."""
+        return LeastSquares(self, embeddings.items.astype(np.float64))
+
+    def _solved(self, fixed: np.ndarray, matrix: Any) -> np.ndarray:
+        """The rows (n, dim) of one side, given the other (m, dim), both float64."""
+        rows = np.zeros((matrix.shape[0], self.dim))
+        gram = fixed.T @ fixed if self.implicit else np.zeros((self.dim, self.dim))
+
+        def work(first: int, last: int) -> None:
+            for row in range(first, last):
+                part = slice(matrix.indptr[row], matrix.indptr[row + 1])
+                rows[row] = self._row(gram, fixed[matrix.indices[part]], matrix.data[part].astype(np.float64))
+
+        with on_one_thread():
+            threads.run(work, len(rows), chunk=ROWS, threads=self.threads)
+        return rows
+
+    def _row(self, gram: np.ndarray, factors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        if not len(weights):
+            return np.zeros(self.dim)
+        if self.implicit:
+            more = self.alpha * np.abs(weights)
+            liked = weights > 0
+            left, right, count = (
+                gram + (factors.T * more) @ factors,
+                factors.T @ ((1 + more) * liked),
+                liked.sum(),
+            )
+        else:
+            left, right, count = factors.T @ factors, factors.T @ weights, len(weights)
+        left[np.diag_indices(self.dim)] += max(self.reg * count, 1e-9)
+        solution: np.ndarray = scipy.linalg.solve(left, right, assume_a="pos")
+        return solution
+
+
+@dataclass(frozen=True, eq=False)
+class LeastSquares:
+    """The item side of a trained model: it finds the vector that a history leads to."""
+
+    settings: ALS
+    items: np.ndarray
+
+    def vectors(self, histories: Any) -> np.ndarray:
+        """Solve for histories (q × items CSR): (q, dim) float32; zeros where there is none."""
+        return self.settings._solved(self.items, histories.tocsr()).astype(np.float32)
