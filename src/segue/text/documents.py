@@ -64,9 +64,9 @@ def stacked(known: pl.DataFrame | None, new: pl.DataFrame) -> pl.DataFrame:
     """Put a table of new items below that of known ones; columns that the new ones lack are null."""
     if known is None:
         return new
-    shared = [name for name in known.columns if name in new.columns]
+    shared = [_as_told(new[name], known[name].dtype) for name in known.columns if name in new.columns]
     try:
-        return pl.concat([known, new.select(shared)], how="diagonal_relaxed")
+        return pl.concat([known, pl.DataFrame(shared)], how="diagonal_relaxed")
     except pl.exceptions.PolarsError as error:
         raise DataError(f"the new items' columns are of other types than the known ones': {error}") from error
 
@@ -91,3 +91,12 @@ def _told(series: pl.Series) -> pl.Series:
     elif series.dtype.is_nested() or series.dtype == pl.Object:
         raise DataError(f"the column {series.name!r} holds {series.dtype}, which is no text; cast it first")
     return series.cast(pl.String).fill_null("").str.replace_all("|", ", ", literal=True).str.strip_chars()
+
+
+def _as_told(column: pl.Series, known: pl.DataType) -> pl.Series:
+    """A column in the form of the one that is there: lists, or values between bars."""
+    if isinstance(known, pl.List) and column.dtype == pl.String:
+        return column.str.split("|")
+    if known == pl.String and isinstance(column.dtype, pl.List):
+        return column.cast(pl.List(pl.String)).list.join("|")
+    return column
