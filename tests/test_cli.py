@@ -68,7 +68,7 @@ REFUSED = {
     "ratings.csv --duplicates mean": "--duplicates 'mean' is not known; there are 'sum', 'last', 'max'",
     "ratings.csv --query SELECT": "--query is for a database, such as sqlite:///file.db",
     "sqlite:///some.db": "a database (sqlite://) needs --query, such as --query 'SELECT user_id, ",
-    "ratings.csv --model als": "there is no model 'als'; there are biasedmf, blend, bpr, contrastive, ials, ",
+    "ratings.csv --model mf": "there is no model 'mf'; there are als, biasedmf, blend, bpr, contrastive, ",
     "ratings.csv --index fast": "there is no index 'fast'; there are auto, exact",
     "ratings.csv --set dims=3": "ials has no setting 'dims'; it has dim, iterations, unobserved_weight, ",
     "ratings.csv --model popularity --dim 3": "popularity has no setting 'dim'; it has none",
@@ -589,16 +589,9 @@ class TestHelp:
         page = told("--help")
         assert page == told("-h")
         assert sorted(COMMANDS) == [
-            "batch",
-            "demo",
-            "evaluate",
-            "fit",
-            "recommend",
-            "search",
-            "similar",
-            "tune",
-            "verify",
-        ]
+            "batch", "bench", "demo", "evaluate", "fit", "play", "recommend", "search", "serve", "similar",
+            "tune", "update", "verify",
+        ]  # fmt: skip
         for name, command in COMMANDS.items():
             first = command.help.split("\n")[0]
             assert re.search(rf"│ {name} +{re.escape(first)}", page)
@@ -615,13 +608,15 @@ class TestHelp:
             assert option.help in line
             assert option.help.endswith(".")
 
-    @pytest.mark.parametrize("name", COMMANDS)
+    @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"serve"}))  # which would not end; see test_serve
     def test_the_example_works(self, told, run, place, name, tmp_path, monkeypatch):
         example = re.search(r"Example: segue (.*?)\s*$", told(f"{name} --help"), re.MULTILINE)[1]
         assert example.split()[0] == name
         monkeypatch.chdir(tmp_path)
         for file in ("ratings.csv", "movies.csv", "test.csv", "model"):
             (tmp_path / file).symlink_to(place / file)
+        (tmp_path / "today.csv").symlink_to(place / "test.csv")
+        monkeypatch.setattr("sys.stdin", io.StringIO(""))
         if name == "search":
             (tmp_path / "model").unlink()
             (tmp_path / "model").symlink_to(place / "written")
@@ -804,7 +799,7 @@ class TestTables:
 class TestSearch:
     def test_finds_by_text(self, answer, place):
         trained = segue.load(place / "written")
-        query = trained.titles(np.array([5]))[0].rpartition(" (")[0]
+        query = trained.titles(np.array([5]))[0].partition(" (")[0]
         found = trained.search(query, 3)
         rows = rows_of(answer(f'search written "{query}" -k 3'))
         assert [row[0] for row in rows] == found["item_id"].cast(str).to_list()

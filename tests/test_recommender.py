@@ -450,7 +450,7 @@ class TestSaveAndLoad:
         assert (loaded.seen != saved.seen).nnz == 0
         np.testing.assert_array_equal(loaded.embeddings.users, saved.embeddings.users)
         assert not loaded.embeddings.items.flags.writeable
-        assert np.shares_memory(loaded.index.vectors, loaded.embeddings.items), "kept once"
+        assert np.shares_memory(loaded.index.index.vectors, loaded.embeddings.items), "kept once"
         assert repr(loaded) == repr(saved)
         assert "90 users, 70 items, version=000001-" in repr(loaded)
 
@@ -504,7 +504,7 @@ class TestForeignFolders:
         "meta",
         [
             {"model": "ials"},
-            {"model": {"name": "als", "settings": {}}},
+            {"model": {"name": "mf", "settings": {}}},
             {"model": {"name": "ials", "settings": {"dims": 3}}},
             {"model": {"name": "ials", "settings": {"dim": "3"}}},
             {"model": None},
@@ -572,13 +572,14 @@ class TestRefused:
 
     def test_names(self):
         with pytest.raises(
-            SettingError, match="there is no model 'als'; there are biasedmf, blend, bpr, contrastive, ials"
+            SettingError,
+            match="there is no model 'mf'; there are als, biasedmf, blend, bpr, contrastive, ials",
         ):
-            segue.Recommender("als")
+            segue.Recommender("mf")
         with pytest.raises(SettingError, match="there is no index 'fast'; there are auto, exact"):
             segue.Recommender(index="fast")
         with pytest.raises(
-            SettingError, match=r"ItemKNN\(.*\) is no model; give one of biasedmf, bpr, .*, warp by name"
+            SettingError, match=r"ItemKNN\(.*\) is no model; give one of als, biasedmf, .*, warp by name"
         ):
             segue.Recommender(segue.ItemKNN())
         with pytest.raises(

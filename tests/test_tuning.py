@@ -515,7 +515,7 @@ class TestTime:
             {"models": "popularity"},
             f"'popularity' is no model with anything to tune; those that have are {', '.join(SPACES)}",
         ),
-        ({"models": ["ials", "als"]}, "'als' is no model with anything to tune; those that have are "),
+        ({"models": ["ials", "mf"]}, "'mf' is no model with anything to tune; those that have are "),
         ({"metric": "ndcg"}, "metric='ndcg' is not known; there are precision@10, recall@10, ndcg@10, "),
         ({"metric": "ndcg@0"}, "metric='ndcg@0' is not known; "),
         ({"metric": "coverage@10"}, "metric='coverage@10' is not known; "),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,11 @@ from segue.models import FEATURED, HYBRID, MODELS, Embeddings
 from segue.models.baselines import popularity
 from segue.models.change import Change
 from segue.models.explicit import BiasedMF
-from segue.models.text import Text, kept, opened
+from segue.models.text import Text
 from segue.online.explain import SHOWN, by_features, by_picks, reasons
 from segue.online.ranking import Audience, Choice, Shown
 from segue.online.space import Space
+from segue.packing import packed, unpacked
 from segue.progress import Progress, silent
 from segue.registry import named
 from segue.text.bridge import Bridge
@@ -602,50 +603,7 @@ class TrainedRecommender:
 
     def save(self, folder: str | Path) -> TrainedRecommender:
         """Write a new version into a model folder and make it the current one; return it with its version."""
-        arrays = {
-            "users": self.embeddings.users,
-            "items": self.embeddings.items,
-            "seen.indptr": self.seen.indptr,
-            "seen.indices": self.seen.indices,
-            "seen.data": self.seen.data,
-        }
-        arrays |= {f"state.{name}": array for name, array in (self.embeddings.state or {}).items()}
-        same = {}
-        for name, array in self.index.arrays().items():
-            if array is self.embeddings.items:
-                same[name] = "items"
-            else:
-                arrays[f"index.{name}"] = array
-        tables = {
-            "users": self.users.series.alias("id").to_frame(),
-            "items": self.items.series.alias("id").to_frame(),
-        }
-        if self.item_metadata is not None:
-            tables["item_metadata"] = self.item_metadata
-        encodings = {}
-        for side in ("item", "user"):
-            encoding, vectors = (
-                getattr(self, f"{side}_encoding"),
-                getattr(self.embeddings, f"{side}_features"),
-            )
-            if encoding is not None:
-                arrays[f"{side}_features"] = vectors
-                tables[f"{side}_features"] = encoding.table
-                encodings[side] = {"separator": encoding.separator, "normalize": encoding.normalize}
-        described = None
-        if self.texts is not None:
-            texts, tables["text"], described = kept(self.texts, self.embeddings.items)
-            arrays |= texts
-        meta = {
-            "text": described,
-            "biases": self.embeddings.biases,
-            "encodings": encodings,
-            "model": _described(self.settings.model, MODELS),
-            "index": _described(self.settings.index, INDEXES),
-            "index_arrays": same,
-            "metrics": {name: float(value) for name, value in self.metrics.items() if np.isfinite(value)},
-        }
-        return replace(self, version=store.write(folder, arrays, tables, meta))
+        return replace(self, version=store.write(folder, *packed(self)))
 
     def titles(self, rows: np.ndarray) -> pl.Series | None:
         """Return the titles of some items, None where the model knows of none."""
@@ -831,58 +789,8 @@ def load(folder: str | Path, version: str | None = None) -> TrainedRecommender:
 
     Raises the errors of `segue.errors.ModelFolderError`: no model, a newer format, damaged files.
     """
-    stored = store.open_model(folder, version)
-    arrays, meta, tables = stored.arrays, stored.meta, stored.tables
-    try:
-        model, index = (
-            registry[meta[part]["name"]](**meta[part]["settings"])
-            for part, registry in (("model", MODELS), ("index", INDEXES))
-        )
-        of_index = {name.removeprefix("index."): arrays[name] for name in arrays if name.startswith("index.")}
-        of_index |= {name: arrays[other] for name, other in meta["index_arrays"].items()}
-        users, items = (IdMap.trusted(tables[f"{side}s"]["id"], noun=side) for side in ("user", "item"))
-        seen = sp.csr_matrix(
-            (arrays["seen.data"], arrays["seen.indices"], arrays["seen.indptr"]), (len(users), len(items))
-        )
-        encodings = {
-            side: Encoding(tables[f"{side}_features"], **settings)
-            for side, settings in meta.get("encodings", {}).items()
-        }
-        embeddings = Embeddings(
-            arrays["users"], arrays["items"], meta.get("biases", 0),
-            arrays.get("user_features"), arrays.get("item_features"), _state_of(arrays),
-        )  # fmt: skip
-        if (len(embeddings.users), len(embeddings.items)) != seen.shape:
-            raise ValueError(
-                f"vectors {embeddings.users.shape} and {embeddings.items.shape} for {seen.shape}"
-            )
-        texts = None
-        if meta.get("text") is not None:
-            texts = opened(meta["text"], arrays, tables["text"])
-            if len(texts) != len(items):
-                raise ValueError(f"texts of {len(texts)} items for {len(items)}")
-        return TrainedRecommender(
-            settings=Recommender(model, index),
-            users=users,
-            items=items,
-            embeddings=embeddings,
-            index=index.from_arrays(of_index),
-            seen=seen,
-            item_metadata=tables.get("item_metadata"),
-            metrics=meta["metrics"],
-            version=stored.version,
-            item_encoding=encodings.get("item"),
-            user_encoding=encodings.get("user"),
-            texts=texts,
-        )
-    except (AttributeError, KeyError, TypeError, ValueError, pl.exceptions.PolarsError) as error:
-        raise CorruptModelError(f"{stored.path} is not a recommender of this release: {error!r}") from error
-
-
-def _state_of(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray] | None:
-    """The state of the training, where the folder keeps it."""
-    kept = {name.removeprefix("state."): arrays[name] for name in arrays if name.startswith("state.")}
-    return kept or None
+    model, index, parts = unpacked(store.open_model(folder, version))
+    return TrainedRecommender(Recommender(model, index), **parts)
 
 
 def _taken(model: Any, able: tuple[type, ...], given: dict[str, Any]) -> dict[str, Any]:
@@ -927,11 +835,6 @@ def check_choice(on_unknown: str) -> None:
     """Raise `SettingError` for a policy that does not exist."""
     if on_unknown not in ON_UNKNOWN:
         raise SettingError(f"on_unknown={on_unknown!r} must be one of {', '.join(map(repr, ON_UNKNOWN))}")
-
-
-def _described(settings: Any, registry: dict[str, Any]) -> dict[str, Any]:
-    name = next(name for name, kind in registry.items() if kind is type(settings))
-    return {"name": name, "settings": asdict(settings)}
 
 
 def _as_series(ids: Any) -> pl.Series:

@@ -23,7 +23,7 @@ def bench(
     test: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TEST]",
+            metavar="TEST",
             help="Held-out interactions: also measure what each index costs in NDCG and recall.",
         ),
     ] = None,
@@ -37,7 +37,9 @@ def bench(
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Of other libraries, by a part of the name, repeatable: hnswlib, faiss, scann, …"),
+        typer.Option(
+            help="Of other libraries, by a part of the name, repeatable, such as hnswlib; all if none is named."
+        ),
     ] = None,
     no_peers: Annotated[bool, typer.Option("--no-peers", help="Ours only.")] = False,
     plot: Annotated[
