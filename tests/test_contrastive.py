@@ -147,7 +147,9 @@ def test_sampled_candidates_are_some_of_the_items_that_anybody_had():
 
 def test_a_sample_gives_the_gradient_of_a_softmax_over_it():
     matrix = random_matrix(20, 30, 0.2, seed=2)
-    sampled = Training(segue.Contrastive(dim=4, layers=0, negatives=6, start="random"), from_csr(matrix))
+    sampled = Training(
+        segue.Contrastive(dim=4, layers=0, negatives=6, temperature=0.1, start="random"), from_csr(matrix)
+    )
     chosen = np.sort(np.random.default_rng(3).choice(30, 6, replace=False))
     sampled.candidates = lambda: chosen
     users = np.arange(5)

@@ -662,7 +662,9 @@ def test_what_new_items_refuse(films):
         films.with_items([10], texts=new)
     with pytest.raises(DataError, match="the items have no column 'extract'; there are title, genres"):
         films.with_items([99], texts={"title": "Zork", "genres": "Horror"})
-    with pytest.raises(DataError, match="the new items' columns are of other types than the known ones'"):
+    with pytest.raises(
+        DataError, match=r"the column 'title' holds Struct.*, which is no text; cast it first"
+    ):
         films.with_items([99], texts={**new, "title": [{"name": "Zork"}]})
     with pytest.raises(DataError, match="the model was fit without text"):
         dataclasses.replace(films, texts=None).with_items([99], texts=new)
