@@ -583,7 +583,7 @@ class TestRefused:
         ):
             segue.Recommender(segue.ItemKNN())
         with pytest.raises(
-            SettingError, match="is no index; give one of auto, exact, .* by name or its settings"
+            SettingError, match=r"is no index; give one of auto, exact, .* by name or its settings"
         ):
             segue.Recommender(index=segue.IALS())
 
