@@ -13,7 +13,7 @@ SHARE = 0.2  # of the items, above which a text has too many different values to
 
 
 def facets(table: pl.DataFrame | None, title: str | None = "title") -> list[dict[str, Any]]:
-    """Return the columns that can be chosen by: numbers with their range, texts with their commonest values."""
+    """Return the columns to choose by: numbers with their range, texts with their commonest values."""
     told: list[dict[str, Any]] = []
     for column in [] if table is None else table.get_columns():
         if column.name == title or len(told) == COLUMNS:

@@ -2,7 +2,7 @@
 
 import { call, idPath, query } from "./api.js";
 import { by, listed, make, nameOf } from "./element.js";
-import { fill } from "./panels.js";
+import { fill, reasons } from "./panels.js";
 
 const K = 8;
 const dialog = by("details");
@@ -23,11 +23,17 @@ export async function openItem(item, { marks, act, where }) {
   });
   by("details-body").replaceChildren(
     listed([...pairs.map(([name, value]) => [name, shown(value)]), ["users", users.toLocaleString("en")], ["id", String(item_id)]]),
-    make("h3", {}, "Similar items"), panel);
+    ...why(item), make("h3", {}, "Similar items"), panel);
   refill();
   dialog.refill = refill;
   if (!dialog.open) dialog.showModal();
   dialog.scrollTop = 0;
+}
+
+function why(item) {
+  const told = reasons(item);
+  if (!told.length) return [];
+  return [make("h3", {}, "Why it is there"), listed(told.map((one) => [`${one.percent}%`, one.name]))];
 }
 
 export function refreshDetails() { if (dialog.open) dialog.refill(); }

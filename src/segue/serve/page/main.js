@@ -21,8 +21,7 @@ const SOURCES = {
 const state = { user: "", seed: 1, marks: new Map(), events: [], query: "", turn: 0, version: null };
 let where = () => [];
 
-const draws = () => new Uint32Array(1);
-const chance = () => crypto.getRandomValues(draws())[0];
+const chance = () => crypto.getRandomValues(new Uint32Array(1))[0];
 
 async function attempt(work) {
   try {
@@ -147,6 +146,7 @@ const visitor = () => `visitor-${chance().toString(36)}`;
 
 async function start() {
   sliders();
+  by("settings").open = matchMedia("(min-width: 1000px)").matches;
   by("person").addEventListener("submit", (event) => { event.preventDefault(); become(by("user").value.trim() || visitor()); });
   by("visitor").addEventListener("click", () => become(visitor()));
   by("search").addEventListener("submit", (event) => event.preventDefault());

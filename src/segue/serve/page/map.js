@@ -26,7 +26,7 @@ export function setPerson(person, recommended) {
   draw();
 }
 
-// From places of the service to pixels: the same scale both ways, so that distances stay true.
+// From places of the service to pixels: each axis fills its side.
 function scale() {
   const { width, height } = canvas.getBoundingClientRect();
   const xs = items.map((one) => one.x).concat(path.map((one) => one[0]), events.map((one) => one.place[0]));

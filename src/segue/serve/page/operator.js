@@ -56,7 +56,7 @@ function index({ index_measured: measured, index: asked, index_chosen: chosen })
   ]);
   by("index").replaceChildren(
     table("Indexes measured", ["index", "items", "effort", "recall", "µs a query", "build", "size", ""], rows),
-    plot(measured, chosen));
+    ...(measured.length > 1 ? [plot(measured, chosen)] : [empty("Exact search was fast enough, so no other index was tried.")]));
 }
 
 // Recall upwards, microseconds a query to the right on a logarithmic axis.

@@ -2,17 +2,22 @@
 
 import { by, make, nameOf } from "./element.js";
 
-const TOO_LITTLE = 0.02; // of the whole, below which a reason is not worth a word
+// The shares of a score that add to it, the largest first, as parts of all that does.
+export function reasons(item) {
+  const added = (item.why ?? []).filter((one) => one.share > 0);
+  const whole = added.reduce((sum, one) => sum + one.share, 0);
+  return added.map((one) => ({
+    name: one.reason === "pick" ? nameOf(one) : "everything else", pick: one.reason === "pick",
+    percent: Math.round(100 * one.share / whole),
+  }));
+}
 
 export function reasonOf(item) {
   const said = [];
-  const picks = (item.why ?? []).filter((one) => one.reason === "pick");
-  const whole = (item.why ?? []).reduce((sum, one) => sum + Math.abs(one.share), 0);
-  const best = picks.filter((one) => one.share > TOO_LITTLE * whole).slice(0, 2);
-  if (best.length) said.push(`Because of ${best.map(nameOf).join(" and ")}`);
-  else if (picks.length) said.push("By little of each pick");
+  const best = reasons(item).find((one) => one.pick && one.percent > 0);
+  if (best) said.push(`Because of ${best.name} (${best.percent}%)`);
   else if (item.why) said.push("By taste as trained");
-  if (item.propensity != null) said.push(`shown with ${Math.round(100 * item.propensity)}% chance`);
+  if (item.propensity != null) said.push(`${Math.round(100 * item.propensity)}% chance`);
   return said.join(" · ");
 }
 
