@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import paged
 import postgres
-from segue.serve.settings import Settings
-from serving import Server, serving
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -35,7 +34,10 @@ def paged_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def paged_server(paged_folder: Path) -> Iterator[Server]:
+def paged_server(paged_folder: Path) -> Iterator[Any]:
     """A service of it that tests share: each has people of its own."""
+    from segue.serve.settings import Settings
+    from serving import serving
+
     with serving(Settings(str(paged_folder), f"sqlite:///{paged_folder.parent}/events.sqlite")) as server:
         yield server

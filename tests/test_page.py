@@ -222,7 +222,8 @@ def inks(page):
             const [red, green, blue] = probe.getImageData(0, 0, 1, 1).data;
             count[name] = 0;
             for (let at = 0; at < data.length; at += 4)
-                count[name] += data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3] > 0;
+                if (data[at] === red && data[at + 1] === green && data[at + 2] === blue && data[at + 3])
+                    count[name]++;
         }
         count.any = data.filter((value, at) => at % 4 === 3 && value > 0).length;
         return count;
@@ -304,9 +305,10 @@ def test_everything_by_keyboard(page):
     expect(page.locator("#panel-best .title").first).to_be_focused()
 
 
-UNNAMED = """() => [...document.querySelectorAll("button, input, select, a, canvas, section, dialog, nav, table")]
+UNNAMED = """() => [...document.querySelectorAll("button, input, select, a, canvas, section, dialog, table")]
     .filter((one) => !(one.getAttribute("aria-label") || one.labels?.length || one.caption
-        || one.textContent.trim() && !one.matches("section, dialog") || document.getElementById(one.getAttribute("aria-labelledby"))))
+        || one.textContent.trim() && !one.matches("section, dialog")
+        || document.getElementById(one.getAttribute("aria-labelledby"))))
     .map((one) => one.outerHTML.slice(0, 80))"""
 PALE = """() => {
     const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -323,7 +325,8 @@ PALE = """() => {
     let count = 0;
     while (walk.nextNode()) {
         const one = walk.currentNode.parentElement;
-        if (!walk.currentNode.data.trim() || !one.checkVisibility() || one.closest("script, :disabled")) continue;
+        if (!walk.currentNode.data.trim() || !one.checkVisibility()) continue;
+        if (one.closest("script, :disabled")) continue;
         const both = [light(parts(getComputedStyle(one).color)), light(ground(one))];
         const [high, low] = both.sort((a, b) => b - a);
         count++;

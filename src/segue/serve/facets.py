@@ -38,7 +38,8 @@ def _values(column: pl.Series) -> dict[str, Any]:
     else:
         parts = column.cast(pl.String).str.split(SEPARATOR).explode()
     counts = parts.drop_nulls().str.strip_chars().alias("value").value_counts(name="items")
-    counts = counts.filter((pl.col("value") != "") & ~pl.col("value").str.starts_with("("))
+    named = (pl.col("value") != "") & ~pl.col("value").str.starts_with("(")  # not "(no genres listed)"
+    counts = counts.filter(named)
     if not 2 <= len(counts) <= max(VALUES, SHARE * len(column)):
         return {}
     best = counts.sort(["items", "value"], descending=[True, False]).head(VALUES)
