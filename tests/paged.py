@@ -24,7 +24,7 @@ def save(folder: Path) -> Path:
     titles = data.item_metadata["title"].to_list()
     titles[0] = HOSTILE
     data = replace(data, item_metadata=data.item_metadata.with_columns(pl.Series("title", titles)))
-    trained = segue.Recommender(segue.IALS(dim=12, threads=1)).fit(data)
+    trained = segue.Recommender(segue.IALS(dim=12, threads=1), index="auto").fit(data)
     index = AutoIndex(Auto(), segue.Exact().build(trained.embeddings.items), None, MEASURED)
     replace(trained, index=index, metrics={"ndcg@10": 0.3125, "recall@10": 0.25}).save(folder)
     return folder

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -68,6 +69,14 @@ def opened(tab, user, view="explore"):
 def shown(page, panel):
     return [int(one) for one in page.locator(f"#panel-{panel} .item").evaluate_all(
         "rows => rows.map((row) => row.dataset.id)")]  # fmt: skip
+
+
+@contextmanager
+def settled(page):
+    """Do something that changes the lists, and wait until they have changed."""
+    with page.expect_response(re.compile("/v1/users/")):
+        yield
+    expect(page.locator("main")).to_have_attribute("aria-busy", "false")
 
 
 def best(server, user, query="k=8"):
@@ -144,34 +153,35 @@ def test_panels_differ_and_tell_chances(page):
     assert [len(set(one)) for one in lists] == [8] * 4
     expect(page.locator("#panel-buckets .why").first).to_contain_text("33% chance")
     expect(page.locator("#panel-best .why").first).not_to_contain_text("chance")
-    page.get_by_role("button", name="Draw again").click()
-    expect(page.locator("#panel-noise .new").first).to_be_attached()
+    with settled(page):
+        page.get_by_role("button", name="Draw again").click()
     assert shown(page, "best") == list(lists[1])
+    assert tuple(shown(page, "noise")) != lists[2]
 
 
 def test_filters_narrow_every_list(page, server):
     like(page)
-    page.get_by_label("genres").select_option("Drama")
-    page.get_by_label("year from").fill("1985")
-    page.fill("#query", "a")
+    with settled(page):
+        page.get_by_label("genres").select_option("Drama")
+    with settled(page):
+        page.get_by_label("year from").fill("1985")
+    with settled(page):
+        page.fill("#query", "a")
     expect(page.get_by_role("button", name="Remove all filters")).to_be_visible()
-    expect(page.locator("#panel-search .item").first).to_be_attached()
-    page.wait_for_load_state("networkidle")
     for panel in ("search", "best", "noise", "buckets"):
         known = [server.get(f"/v1/items/{one}") for one in shown(page, panel)]
         assert known, panel
         assert all("Drama" in one["genres"] and one["year"] >= 1985 for one in known), panel
-    page.get_by_role("button", name="Remove all filters").click()
-    page.wait_for_load_state("networkidle")
+    with settled(page):
+        page.get_by_role("button", name="Remove all filters").click()
     genres = [server.get(f"/v1/items/{one}")["genres"] for one in shown(page, "best")]
     assert not all("Drama" in one for one in genres)
     expect(page.get_by_label("genres")).to_have_value("")
 
 
 def turn(page, name, value):
-    with page.expect_response(re.compile("/v1/users/")):
+    with settled(page):
         page.get_by_label(re.compile(f"^{name}")).fill(value)
-    page.wait_for_load_state("networkidle")
 
 
 def test_sliders_change_their_lists_and_no_others(page):

@@ -24,7 +24,7 @@ from segue.serve.events import Event, Kept, Write, checked_id, open_store
 from segue.serve.generation import Generation, newest_intact, open_generation
 from segue.serve.journal import Journal
 from segue.serve.metrics import Metrics
-from segue.serve.people import NOTHING, Person, seen_of
+from segue.serve.people import NOTHING, Person, seen_of, start_of
 from segue.serve.problems import TooSlowError
 from segue.serve.searches import Found
 from segue.serve.settings import Settings
@@ -253,7 +253,7 @@ class Service:
         deeds = [] if person is None else person.deeds[max(0, len(person.deeds) - trail) :]
         cards = {deed.row: generation.cards([deed.row])[0] for deed in deeds if deed.row >= 0}
         atlas = await asyncio.to_thread(lambda: generation.atlas)
-        start = generation.recommender.embeddings.users[row] if generation.is_known(row) else None
+        start = start_of(generation.recommender, generation.profile, row)
         path = await asyncio.to_thread(atlas.path, generation.profile, start, deeds)
         had = seen_of(generation.recommender, row)
         return {

@@ -18,7 +18,7 @@ const SOURCES = {
   popular: "Nothing is known yet, so these are the most popular items. Like something.",
 };
 
-const state = { user: "", seed: 1, marks: new Map(), events: [], query: "", turn: 0, version: null };
+const state = { user: "", seed: 1, marks: new Map(), sending: new Set(), events: [], query: "", turn: 0, version: null };
 let where = () => [];
 
 const chance = () => crypto.getRandomValues(new Uint32Array(1))[0];
@@ -42,9 +42,15 @@ const act = {
 
 async function mark(item, kind) {
   const id = String(item.item_id);
+  if (state.sending.has(id)) return;
   const had = state.marks.get(id);
   const kinds = [...(had ? ["clear"] : []), ...(had === kind ? [] : [kind])];
-  await call("/v1/events", { method: "POST", body: kinds.map((one) => ({ user_id: state.user, item_id: id, kind: one })) });
+  state.sending.add(id);
+  try {
+    await call("/v1/events", { method: "POST", body: kinds.map((one) => ({ user_id: state.user, item_id: id, kind: one })) });
+  } finally {
+    state.sending.delete(id);
+  }
   const done = had === kind ? "Took back" : kind === "like" ? "Liked" : "Disliked";
   await show();
   say(`${done} ${nameOf(item)}. The lists have changed.`);
@@ -61,6 +67,15 @@ async function undo() {
 // Four lists and the person, asked for together; an answer that a later question overtook is dropped.
 async function show() {
   const turn = ++state.turn;
+  by("main").setAttribute("aria-busy", "true");
+  try {
+    await refresh(turn);
+  } finally {
+    if (turn === state.turn) by("main").setAttribute("aria-busy", "false");
+  }
+}
+
+async function refresh(turn) {
   const path = `/v1/recommend/${idPath(state.user)}`;
   const strength = Number(by("exploration").value), diversity = Number(by("diversity").value);
   const asked = { k: K, where: where(), why: true, seed: state.seed };
@@ -73,8 +88,8 @@ async function show() {
   ]);
   if (turn !== state.turn) return;
   state.events = person.events;
-  state.marks = new Map(person.events.filter((one) => one.weight)
-    .map((one) => [String(one.item_id), one.weight > 0 ? "like" : "dislike"]));
+  state.marks.clear();
+  for (const one of person.events) if (one.weight) state.marks.set(String(one.item_id), one.weight > 0 ? "like" : "dislike");
   by("version").textContent = `model ${best.model_version}`;
   const given = { marks: state.marks, act, reason: reasonOf, empty: "Nothing passes the filters." };
   fill(by("panel-search"), found.items, { ...given, reason: () => "",
@@ -96,6 +111,7 @@ function showPerson(person) {
   by("trail-note").textContent = person.events.length
     ? "The latest first. Everything moves the profile at once."
     : person.trained_items ? `${person.trained_items.toLocaleString("en")} items in training, nothing since.` : "Nothing yet.";
+  if (!person.events.length && document.activeElement === by("undo")) by("main").focus();
   by("undo").disabled = !person.events.length;
   by("trail").replaceChildren(...person.events.toReversed().map((one) =>
     make("li", { className: "item" },
