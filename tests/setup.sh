@@ -1,9 +1,11 @@
 #!/bin/sh
-# Installs what the tests need and pip cannot bring: a PostgreSQL server, which the tests start themselves, and Java for Spark.
+# Installs what the tests need and pip cannot bring: a PostgreSQL server, which the tests start themselves, Java for
+# Spark, and Chromium, in which they open the page.
 set -eu
 missing=""
-command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
+command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="postgresql"
 command -v java >/dev/null 2>&1 || [ -n "${JAVA_HOME:-}" ] || missing="$missing default-jre-headless"
+command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "install these first (brew install, dnf install, ...):$missing" >&2

@@ -492,8 +492,8 @@ def test_metrics_and_documents(fresh):
     assert {
         "/v1/recommend/{user_id}", "/v1/recommend", "/v1/panels/{user_id}", "/v1/similar/{item_id}",
         "/v1/search", "/v1/events",
-        "/v1/users/{user_id}", "/v1/items/{item_id}", "/v1/map", "/v1/model", "/healthz", "/readyz",
-        "/metrics",
+        "/v1/users/{user_id}", "/v1/items/{item_id}", "/v1/map", "/v1/facets", "/v1/model",
+        "/healthz", "/readyz", "/metrics",
     } == set(spec["paths"])  # fmt: skip
     assert "order-7-line-1" in json.dumps(spec)
 

@@ -37,9 +37,7 @@ def bench(
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Of other libraries, by a part of the name, repeatable, such as hnswlib; all if none is named."
-        ),
+        typer.Option(help="Of other libraries, by a part of the name, such as hnswlib; repeatable."),
     ] = None,
     no_peers: Annotated[bool, typer.Option("--no-peers", help="Ours only.")] = False,
     plot: Annotated[

@@ -18,6 +18,7 @@ from starlette.responses import Response
 from segue.errors import SegueError
 from segue.serve.gate import Answer, App, Gate
 from segue.serve.keys import Keys
+from segue.serve.pages import page_router
 from segue.serve.problems import listed, problem, problem_of
 from segue.serve.routes import router
 from segue.serve.service import Service
@@ -52,6 +53,7 @@ def application(settings: Settings) -> App:
         redoc_url=None,
     )
     app.include_router(router(service))
+    app.include_router(page_router())
     _explain(app)
     made: App = Gate(app, service, keys)
     if settings.cors:

@@ -14,12 +14,13 @@ import numpy as np
 import polars as pl
 
 from segue import store
-from segue.axes import principal_axes
 from segue.errors import SegueError
 from segue.online import Profile
 from segue.online.ranking import Audience
 from segue.recommender import TrainedRecommender, load
+from segue.serve.atlas import Atlas
 from segue.serve.events import NewItem
+from segue.serve.facets import facets
 from segue.serve.filters import SEPARATOR, Filters
 from segue.serve.metrics import Metrics
 from segue.serve.people import People
@@ -128,20 +129,22 @@ class Generation:
     def audience(self) -> Audience:
         """What explored and diverse lists are chosen from."""
         recommender = self.recommender
-        counts = np.bincount(recommender.seen.indices, minlength=len(recommender.items))
-        return Audience(recommender.space, recommender.index, counts)
+        return Audience(recommender.space, recommender.index, self.counts)
 
     @cached_property
-    def plane(self) -> np.ndarray:
-        """The items in two dimensions: coordinates (n, 2) float32 along their first principal axes."""
-        vectors = np.asarray(self.recommender.embeddings.item_directions, np.float32)
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        directions = vectors / np.where(lengths > 0, lengths, 1)
-        if directions.shape[1] < 2:
-            return np.hstack([directions, np.zeros_like(directions)])[:, :2]
-        centred = np.ascontiguousarray(directions - directions.mean(0))
-        placed: np.ndarray = centred @ principal_axes(centred)[1][:, :2]
-        return placed
+    def atlas(self) -> Atlas:
+        """The items in two dimensions."""
+        return Atlas.of(self.recommender.embeddings.item_directions)
+
+    @cached_property
+    def facets(self) -> list[dict[str, Any]]:
+        """What the items can be filtered by."""
+        return facets(self.recommender.item_metadata)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(n,) int64: how many users had each item in training."""
+        return np.bincount(self.recommender.seen.indices, minlength=len(self.recommender.items))
 
 
 def with_added(recommender: TrainedRecommender, added: Sequence[NewItem]) -> TrainedRecommender:

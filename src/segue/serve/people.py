@@ -74,12 +74,7 @@ class Person:
         return self._moved
 
     def _begin(self) -> None:
-        start = None
-        if (
-            self.row >= 0
-            and (found := self._recommender.embeddings.users[self.row])[: self._profile.space.dim].any()
-        ):
-            start = found
+        start = start_of(self._recommender, self._profile, self.row)
         self.state: State = self._profile.start(start)
         self.left_out = self._trained
         self._moved = False
@@ -138,6 +133,14 @@ class People:
 
     def __len__(self) -> int:
         return len(self._loaded)
+
+
+def start_of(recommender: TrainedRecommender, profile: Profile, row: int) -> np.ndarray | None:
+    """The vector that training gave a user, None for row -1 and for whom it learned nothing of."""
+    if row < 0:
+        return None
+    found: np.ndarray = recommender.embeddings.users[row]
+    return found if found[: profile.space.dim].any() else None
 
 
 def seen_of(recommender: TrainedRecommender, row: int) -> np.ndarray:

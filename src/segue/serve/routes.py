@@ -109,9 +109,12 @@ def _lists(made: APIRouter, service: Service) -> None:
         return rendered(await service.similar(item_id, checked(wish, service.limits)))
 
     @made.get("/v1/search", responses={200: {"model": ItemsAnswer}}, tags=["lists"])
-    async def search(q: Annotated[str, Query(min_length=1, max_length=1000)], k: Depth = 10) -> Response:
+    async def search(
+        q: Annotated[str, Query(min_length=1, max_length=1000)], k: Depth = 10, where: Where = None
+    ) -> Response:
         """Find items by text."""
-        return rendered(await service.search(q, checked(Wish(k), service.limits).k))
+        wish = checked(Wish(k, where=tuple(where or ())), service.limits)
+        return rendered(await service.search(q, wish))
 
 
 async def _recommend_to(service: Service, body: ListBody) -> dict[str, Any]:
@@ -165,7 +168,12 @@ def _things(made: APIRouter, service: Service) -> None:
     @made.get("/v1/map", tags=["people and items"])
     async def catalogue(most: Annotated[int, Query(ge=1, le=20_000)] = 2000) -> Response:
         """Place the items with most users in two dimensions."""
-        return rendered(service.map(most))
+        return rendered(await service.map(most))
+
+    @made.get("/v1/facets", tags=["people and items"])
+    async def facets() -> Response:
+        """Tell what the items can be filtered by: columns, with their ranges or commonest values."""
+        return rendered(await service.facets())
 
 
 def _changes(made: APIRouter, service: Service) -> None:

@@ -8,7 +8,7 @@ import json
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,7 +24,7 @@ from segue.serve.events import Event, Kept, Write, checked_id, open_store
 from segue.serve.generation import Generation, newest_intact, open_generation
 from segue.serve.journal import Journal
 from segue.serve.metrics import Metrics
-from segue.serve.people import NOTHING, Person, seen_of
+from segue.serve.people import NOTHING, Person, seen_of, start_of
 from segue.serve.problems import TooSlowError
 from segue.serve.searches import Found
 from segue.serve.settings import Settings
@@ -181,10 +181,11 @@ class Service:
         return {"model_version": generation.name, "item_id": generation.recommender.items[row],
                 "items": items_of(generation, listed)}  # fmt: skip
 
-    async def search(self, text: str, k: int) -> dict[str, Any]:
+    async def search(self, text: str, wish: Wish) -> dict[str, Any]:
         """Find items by text."""
         generation = self.generation
-        found = await asyncio.to_thread(found_by_text, generation.recommender, text, k)
+        allow = generation.filters.bitmap(wish.allow, wish.where)
+        found = await asyncio.to_thread(found_by_text, generation.recommender, text, wish.k, allow)
         return {"model_version": generation.name, "items": items_of(generation, found)}
 
     # People, items and events
@@ -251,7 +252,9 @@ class Service:
         row = generation.row_of(user_id)
         deeds = [] if person is None else person.deeds[max(0, len(person.deeds) - trail) :]
         cards = {deed.row: generation.cards([deed.row])[0] for deed in deeds if deed.row >= 0}
-        plane = generation.plane
+        atlas = await asyncio.to_thread(lambda: generation.atlas)
+        start = start_of(generation.recommender, generation.profile, row)
+        path = await asyncio.to_thread(atlas.path, generation.profile, start, deeds)
         had = seen_of(generation.recommender, row)
         return {
             "model_version": generation.name,
@@ -264,31 +267,43 @@ class Service:
                     "item_id": cards[deed.row][0] if deed.row >= 0 else deed.item_id,
                     "title": cards[deed.row][1] if deed.row >= 0 else None,
                     "kind": deed.kind, "weight": deed.weight, "time": deed.time,
-                    "place": plane[deed.row].tolist() if deed.row >= 0 else None,
+                    "place": atlas.places[deed.row].tolist() if deed.row >= 0 else None,
                 }
                 for deed in deeds
             ],
+            "path": path,
         }  # fmt: skip
 
     def item(self, item_id: str) -> dict[str, Any]:
         """Return what is known of an item."""
         generation = self.generation
         row = self._row(generation, item_id)
-        counts = int(np.count_nonzero(generation.recommender.seen.indices == row))
-        return {"model_version": generation.name, **generation.describe(row), "users": counts}
+        return {
+            "model_version": generation.name,
+            **generation.describe(row),
+            "users": int(generation.counts[row]),
+        }
 
-    def map(self, most: int) -> dict[str, Any]:
+    async def map(self, most: int) -> dict[str, Any]:
         """Return the items with most users, in two dimensions."""
         generation = self.generation
-        counts = np.bincount(generation.recommender.seen.indices, minlength=len(generation.recommender.items))
+        atlas = await asyncio.to_thread(lambda: generation.atlas)
+        counts = generation.counts
         rows = np.argsort(-counts, kind="stable")[:most].tolist()
-        places = generation.plane[rows].tolist()
         cards = generation.cards(rows)
         told = [
-            {"item_id": item, "title": title, "x": x, "y": y, "users": int(counts[row])}
-            for (item, title), (x, y), row in zip(cards, places, rows, strict=True)
+            {"item_id": item, "title": title, "x": round(x, 4), "y": round(y, 4), "users": int(counts[row])}
+            for (item, title), (x, y), row in zip(cards, atlas.places[rows].tolist(), rows, strict=True)
         ]
         return {"model_version": generation.name, "items": told}
+
+    async def facets(self) -> dict[str, Any]:
+        """Return what the items can be filtered by."""
+        generation = self.generation
+        return {
+            "model_version": generation.name,
+            "facets": await asyncio.to_thread(lambda: generation.facets),
+        }
 
     def model(self) -> dict[str, Any]:
         """Return what an operator wants to know of the version that answers."""
@@ -298,6 +313,8 @@ class Service:
             "model_version": generation.name,
             "model": repr(recommender.settings.model),
             "index": repr(recommender.settings.index),
+            "index_chosen": repr(getattr(recommender.index, "index", recommender.index).settings),
+            "index_measured": [asdict(row) for row in getattr(recommender.index, "measured", ())],
             "profile": repr(generation.profile.kind),
             "users": len(recommender.users),
             "items": len(recommender.items),
@@ -483,15 +500,17 @@ def merged(lists: Sequence[Found], weights: np.ndarray, k: int) -> Found:
     return list(chosen), list(chosen.values())
 
 
-def found_by_text(recommender: TrainedRecommender, text: str, k: int) -> Found:
+def found_by_text(recommender: TrainedRecommender, text: str, k: int, allow: np.ndarray | None) -> Found:
     """Items by words and meaning where the model was fit with text; else those whose titles hold it."""
     if recommender.texts is not None:
-        found, scores = recommender.texts.search(text, k)
+        found, scores = recommender.texts.search(text, k, allow=allow)
         return found.tolist(), scores.tolist()
     titles = recommender.titles(np.arange(len(recommender.items)))
     if titles is None:
         raise SettingError("the model knows no titles to search in; fit it with --items")
     table = pl.DataFrame({"title": titles.cast(pl.String)}).with_row_index("row")
+    if allow is not None:
+        table = table.filter(pl.Series(allow))
     held = table.filter(pl.col("title").str.to_lowercase().str.contains(text.lower(), literal=True))
     rows: list[int] = held.sort(pl.col("title").str.len_chars(), maintain_order=True)["row"].head(k).to_list()
     return rows, [1.0] * len(rows)

@@ -1,0 +1,94 @@
+"""What the page is made of: its files as they are sent, places on the map, what can be filtered by."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import segue
+from segue.online import Profile
+from segue.serve.atlas import Atlas
+from segue.serve.facets import facets
+from segue.serve.pages import page_files
+from segue.serve.people import Deed
+from serving import POOL
+
+
+def test_the_files_are_kept_by_browsers_and_load_nothing_from_elsewhere(paged_server):
+    assert set(page_files()) >= {"index.html", "style.css", "main.js", "icon.svg"}
+    for path in ["/", *(f"/page/{name}" for name in page_files())]:
+        whole = POOL.request("GET", paged_server.url + path)
+        assert (whole.status, whole.headers["x-content-type-options"]) == (200, "nosniff")
+        policy = whole.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        tag = whole.headers["etag"]
+        for sent in (tag, f"W/{tag}", f'"other", {tag}'):
+            again = POOL.request("GET", paged_server.url + path, headers={"if-none-match": sent})
+            assert (again.status, again.data, again.headers["etag"]) == (304, b"", tag)
+        assert (
+            POOL.request("GET", paged_server.url + path, headers={"if-none-match": '"other"'}).status == 200
+        )
+        head = POOL.request("HEAD", paged_server.url + path)
+        assert (head.status, head.data, head.headers["content-length"]) == (200, b"", str(len(whole.data)))
+    assert POOL.request("GET", paged_server.url + "/").headers["content-type"] == "text/html; charset=utf-8"
+    for path in ("/page/nothing.js", "/page/__init__.py", "/page/..%2fapp.py", "/page/"):
+        assert POOL.request("GET", paged_server.url + path).status == 404
+
+
+def test_places_are_projections_on_the_principal_axes():
+    vectors = np.random.default_rng(0).standard_normal((300, 5)).astype(np.float32) * [9, 5, 1, 1, 1] + 1
+    atlas = Atlas.of(vectors)
+    directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    centred = directions - directions.mean(0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:2].T
+    np.testing.assert_allclose(np.abs(atlas.places), np.abs(centred @ axes), atol=1e-4)
+    np.testing.assert_allclose(atlas.place(vectors * 7), atlas.places, atol=1e-5)
+    np.testing.assert_allclose(atlas.place(np.hstack([vectors, vectors[:, :2]])), atlas.places, atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [1, 2, 5, 7, 13])
+def test_places_of_every_dimension_are_finite(dim):
+    vectors = np.vstack([np.random.default_rng(dim).standard_normal((9, dim)), np.zeros((1, dim))])
+    assert Atlas.of(vectors).places.shape == (10, 2)
+    assert np.isfinite(Atlas.of(vectors).places).all()
+    assert np.isfinite(Atlas.of(vectors[:1]).places).all()
+
+
+def test_a_path_follows_what_moves(paged_folder):
+    trained = segue.load(paged_folder)
+    profile = Profile("halflife", trained.space)
+    atlas = Atlas.of(trained.embeddings.item_directions)
+    deeds = [
+        Deed(4, "5", "like", 1.0, 10.0), Deed(9, "10", "seen", 0.0, 20.0), Deed(-1, "x", "like", 1.0, 30.0),
+        Deed(7, "8", "like", 1.0, 40.0),
+    ]  # fmt: skip
+    path = atlas.path(profile, None, deeds)
+    assert path[0] is None
+    np.testing.assert_allclose(path[1], atlas.places[4], atol=1e-3)
+    assert path[1] == path[2] == path[3]
+    assert path[4] not in (path[3], None)
+    assert atlas.path(profile, trained.embeddings.users[0], [])[0] is not None
+
+
+def test_facets_are_columns_to_choose_by():
+    table = pl.DataFrame(
+        {
+            "title": [f"film {one}" for one in range(60)],
+            "synopsis": [f"text {one}" for one in range(60)],
+            "genres": ["Drama|War", "Drama", "(none)", None] * 15,
+            "tags": [["a", "b"], ["b"], [], None] * 15,
+            "year": [1990, 1995, None, 2001] * 15,
+            "same": [1] * 60,
+            "nan": [float("nan"), 1.0, 2.0, float("inf")] * 15,
+        }
+    )
+    found = {one["column"]: one for one in facets(table)}
+    assert list(found) == ["genres", "tags", "year", "nan"]
+    assert found["genres"]["values"] == [{"value": "Drama", "items": 30}, {"value": "War", "items": 15}]
+    assert found["tags"]["values"] == [{"value": "b", "items": 30}, {"value": "a", "items": 15}]
+    assert (found["year"]["least"], found["year"]["most"]) == (1990, 2001)
+    assert (found["nan"]["least"], found["nan"]["most"]) == (1, 2)
+    assert facets(None) == []
+    many = facets(pl.DataFrame({"city": [f"c{one % 50}" for one in range(1000)]}))[0]
+    assert (len(many["values"]), many["more"]) == (40, 10)
