@@ -97,7 +97,7 @@ def test_search_finds_and_says_so(page, server):
     page.get_by_role("searchbox", name="Search the catalogue").fill(title)
     expect(page.locator("#panel-search .title").first).to_have_text(title)
     assert 7 in shown(page, "search")
-    expect(page.get_by_role("status")).to_contain_text("found for")
+    expect(page.locator("#status")).to_contain_text("found for")
     page.fill("#query", "no such film at all")
     expect(page.locator("#panel-search .empty")).to_have_text("Nothing found for “no such film at all”.")
 
@@ -113,7 +113,7 @@ def test_a_like_moves_the_lists_and_undo_moves_them_back(page, server, request):
     assert after == best(server, user)
     assert after != [one for one in before if one != item] + after[7:]
     expect(page.locator("#source")).to_contain_text("did since training")
-    expect(page.get_by_role("status")).to_contain_text("Liked")
+    expect(page.locator("#status")).to_contain_text("Liked")
     events = server.get(f"/v1/users/{user}")["events"]
     assert [(one["item_id"], one["kind"]) for one in events] == [(item, "like")]
     page.get_by_role("button", name="Undo the last").click()
