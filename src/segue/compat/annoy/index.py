@@ -28,6 +28,7 @@ log = logging.getLogger("segue")
 DEFAULT_SEED = 1234567890987654321
 GROWTH = 1.3
 NO_QUERY, NO_WORDS = fixed(np.empty(0, np.float32)), fixed(np.empty(0, np.uint64))
+NO_NODES = np.empty(0, np.int32)
 
 
 class AnnoyIndex:
@@ -64,9 +65,9 @@ class AnnoyIndex:
         self._forget()
 
     def _forget(self) -> None:
-        self._nodes = files.none_yet(self._shape)
+        self._hold(NO_NODES)
         self._items = 0
-        self._roots = np.empty(0, np.int32)
+        self._roots = NO_NODES
         self._built = self._loaded = False
         self._file: str | None = None
         self._seed = DEFAULT_SEED
@@ -77,11 +78,11 @@ class AnnoyIndex:
 
     def _hold(self, data: np.ndarray) -> None:
         """Work on these int32 words of whole nodes."""
-        self._nodes = files.Nodes.over(data, self._shape)
+        self._nodes = files.Nodes(data, self._shape)
 
     def _reserve(self, count: int) -> None:
         """Make room for so many nodes, zeros where they are new."""
-        size, now = self._shape.size, len(self._nodes.vectors)
+        size, now = self._shape.size, len(self._nodes)
         if count > files.LARGEST:
             raise DataError(
                 f"{count:,} nodes are more than the {files.LARGEST:,} that Annoy's format can number"
@@ -92,7 +93,7 @@ class AnnoyIndex:
             data = np.zeros(count * size, np.int32)
             data[: now * size] = self._nodes.ints
         else:
-            self._hold(np.empty(0, np.int32))
+            self._hold(NO_NODES)
             os.truncate(self._file, 4 * count * size)
             data = np.memmap(self._file, np.int32, "r+").view(np.ndarray)
         self._hold(data)
@@ -107,8 +108,8 @@ class AnnoyIndex:
         if self._built:
             raise StateError("You can't add an item to a built index; call unbuild() first")
         values = self._numbers(vector)
-        if i >= len(self._nodes.vectors):
-            grown = len(self._nodes.vectors) and int((len(self._nodes.vectors) + 1) * GROWTH)
+        if i >= len(self._nodes):
+            grown = len(self._nodes) and int((len(self._nodes) + 1) * GROWTH)
             self._reserve(max(i + 1, min(grown, files.LARGEST)))
         node = self._head + values
         start = i * 4 * self._shape.size
@@ -175,8 +176,8 @@ class AnnoyIndex:
                     break
                 self._tell("pass %d...", len(roots))
                 after = end + files.node_count(tree)
-                if after > len(self._nodes.vectors):
-                    self._reserve(max(after, min(int(len(self._nodes.vectors) * GROWTH), files.LARGEST)))
+                if after > len(self._nodes):
+                    self._reserve(max(after, min(int(len(self._nodes) * GROWTH), files.LARGEST)))
                 end = files.write_tree(self._nodes, shape, self._items, end, planting, tree)
                 roots.append(end - 1)
         self._finish(end, roots)
@@ -187,7 +188,7 @@ class AnnoyIndex:
         size, data = self._shape.size, self._nodes.ints
         count = end + len(roots)
         if self._file is None:
-            whole = np.empty(count * size, np.int32) if count > len(self._nodes.vectors) else data
+            whole = np.empty(count * size, np.int32) if count > len(self._nodes) else data
             whole[: end * size] = data[: end * size]
             data = whole
         else:
@@ -283,7 +284,7 @@ class AnnoyIndex:
 
         `search_k`: how many items of leaves are looked at, by default n × trees.
         """
-        return self._nearest(self._nodes.queries[self._item(i)], n, search_k, include_distances)
+        return self._nearest(self._nodes.vectors[self._item(i)], n, search_k, include_distances)
 
     @overload
     def get_nns_by_vector(
@@ -335,7 +336,7 @@ class AnnoyIndex:
 
     def get_item_vector(self, i: int, /) -> list[float]:
         """Return the vector of the item `i`."""
-        values = self._nodes.queries[self._item(i)]
+        values = self._nodes.vectors[self._item(i)]
         if self._shape.kind == trees.BITS:
             bits = np.unpackbits(np.ascontiguousarray(values).view(np.uint8), count=self.f, bitorder="little")
             return bits.astype(np.float32).tolist()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,48 +65,45 @@ def shape_of(metric: str, f: int) -> Shape:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Views of the bytes of some nodes.
-
-    Attributes:
-        ints, floats, words: all, as int32, float32 and, for hamming, uint64.
-        heads: what stands before the vectors, one row a node, int32.
-        vectors: one row a node, float32, or uint64 for hamming.
-        queries: the same, read-only.
-        given: what kernels that read take first: the metric, `fixed` and the layout.
-        memory: all, as bytes.
-    """
+    """Some nodes, as int32 words, and views of them, which are made when they are needed."""
 
     ints: np.ndarray
-    floats: np.ndarray
-    words: np.ndarray
-    heads: np.ndarray
-    vectors: np.ndarray
-    queries: np.ndarray
-    given: tuple[Any, ...]
-    memory: memoryview
+    shape: Shape
 
-    @classmethod
-    def over(cls, data: np.ndarray, shape: Shape) -> Nodes:
-        """View int32 words of whole nodes."""
-        by_bits = shape.kind == trees.BITS
-        floats, words = data.view(np.float32), data.view(np.uint64) if by_bits else NO_WORDS
-        wide, scale = (words, 2) if by_bits else (floats, 1)
-        vectors = wide.reshape(-1, shape.size // scale)[:, shape.vector // scale :]
-        given = (shape.metric, fixed(data), fixed(floats), fixed(words), *shape.given)
-        heads = data.reshape(-1, shape.size)[:, : shape.vector]
-        memory = memoryview(data.view(np.uint8))  # type: ignore[arg-type]
-        return cls(data, floats, words, heads, vectors, fixed(vectors), given, memory)
+    def __len__(self) -> int:
+        return len(self.ints) // self.shape.size
 
-    @property
-    def fixed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What kernels read."""
-        return self.given[1:4]
+    @cached_property
+    def memory(self) -> memoryview:
+        """The bytes."""
+        return memoryview(self.ints.view(np.uint8))  # type: ignore[arg-type]
 
+    @cached_property
+    def floats(self) -> np.ndarray:
+        """As float32."""
+        return self.ints.view(np.float32)
 
-@lru_cache
-def none_yet(shape: Shape) -> Nodes:
-    """No nodes."""
-    return Nodes.over(np.empty(0, np.int32), shape)
+    @cached_property
+    def words(self) -> np.ndarray:
+        """As uint64, for hamming."""
+        return self.ints.view(np.uint64) if self.shape.kind == trees.BITS else NO_WORDS
+
+    @cached_property
+    def heads(self) -> np.ndarray:
+        """What stands before the vectors, one row a node: int32."""
+        return self.ints.reshape(-1, self.shape.size)[:, : self.shape.vector]
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The vectors, one row a node, read-only: float32, or uint64 for hamming."""
+        wide, scale = (self.words, 2) if self.shape.kind == trees.BITS else (self.floats, 1)
+        return fixed(wide.reshape(-1, self.shape.size // scale)[:, self.shape.vector // scale :])
+
+    @cached_property
+    def given(self) -> tuple[Any, ...]:
+        """What kernels that read take first: the metric, the nodes three times, and the layout."""
+        shape = self.shape
+        return (shape.metric, fixed(self.ints), fixed(self.floats), fixed(self.words), *shape.given)
 
 
 class Found(NamedTuple):
@@ -140,14 +137,15 @@ def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
 
 def checked(data: np.ndarray, shape: Shape, name: str) -> Found:
     """Find items and roots among nodes, as Annoy does; raises `IndexFileError` if one is damaged."""
-    nodes, count = Nodes.over(data, shape), len(data) // shape.size
+    nodes = Nodes(data, shape)
+    count = len(nodes)
     items = int(data[(count - 1) * shape.size])
     if count > LARGEST or not 0 <= items < count:
         raise IndexFileError(
             f"{name} holds {count:,} nodes, and its last one spans {items:,} items; {DAMAGED}"
         )
     likes = np.empty(count - items, np.int32)
-    found = kernels.check(shape.metric, fixed(nodes.ints), fixed(nodes.words), *shape.given, items, likes)
+    found = kernels.check(shape.metric, nodes.given[1], nodes.given[3], *shape.given, items, likes)
     if found < 0:
         raise IndexFileError(
             f"{name} holds a node, number {-1 - found:,}, that Annoy does not write; {DAMAGED}"
