@@ -1,11 +1,11 @@
 """`segue.compat.lightfm` beside LightFM: the same program with another import.
 
-    python benchmarks/parity.py [--seeds 3] [--epochs 10] [--only warp]
+    python benchmarks/parity.py [--seeds 2] [--epochs 10] [--only warp]
 
 MovieLens small: ratings from 4 up are 1 and the others -1 (for k-OS only the former are there), a random
 80/20 split, the defaults if nothing else is said. Precision@10 and AUC of the test set with its training
 items in the ranking, as LightFM's own tests have it; means over the seeds. Seconds are medians of
-trainings in turn, each after one that compiles and is not counted.
+trainings in turn, after one epoch of each that compiles and is not counted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import lightfm
@@ -38,7 +39,7 @@ def cases() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
         made[f"{loss}, two threads"] = {"loss": loss}, {"num_threads": 2}
         made[f"{loss}, adadelta"] = {"loss": loss, **ADADELTA}, {}
         made[f"{loss} with genres"] = {"loss": loss}, {"item_features": True}
-        for alpha in (1e-5, 1e-4, 1e-3):
+        for alpha in (1e-4, 1e-3):
             penalties = {"item_alpha": alpha, "user_alpha": alpha}
             made[f"{loss}, alphas {alpha:g}"] = {"loss": loss, **penalties}, {}
         made[f"{loss}, adadelta, alphas 1e-4"] = {
@@ -51,7 +52,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--seeds", type=int, default=3)
+    arguments.add_argument("--seeds", type=int, default=2)
     arguments.add_argument("--epochs", type=int, default=10)
     arguments.add_argument("--only", default="", help="cases whose name holds this")
     given = arguments.parse_args()
@@ -100,20 +101,28 @@ def compare(
         for who, package in WHO.items():
             model = package.LightFM(random_state=max(0, seed), **parameters)
             started = time.perf_counter()
-            model.fit(learned_from, epochs=epochs, **given)
+            model.fit(learned_from, epochs=epochs if seed >= 0 else 1, **given)
             seconds = time.perf_counter() - started
             if seed >= 0:
-                measured = (
-                    measure(model, held, item_features=features).mean()
-                    for measure in (package.evaluation.precision_at_k, package.evaluation.auc_score)
-                )
-                found[who].append((*measured, seconds))
+                ranked = Ranked(model.predict_rank(held, item_features=features, num_threads=2))
+                measures = (package.evaluation.precision_at_k, package.evaluation.auc_score)
+                found[who].append((*(measure(ranked, held).mean() for measure in measures), seconds))
     row: dict[str, Any] = {}
     for place, (name, digits) in enumerate((("P@10", 4), ("AUC", 4), ("s", 2))):
         middle = np.median if name == "s" else np.mean
         for who, values in found.items():
             row[f"{name} {who}"] = round(float(middle([value[place] for value in values])), digits)
     return row
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The ranks of a model, for measures that ask a model for them and write into them."""
+
+    ranks: sp.csr_matrix
+
+    def predict_rank(self, *_: Any, **__: Any) -> sp.csr_matrix:
+        return self.ranks.copy()
 
 
 def only_likes(matrix: sp.coo_matrix) -> sp.coo_matrix:

@@ -161,7 +161,10 @@ def test_metrics_by_hand():
     np.testing.assert_allclose(reciprocal_rank(model, test, train, preserve_rows=True), [1, 0, 1])
     np.testing.assert_allclose(auc_score(model, test), [3 / 6, 0.5])  # negatives 0, 2, 4
     np.testing.assert_allclose(auc_score(model, test, train, preserve_rows=True), [3 / 4, 0.5, 0.5])
-    assert auc_score(model, test).dtype == np.float32
+    kinds = [
+        metric(model, test).dtype for metric in (precision_at_k, recall_at_k, auc_score, reciprocal_rank)
+    ]
+    assert kinds == [np.float32, np.float64, np.float32, np.float32]  # as LightFM's
 
 
 def test_metrics_follow_the_scores(trained):
@@ -516,6 +519,11 @@ def test_what_does_not_fit_the_model(trained):
         (lambda: trained.predict([0], [0], sp.identity(31)),
             f"item_features has 31 features, but {known} 30"),
         (lambda: trained.predict([0, 1], [0]), "2 user_ids and 1 item_ids must be as many"),
+        (lambda: trained.predict("foo", [0]),
+            "user_ids must be a list or an array of row numbers, not 'foo'"),
+        (lambda: trained.predict([0], 3), "item_ids must be a list or an array of row numbers, not 3"),
+        (lambda: trained.predict([[0]], [0]),
+            "user_ids must be a list or an array of row numbers, not [[0]]"),
         (lambda: trained.predict([0], [-1]), "user_ids and item_ids must not be negative, but there is -1"),
         (lambda: trained.predict(0, [1], num_threads=0), "num_threads=0 must be 1 or larger"),
         (lambda: trained.predict_rank(sp.csr_matrix((5, 5))),

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import as_written, bare, kernel
+from segue.kernels.compile import as_written, bare, inline, kernel
 from segue.kernels.queue import drop, push
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
@@ -79,7 +79,7 @@ def angular_distance(pp, qq, pq):
     return np.float32(2)
 
 
-@bare
+@inline
 def distance(metric, f, query, square, words, F, U, row, vector):
     """How far an item, whose node begins at the word `row`, is from a query: smaller is nearer."""
     if metric == ANGULAR:
@@ -97,7 +97,7 @@ def distance(metric, f, query, square, words, F, U, row, vector):
     return np.float32(total)
 
 
-@bare
+@inline
 def side_of(metric, f, query, words, F, U, row, vector):
     """How far a query is on the side 1 of a node; of a bit only the sign counts."""
     if metric == ANGULAR:
@@ -111,11 +111,20 @@ def side_of(metric, f, query, words, F, U, row, vector):
     return F[row + 1] + product(F, row + vector, query, 0, f)
 
 
+@inline
+def stated(metric, score):
+    """A score, which is -distance, as Annoy states it: a length, or for DOT the inner product."""
+    if metric == DOT:
+        return score
+    apart = max(-score, np.float32(0))
+    return np.sqrt(apart) if metric in (ANGULAR, EUCLIDEAN) else apart
+
+
 @kernel
 def nearest(
-    metric, N, F, U, size, lists, vector, f, capacity, items, roots, query, words, search_k, ids, scores
+    metric, N, F, U, size, lists, vector, f, capacity, items, roots, query, words, search_k, ids, distances
 ):  # fmt: skip
-    """The nearest items of a query (f,) float32, or of its words, into ids and -distances; returns how many.
+    """The nearest items of a query (f,) float32, or of its words, and their distances; returns how many.
 
     size, lists and vector are where a node ends, and where its children and its vector begin. A node of at
     most `capacity` items is a leaf. The walk ends when the leaves have held `search_k` items, the same one
@@ -125,7 +134,7 @@ def nearest(
     seen = np.zeros((items >> 6) + 1, np.uint64)
     k, waiting, taken, found = len(ids), 0, 0, 0
     square = product(query, 0, query, 0, f) if metric == ANGULAR else np.float32(0)
-    empty_heap(scores, ids, 0, k)
+    empty_heap(distances, ids, 0, k)
     for t in range(-len(roots), 0):
         if waiting == len(numbers):
             priorities, numbers = np.append(priorities, priorities), np.append(numbers, numbers)
@@ -157,22 +166,24 @@ def nearest(
             seen[i >> 6] |= bit
             score = -distance(metric, f, query, square, words, F, U, i * size, vector)
             found += score > -np.inf  # a damaged vector may give NaN
-            if worse(scores[0], ids[0], score, i):
-                sink(scores, ids, 0, k, score, i)
-    sort_heap(scores, ids, 0, k)
+            if worse(distances[0], ids[0], score, i):  # the worst score is first, till the end
+                sink(distances, ids, 0, k, score, i)
+    sort_heap(distances, ids, 0, k)
+    for place in range(k):
+        distances[place] = stated(metric, distances[place])
     return min(found, k)
 
 
 @kernel
 def between(metric, F, U, size, vector, f, i, j):
-    """The distance of two items, as `distance` counts it."""
+    """The distance of two items, as it is stated."""
     a = i * size + vector
     square = np.float32(0)
     if metric == ANGULAR:
         square = F[i * size + 1] if F[i * size + 1] != 0 else product(F, a, F, a, f)
     words = U[a >> 1 : (a >> 1) + f] if metric == HAMMING else U[:0]
     query = F[a : a + f] if metric != HAMMING else F[:0]
-    return distance(metric, f, query, square, words, F, U, j * size, vector)
+    return stated(metric, -distance(metric, f, query, square, words, F, U, j * size, vector))
 
 
 @kernel

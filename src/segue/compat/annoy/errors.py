@@ -7,6 +7,10 @@ class StateError(SegueError):
     """Something that a loaded or a built index cannot do; Annoy raises a plain Exception."""
 
 
+class UnsavableError(StateError, OSError):
+    """An index that cannot be put into a file now."""
+
+
 class IndexFileError(SegueError, OSError):
     """A file that is not an index of this metric and this many dimensions, or is cut or damaged."""
 

@@ -8,15 +8,17 @@ import math
 import os
 import secrets
 import stat
+import struct
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 
 from segue.compat.annoy import nodes as files
-from segue.compat.annoy.errors import IndexFileError, ItemError, StateError
+from segue.compat.annoy.errors import IndexFileError, ItemError, StateError, UnsavableError
 from segue.errors import DataError, SettingError
 from segue.index.grove import Tree, grown_together
 from segue.kernels import threads, trees
@@ -26,6 +28,7 @@ log = logging.getLogger("segue")
 DEFAULT_SEED = 1234567890987654321
 GROWTH = 1.3
 NO_QUERY, NO_WORDS = fixed(np.empty(0, np.float32)), fixed(np.empty(0, np.uint64))
+NO_NODES = np.empty(0, np.int32)
 
 
 class AnnoyIndex:
@@ -57,14 +60,14 @@ class AnnoyIndex:
         self.f = int(f)
         self._metric = metric
         self._shape = files.shape_of(metric, self.f)
+        self._head, self._floats = _packing(self.f, self._shape.vector)
         self._verbose = False
         self._forget()
 
     def _forget(self) -> None:
-        self._nodes = files.Nodes.over(np.empty(0, np.int32), self._shape)
-        self._vectors = self._nodes.vectors(self._shape)
+        self._hold(NO_NODES)
         self._items = 0
-        self._roots = np.empty(0, np.int32)
+        self._roots = NO_NODES
         self._built = self._loaded = False
         self._file: str | None = None
         self._seed = DEFAULT_SEED
@@ -75,12 +78,11 @@ class AnnoyIndex:
 
     def _hold(self, data: np.ndarray) -> None:
         """Work on these int32 words of whole nodes."""
-        self._nodes = files.Nodes.over(data, self._shape)
-        self._vectors = self._nodes.vectors(self._shape)
+        self._nodes = files.Nodes(data, self._shape)
 
     def _reserve(self, count: int) -> None:
         """Make room for so many nodes, zeros where they are new."""
-        size, now = self._shape.size, len(self._vectors)
+        size, now = self._shape.size, len(self._nodes)
         if count > files.LARGEST:
             raise DataError(
                 f"{count:,} nodes are more than the {files.LARGEST:,} that Annoy's format can number"
@@ -91,7 +93,7 @@ class AnnoyIndex:
             data = np.zeros(count * size, np.int32)
             data[: now * size] = self._nodes.ints
         else:
-            self._hold(np.empty(0, np.int32))
+            self._hold(NO_NODES)
             os.truncate(self._file, 4 * count * size)
             data = np.memmap(self._file, np.int32, "r+").view(np.ndarray)
         self._hold(data)
@@ -106,33 +108,42 @@ class AnnoyIndex:
         if self._built:
             raise StateError("You can't add an item to a built index; call unbuild() first")
         values = self._numbers(vector)
-        if i >= len(self._vectors):
-            grown = len(self._vectors) and int((len(self._vectors) + 1) * GROWTH)
+        if i >= len(self._nodes):
+            grown = len(self._nodes) and int((len(self._nodes) + 1) * GROWTH)
             self._reserve(max(i + 1, min(grown, files.LARGEST)))
-        start = i * self._shape.size
-        self._nodes.ints[start : start + self._shape.vector] = 0
-        self._nodes.ints[start] = 1
-        self._vectors[i] = values
-        self._items = max(self._items, i + 1)
+        node = self._head + values
+        start = i * 4 * self._shape.size
+        self._nodes.memory[start : start + len(node)] = node
+        if i >= self._items:
+            self._items = i + 1
 
-    def _numbers(self, vector: Any) -> np.ndarray:
-        """A vector as its nodes hold it: (f,) float32, or words of bits."""
+    def _numbers(self, vector: Any) -> bytes:
+        """A vector as its nodes hold it: f float32, or words of bits."""
         length = len(vector)
         if length != self.f:
             raise ItemError(f"Vector has wrong length (expected {self.f}, got {length})")
+        floats = self._packed(vector)
+        if self._shape.kind != trees.BITS:
+            return floats
+        bits = np.zeros(64 * self._shape.width, bool)
+        bits[: self.f] = np.frombuffer(floats, np.float32) > 0.5
+        return np.packbits(bits, bitorder="little").tobytes()
+
+    def _packed(self, vector: Any) -> bytes:
+        """The bytes of f finite float32 numbers."""
+        if type(vector) in (list, tuple):
+            try:
+                if math.isfinite(sum(vector)):
+                    return self._floats.pack(*vector)
+            except (TypeError, OverflowError, struct.error):  # what is wrong is said below
+                pass
         if isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.dtype.kind in "fiub":
             values = vector.astype(np.float32)
         else:
-            values = np.array(array.array("d", [vector[z] for z in range(self.f)]), np.float64).astype(
-                np.float32
-            )
-        if not math.isfinite(float(np.dot(values, values))) and not np.isfinite(values).all():
+            values = np.array(array.array("f", [vector[z] for z in range(self.f)]))
+        if not (math.isfinite(values.dot(values)) or np.isfinite(values).all()):
             raise DataError("a vector must be of finite float32 numbers, but this one holds NaN or infinity")
-        if self._shape.kind != trees.BITS:
-            return values
-        bits = np.zeros(64 * self._shape.width, bool)
-        bits[: self.f] = values > 0.5
-        return np.packbits(bits, bitorder="little").view(np.uint64)
+        return values.tobytes()
 
     def build(self, n_trees: int, n_jobs: int = -1) -> Literal[True]:
         """Grow `n_trees` trees, or with -1 as many as take as much room as the items, on `n_jobs` threads
@@ -165,8 +176,8 @@ class AnnoyIndex:
                     break
                 self._tell("pass %d...", len(roots))
                 after = end + files.node_count(tree)
-                if after > len(self._vectors):
-                    self._reserve(max(after, min(int(len(self._vectors) * GROWTH), files.LARGEST)))
+                if after > len(self._nodes):
+                    self._reserve(max(after, min(int(len(self._nodes) * GROWTH), files.LARGEST)))
                 end = files.write_tree(self._nodes, shape, self._items, end, planting, tree)
                 roots.append(end - 1)
         self._finish(end, roots)
@@ -177,7 +188,7 @@ class AnnoyIndex:
         size, data = self._shape.size, self._nodes.ints
         count = end + len(roots)
         if self._file is None:
-            whole = np.empty(count * size, np.int32) if count > len(self._vectors) else data
+            whole = np.empty(count * size, np.int32) if count > len(self._nodes) else data
             whole[: end * size] = data[: end * size]
             data = whole
         else:
@@ -203,7 +214,7 @@ class AnnoyIndex:
     def on_disk_build(self, fn: str) -> Literal[True]:
         """Keep what is added and built from now on in the file `fn`, which is emptied first."""
         if self._items:
-            raise StateError("on_disk_build must come before the first item")
+            raise UnsavableError("on_disk_build must come before the first item")
         path = os.fspath(fn)
         Path(path).open("wb").close()
         self._forget()
@@ -213,7 +224,7 @@ class AnnoyIndex:
     def save(self, fn: str, prefault: bool = False) -> Literal[True]:
         """Write the index to the file `fn`, which is replaced as a whole, and go on with the file."""
         if not self._built:
-            raise StateError("You can't save an index that hasn't been built")
+            raise UnsavableError("You can't save an index that hasn't been built")
         if self._file is not None:
             if isinstance(mapped := _base(self._nodes.ints), np.memmap):
                 mapped.flush()
@@ -231,7 +242,6 @@ class AnnoyIndex:
         found = files.checked(data, self._shape, name)
         self._forget()
         self._nodes, self._items, self._roots = found
-        self._vectors = self._nodes.vectors(self._shape)
         self._built = self._loaded = True
         self._tell("found %d roots with degree %d", len(self._roots), self._items)
 
@@ -244,7 +254,7 @@ class AnnoyIndex:
     def serialize(self) -> bytes:
         """Return the bytes that `save` would write."""
         if not self._built:
-            raise StateError("You can't save an index that hasn't been built")
+            raise UnsavableError("You can't save an index that hasn't been built")
         return self._nodes.ints.tobytes()
 
     def deserialize(self, data: bytes, prefault: bool = False) -> Literal[True]:
@@ -274,7 +284,7 @@ class AnnoyIndex:
 
         `search_k`: how many items of leaves are looked at, by default n × trees.
         """
-        return self._nearest(self._vectors[self._item(i)], n, search_k, include_distances)
+        return self._nearest(self._nodes.vectors[self._item(i)], n, search_k, include_distances)
 
     @overload
     def get_nns_by_vector(
@@ -298,7 +308,8 @@ class AnnoyIndex:
         include_distances: bool = False,
     ) -> Any:
         """Return the numbers of the `n` items nearest to a vector, and their distances if asked."""
-        return self._nearest(self._numbers(vector), n, search_k, include_distances)
+        kind = np.uint64 if self._shape.kind == trees.BITS else np.float32
+        return self._nearest(np.frombuffer(self._numbers(vector), kind), n, search_k, include_distances)
 
     def _nearest(self, values: np.ndarray, n: int, search_k: int, include_distances: bool) -> Any:
         n, search_k = _whole(n, "n"), _whole(search_k, "search_k")
@@ -306,22 +317,14 @@ class AnnoyIndex:
         width = self._items if n < 0 else min(n, self._items)
         if width == 0 or not len(self._roots):
             return ([], []) if include_distances else []
-        by_bits = self._shape.kind == trees.BITS
-        ids, scores = np.empty(width, np.int32), np.empty(width, np.float32)
+        query, words = (NO_QUERY, values) if self._shape.kind == trees.BITS else (values, NO_WORDS)
+        ids, distances = np.empty(width, np.int32), np.empty(width, np.float32)
         count = files.kernels.nearest(
-            self._shape.metric, *self._nodes.fixed, *self._shape.given, self._items, self._roots,
-            NO_QUERY if by_bits else fixed(values), fixed(values) if by_bits else NO_WORDS,
-            wanted if wanted >= 0 else 2**62, ids, scores,
+            *self._nodes.given, self._items, self._roots, query, words,
+            wanted if wanted >= 0 else 2**62, ids, distances,
         )  # fmt: skip
         found = ids[:count].tolist()
-        return (found, self._normalised(-scores[:count]).tolist()) if include_distances else found
-
-    def _normalised(self, distances: np.ndarray) -> np.ndarray:
-        """Distances as Annoy states them."""
-        if self._metric == "dot":
-            return -distances
-        distances = np.maximum(distances, np.float32(0))
-        return np.sqrt(distances) if self._metric in ("angular", "euclidean") else distances
+        return (found, distances[:count].tolist()) if include_distances else found
 
     def _item(self, i: int) -> int:
         i = _whole(i, "i")
@@ -333,7 +336,7 @@ class AnnoyIndex:
 
     def get_item_vector(self, i: int, /) -> list[float]:
         """Return the vector of the item `i`."""
-        values = self._vectors[self._item(i)]
+        values = self._nodes.vectors[self._item(i)]
         if self._shape.kind == trees.BITS:
             bits = np.unpackbits(np.ascontiguousarray(values).view(np.uint8), count=self.f, bitorder="little")
             return bits.astype(np.float32).tolist()
@@ -341,10 +344,9 @@ class AnnoyIndex:
 
     def get_distance(self, i: int, j: int, /) -> float:
         """Return the distance of two items, or for dot their inner product."""
+        metric, _, *nodes, size, _, vector, width, _ = self._nodes.given
         i, j = self._item(i), self._item(j)
-        shape, nodes = self._shape, self._nodes.fixed
-        apart = files.kernels.between(shape.metric, *nodes[1:], shape.size, shape.vector, shape.width, i, j)
-        return float(self._normalised(np.array([apart], np.float32))[0])
+        return float(files.kernels.between(metric, *nodes, size, vector, width, i, j))
 
     def get_n_items(self) -> int:
         """Return how many item numbers there are: the largest, and one more."""
@@ -367,8 +369,16 @@ class AnnoyIndex:
         raise TypeError("an AnnoyIndex cannot be pickled: save() it and load() the file where it is needed")
 
 
+@lru_cache
+def _packing(f: int, before: int) -> tuple[bytes, struct.Struct]:
+    """What stands before the vector of an item that is just added, and what packs the vector."""
+    return np.eye(1, before, dtype=np.int32).tobytes(), struct.Struct(f"={f}f")
+
+
 def _whole(value: Any, what: str) -> int:
     """A whole number of int32, as Annoy's arguments are."""
+    if type(value) is int and -(2**31) <= value < 2**31:
+        return value
     number = value.__index__() if hasattr(value, "__index__") else None
     if number is None:
         raise TypeError(f"{what}: {type(value).__name__!r} object cannot be interpreted as an integer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +54,7 @@ METRICS = {  # metric, where lists and vectors begin, and how trees divide
 }
 
 
+@lru_cache
 def shape_of(metric: str, f: int) -> Shape:
     """The layout for vectors of f dimensions."""
     number, lists, vector, kind = METRICS[metric]
@@ -64,33 +65,45 @@ def shape_of(metric: str, f: int) -> Shape:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Views of the bytes of some nodes, as int32, float32 and, for hamming, uint64."""
+    """Some nodes, as int32 words, and views of them, which are made when they are needed."""
 
     ints: np.ndarray
-    floats: np.ndarray
-    words: np.ndarray
+    shape: Shape
 
-    @classmethod
-    def over(cls, data: np.ndarray, shape: Shape) -> Nodes:
-        """View int32 words of whole nodes."""
-        return cls(
-            data, data.view(np.float32), data.view(np.uint64) if shape.kind == trees.BITS else NO_WORDS
-        )
+    def __len__(self) -> int:
+        return len(self.ints) // self.shape.size
 
-    def vectors(self, shape: Shape) -> np.ndarray:
-        """The vectors, one a row, in place: float32, or uint64 for hamming."""
-        if shape.kind == trees.BITS:
-            return self.words.reshape(-1, shape.size // 2)[:, shape.vector // 2 :]
-        return self.floats.reshape(-1, shape.size)[:, shape.vector :]
+    @cached_property
+    def memory(self) -> memoryview:
+        """The bytes."""
+        return memoryview(self.ints.view(np.uint8))  # type: ignore[arg-type]
 
-    def heads(self, shape: Shape) -> np.ndarray:
-        """What stands before the vectors, one row a node, in place: int32."""
-        return self.ints.reshape(-1, shape.size)[:, : shape.vector]
+    @cached_property
+    def floats(self) -> np.ndarray:
+        """As float32."""
+        return self.ints.view(np.float32)
 
-    @property
-    def fixed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What kernels read."""
-        return fixed(self.ints), fixed(self.floats), fixed(self.words)
+    @cached_property
+    def words(self) -> np.ndarray:
+        """As uint64, for hamming."""
+        return self.ints.view(np.uint64) if self.shape.kind == trees.BITS else NO_WORDS
+
+    @cached_property
+    def heads(self) -> np.ndarray:
+        """What stands before the vectors, one row a node: int32."""
+        return self.ints.reshape(-1, self.shape.size)[:, : self.shape.vector]
+
+    @cached_property
+    def vectors(self) -> np.ndarray:
+        """The vectors, one row a node, read-only: float32, or uint64 for hamming."""
+        wide, scale = (self.words, 2) if self.shape.kind == trees.BITS else (self.floats, 1)
+        return fixed(wide.reshape(-1, self.shape.size // scale)[:, self.shape.vector // scale :])
+
+    @cached_property
+    def given(self) -> tuple[Any, ...]:
+        """What kernels that read take first: the metric, the nodes three times, and the layout."""
+        shape = self.shape
+        return (shape.metric, fixed(self.ints), fixed(self.floats), fixed(self.words), *shape.given)
 
 
 class Found(NamedTuple):
@@ -103,8 +116,9 @@ class Found(NamedTuple):
 
 def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
     """Map a file of whole nodes, read-only, as int32; raises `IndexFileError`, or another OSError."""
-    with Path(path).open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        size = os.fstat(file).st_size
         if size == 0:
             raise IndexFileError(f"{path!r} is not an index of Annoy: Size of file is zero")
         if size % (4 * shape.size):
@@ -115,27 +129,30 @@ def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
             )
         if hasattr(mmap, "MAP_POPULATE"):
             flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if prefault else 0)
-            return np.frombuffer(mmap.mmap(file.fileno(), size, flags, mmap.PROT_READ), np.int32)
-        return np.frombuffer(mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ), np.int32)
+            return np.frombuffer(mmap.mmap(file, size, flags, mmap.PROT_READ), np.int32)
+        return np.frombuffer(mmap.mmap(file, size, access=mmap.ACCESS_READ), np.int32)
+    finally:
+        os.close(file)
 
 
 def checked(data: np.ndarray, shape: Shape, name: str) -> Found:
     """Find items and roots among nodes, as Annoy does; raises `IndexFileError` if one is damaged."""
-    nodes, count = Nodes.over(data, shape), len(data) // shape.size
+    nodes = Nodes(data, shape)
+    count = len(nodes)
     items = int(data[(count - 1) * shape.size])
     if count > LARGEST or not 0 <= items < count:
         raise IndexFileError(
             f"{name} holds {count:,} nodes, and its last one spans {items:,} items; {DAMAGED}"
         )
     likes = np.empty(count - items, np.int32)
-    found = kernels.check(shape.metric, fixed(nodes.ints), fixed(nodes.words), *shape.given, items, likes)
+    found = kernels.check(shape.metric, nodes.given[1], nodes.given[3], *shape.given, items, likes)
     if found < 0:
         raise IndexFileError(
             f"{name} holds a node, number {-1 - found:,}, that Annoy does not write; {DAMAGED}"
         )
     half = found // 2
     originals, copies = likes[:half], likes[half:found]
-    splits = nodes.heads(shape)[:, shape.lists : shape.lists + 2]
+    splits = nodes.heads[:, shape.lists : shape.lists + 2]
     ordered = copies[0] == count - half if half else False
     if found % 2 or not ordered or not _same_rows(splits[originals], splits[copies]):
         raise IndexFileError(f"{name} does not end with a copy of each of its roots; {DAMAGED}")
@@ -185,9 +202,9 @@ class Planting(NamedTuple):
 def planting(nodes: Nodes, shape: Shape, items: int) -> Planting:
     """Gather the items that there are, and write what Annoy keeps beside them."""
     kernels.prepare(shape.metric, nodes.ints, nodes.floats, shape.size, shape.vector, shape.width, 0, items)
-    heads = nodes.heads(shape)[:items]
+    heads = nodes.heads[:items]
     present = np.flatnonzero(heads[:, 0] == 1).astype(np.int32)
-    kept = np.ascontiguousarray(nodes.vectors(shape)[present])
+    kept = np.ascontiguousarray(nodes.vectors[present])
     if shape.kind == trees.BITS:
         return Planting(present, np.empty((0, 0), np.float32), np.empty(0, np.float32), kept)
     if shape.metric == kernels.DOT:

@@ -30,14 +30,15 @@ def precision_at_k(
         num_threads: how many threads to use.
         check_intersections: raise where test and train share interactions.
 
-    Returns (users with test interactions,) float, or (users,) with `preserve_rows`: 0 where there are none.
+    Returns (users with test interactions,) float32, or (users,) with `preserve_rows`: 0 where there are none.
 
     Raises `DataError` and `SettingError`, both `ValueError`, as `LightFM.predict_rank` does.
     """
     ranks = model.predict_rank(
         test_interactions, train_interactions, item_features, user_features, num_threads, check_intersections
     )
-    return _kept(_sums(ranks, ranks.data < k) / k, ranks, preserve_rows)
+    hits = _sums(ranks, ranks.data < k)
+    return _kept((hits / k).astype(np.float32), ranks, preserve_rows)
 
 
 def recall_at_k(
@@ -51,7 +52,7 @@ def recall_at_k(
     num_threads: int = 1,
     check_intersections: bool = True,
 ) -> np.ndarray:
-    """Recall at k of each user: the share of the test set's items that are among the k best.
+    """Recall at k of each user: the share of the test set's items that are among the k best, float64.
 
     Arguments, shape and errors are those of `precision_at_k`.
     """
@@ -110,7 +111,7 @@ def reciprocal_rank(
     ranks = model.predict_rank(
         test_interactions, train_interactions, item_features, user_features, num_threads, check_intersections
     )
-    best = np.zeros(ranks.shape[0])
+    best = np.zeros(ranks.shape[0], np.float32)
     users = np.repeat(np.arange(len(best)), np.diff(ranks.indptr))
     np.maximum.at(best, users, 1 / (1 + ranks.data))
     return _kept(best, ranks, preserve_rows)

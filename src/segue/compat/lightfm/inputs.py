@@ -111,6 +111,14 @@ def pairs_of(interactions: sp.coo_matrix, weights: np.ndarray) -> Pairs:
     return Pairs(fixed(columns), fixed(weights), fixed(indptr), np.arange(interactions.shape[0]))
 
 
+def ids_of(given: Any, what: str) -> np.ndarray:
+    """Rows of users or items, as they come; raises where they are no list of numbers."""
+    ids = np.asarray(given)
+    if ids.ndim != 1 or ids.dtype.kind not in "iuf":
+        raise DataError(f"{what} must be a list or an array of row numbers, not {given!r}")
+    return ids
+
+
 def _sparse(matrix: Any, what: str) -> Any:
     if not sp.issparse(matrix):
         raise DataError(f"{what} must be a scipy.sparse matrix, not {type(matrix).__name__}")

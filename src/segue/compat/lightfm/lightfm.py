@@ -188,10 +188,10 @@ class LightFM:
         or beyond what the model knows, and where there are not as many users as items.
         """
         self._check_trained()
-        item_ids = np.asarray(item_ids)
-        user_ids = (
-            np.full(len(item_ids), user_ids) if isinstance(user_ids, Integral) else np.asarray(user_ids)
-        )
+        item_ids = inputs.ids_of(item_ids, "item_ids")
+        if isinstance(user_ids, Integral):
+            user_ids = np.full(len(item_ids), user_ids)
+        user_ids = inputs.ids_of(user_ids, "user_ids")
         if len(user_ids) != len(item_ids):
             raise DataError(f"{len(user_ids):,} user_ids and {len(item_ids):,} item_ids must be as many")
         inputs.check_threads(num_threads)
