@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from implicit.cpu.bpr import BayesianPersonalizedRanking
 from threadpoolctl import threadpool_limits
 
 import segue
@@ -68,6 +67,8 @@ def ials(train: Interactions, dim: int) -> tuple[np.ndarray, np.ndarray]:
 
 def bpr(train: Interactions, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """implicit's BPR; the items' bias is the last of the dimensions."""
+    from implicit.cpu.bpr import BayesianPersonalizedRanking
+
     model = BayesianPersonalizedRanking(
         factors=dim - 1, learning_rate=0.05, regularization=0.01, iterations=100, num_threads=THREADS,
         random_state=0,

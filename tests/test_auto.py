@@ -13,6 +13,7 @@ import segue
 from segue.errors import DataError, SettingError
 from segue.index import INDEXES, Auto, Exact, ExactIndex
 from segue.index.timing import Point, climb, geometric
+from segue.progress import silent
 
 SEARCH = ExactIndex.search
 
@@ -31,8 +32,8 @@ class Fake:
     sleep: float = 0.0
     size: int = 0
 
-    def build(self, given, *, queries=None):
-        return FakeIndex(self, Exact(metric=self.metric).build(given, queries=queries))
+    def build(self, given, *, queries=None, progress=silent):
+        return FakeIndex(self, Exact(metric=self.metric).build(given, queries=queries, progress=progress))
 
     def from_arrays(self, arrays):
         return FakeIndex(self, Exact(metric=self.metric).from_arrays(arrays))
@@ -95,6 +96,20 @@ def test_an_ordinary_catalogue_gets_exact_search_and_nothing_else_is_tried():
     assert made.measured[0].recall == 1
 
 
+def test_every_index_that_is_built_is_told(fakes, monkeypatch):
+    fakes(quick={})
+    monkeypatch.setattr("segue.index.auto.SAMPLED_ITEMS", 100)
+    told = []
+    made = Auto(enough=0).build(
+        vectors(), progress=lambda what, done, total, values: told.append((what, done))
+    )
+    assert made.name == "quick"
+    assert told == [
+        ("indexing", 0), ("indexing", 300), ("trying quick", 0), ("trying quick", 100),
+        ("indexing", 0), ("indexing", 300),
+    ]  # fmt: skip
+
+
 class TestChoice:
     def compared(self, fakes, wish=None, **settings):
         fakes(**settings)
@@ -144,9 +159,13 @@ class TestChoice:
         assert made.name == "exact"
         assert not made.measured[1].reached
 
-    def test_an_index_that_does_not_know_the_metric_is_no_candidate(self, fakes):
-        made = self.compared(fakes, Auto(enough=0, metric="cosine"), dots={})
+    def test_an_index_that_does_not_know_the_metric_is_no_candidate(self, fakes, caplog):
+        with caplog.at_level("INFO", "segue"):
+            made = self.compared(fakes, Auto(enough=0, metric="cosine"), dots={})
         assert [row.index for row in made.measured] == ["exact"]
+        assert [(note.levelname, note.getMessage()) for note in caplog.records] == [
+            ("INFO", "only exact search knows metric='cosine'")
+        ]
 
 
 def test_the_choice_survives_its_arrays():

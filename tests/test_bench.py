@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import segue
 from segue.bench import chart
 from segue.bench.compare import compare
+from segue.bench.ours import runner
 from segue.bench.peers import NUMPY, PEERS, lifted
 from segue.bench.truth import Truth
 from segue.cli import app
@@ -60,7 +61,7 @@ def test_what_is_lost_is_told(trained, parts, monkeypatch):
             return super().search(queries, k, exclude=exclude, allow=np.arange(len(self)) % 2 == 0)
 
     class Kind:
-        def build(self, vectors, *, queries=None):
+        def build(self, vectors, *, queries=None, progress=None):
             made = segue.Exact().build(vectors)
             return Even(made.settings, made.vectors, made.layout)
 
@@ -128,6 +129,27 @@ class TestTruth:
         assert truth.recall(np.array([[2, 3], [3, 1]]), kth) == 1
         assert truth.recall(np.array([[2, 2], [1, 0]]), kth) == 0.5
         assert truth.recall(np.array([[-1, -1], [7, 1]]), kth) == 0.25
+
+
+def test_far_from_the_origin_the_second_nearest_is_not_the_nearest():
+    """A distance is as exact as itself, not as the lengths of the vectors."""
+    items = np.array([[3000, 4000], [3001, 4000], [3002, 4000]], np.float32)
+    truth = Truth(items, items[:1], "euclidean")
+    kth = truth.kth((1,), 1)[0]
+    assert [truth.recall(np.array([[item]]), kth) for item in range(3)] == [1, 0, 0]
+
+
+def test_an_index_is_kept_for_the_next_run_of_the_same_settings(tmp_path):
+    vectors = np.random.default_rng(0).standard_normal((300, 8), np.float32)
+    first, index = runner(segue.index.HNSW(m=4), "segue hnsw", vectors, vectors, tmp_path)
+    again, loaded = runner(segue.index.HNSW(m=4), "segue hnsw", vectors, vectors, tmp_path)
+    assert again.build_s == first.build_s
+    np.testing.assert_array_equal(again.search(vectors, 5, 32), first.search(vectors, 5, 32))
+    for name, array in index.arrays().items():
+        np.testing.assert_array_equal(loaded.arrays()[name], array)
+    assert loaded.graph.records.ctypes.data % 64 == 0
+    other, _ = runner(segue.index.HNSW(m=5), "segue hnsw", vectors, vectors, tmp_path)
+    assert other.build_s != first.build_s
 
 
 @pytest.mark.parametrize("metric", ["dot", "cosine", "euclidean"])

@@ -333,8 +333,8 @@ def test_progress_hears_of_every_tree():
     Forest(trees=4).build(
         np.eye(5, dtype=np.float32), progress=lambda what, done, total: heard.append((what, done, total))
     )
-    assert heard[0] == ("growing trees", 0, 4)
-    assert heard[-1] == ("growing trees", 4, 4)
+    assert heard[0] == ("indexing", 0, 5)
+    assert heard[-1] == ("indexing", 5, 5)
     assert heard == sorted(heard)
 
 

@@ -184,6 +184,17 @@ def test_the_parts_of_a_search_change_nothing(kind, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_building_tells_how_many_vectors_are_done(kind):
+    vectors, _ = random_case(400, 6, 1, seed=12)
+    heard = []
+    kind().build(vectors, progress=lambda what, done, total, *values: heard.append((what, done, total)))
+    assert {(what, total) for what, _, total in heard} == {("indexing", 400)}
+    counts = [done for _, done, _ in heard]
+    assert counts == sorted(counts)
+    assert counts[0] in (0, 1)
+    assert counts[-1] == 400
+
+
 @each_metric
 def test_arrays_round_trip(kind, metric):
     vectors, queries = random_case(80, 7, 5, 11, metric)

@@ -101,7 +101,9 @@ def test_k_means_finds_planted_clusters(form):
     rng = np.random.default_rng(2)
     centres = 20 * rng.standard_normal((12, 10))
     vectors = (np.repeat(centres, 40, axis=0) + 0.1 * rng.standard_normal((480, 10))).astype(np.float32)
-    means = k_means(vectors, 12, form, seed=0)
+    turns = []
+    means = k_means(vectors, 12, form, seed=0, told=turns.append)
+    assert turns == [*range(1, 9)]
     apart = np.sqrt(((centres[:, None] - means[None]) ** 2).sum(2)).min(1)
     assert (apart < 1).sum() >= 10  # a few may share one, as k-means from random beginnings has it
 

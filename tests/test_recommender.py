@@ -613,5 +613,8 @@ def test_fit_tells_its_progress_and_says_nothing_else(data, caplog, capsys):
     told = []
     with caplog.at_level(logging.DEBUG, "segue"):
         segue.Recommender(segue.IALS(dim=2, iterations=3)).fit(data, progress=lambda *args: told.append(args))
-    assert told == [("training", done, 3) for done in range(4)]
+    assert told == [
+        *(("training", done, 3) for done in range(4)),
+        *(("indexing", done, len(data.items)) for done in (0, len(data.items))),
+    ]
     assert capsys.readouterr() == ("", "")

@@ -108,7 +108,7 @@ class Recommender:
             users=interactions.users,
             items=interactions.items,
             embeddings=embeddings,
-            index=self.index.build(embeddings.items, queries=embeddings.users),
+            index=self.index.build(embeddings.items, queries=embeddings.users, progress=progress),
             seen=interactions.matrix,
             item_metadata=interactions.item_metadata,
             texts=texts,
@@ -447,7 +447,7 @@ class TrainedRecommender:
             self,
             items=ids,
             embeddings=embeddings,
-            index=self.settings.index.build(embeddings.items),
+            index=self.settings.index.build(embeddings.items, progress=progress),
             seen=sp.csr_matrix((seen.data, seen.indices, seen.indptr), (seen.shape[0], len(ids))),
             item_metadata=table,
             texts=grown,
@@ -504,7 +504,9 @@ class TrainedRecommender:
             users=grown.interactions.users,
             items=grown.interactions.items,
             embeddings=learned,
-            index=self.index if same else self.settings.index.build(learned.items, queries=learned.users),
+            index=self.index
+            if same
+            else self.settings.index.build(learned.items, queries=learned.users, progress=progress),
             seen=grown.interactions.matrix,
             item_metadata=grown.interactions.item_metadata,
             texts=texts,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -319,6 +320,47 @@ def faiss_fast_scan(times: float) -> Peer:
     return faiss(f"{f'IVF {times:g}√n ' if times else ''}PQ fast-scan", recipe, sweeps)
 
 
+def annoy(trees: int) -> Peer:
+    """Spotify's forest, asked from as many Python threads: it lets go of the GIL."""
+
+    def build(items: np.ndarray, metric: str, threads: int, kept: Path | None) -> Search:
+        from annoy import AnnoyIndex
+
+        named: Any = {"dot": "dot", "cosine": "angular", "euclidean": "euclidean"}[metric]
+        index = AnnoyIndex(items.shape[1], named)
+        if kept and kept.exists():
+            index.load(str(kept))
+        else:
+            for number, vector in enumerate(items):
+                index.add_item(number, vector)
+            index.set_seed(0)
+            index.build(trees, threads)
+            if kept:
+                index.save(str(kept))
+        pool = ThreadPoolExecutor(threads)
+
+        def search(queries: np.ndarray, k: int, setting: Any) -> np.ndarray:
+            found = np.full((len(queries), k), -1, np.int32)
+
+            def some(first: int) -> None:
+                for place in range(first, len(queries), threads):
+                    ids = index.get_nns_by_vector(queries[place], k, setting)
+                    found[place, : len(ids)] = ids
+
+            if len(queries) == 1:
+                some(0)
+            else:
+                list(pool.map(some, range(threads)))
+            return found
+
+        return search
+
+    def sweeps(n: int, k: int) -> list[list[Any]]:
+        return [geometric(min(n, 10 * k), n)]
+
+    return Peer(f"annoy {trees}", "annoy", build, sweeps)
+
+
 def numpy() -> Peer:
     """A matrix product and a partial sort, a block of queries at a time."""
 
@@ -347,7 +389,7 @@ FLAT = faiss("flat", lambda n, dim: "Flat", only)
 NUMPY = numpy()
 WORTH_LIFTING = [
     hnswlib(16), hnswlib(32), faiss_hnsw(16), faiss_hnsw(32), svs(32), usearch(16, "f32"),
-    faiss_ivf(1), faiss_ivf(4),
+    faiss_ivf(1), faiss_ivf(4), annoy(50),
 ]  # fmt: skip
 PEERS: dict[str, Peer] = {
     peer.name: peer

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 from segue.bench.peers import unit
 
 BLOCK = 64  # queries a thread scores at a time
+EPS = float(np.finfo(np.float64).eps)
 
 
 class Truth:
@@ -17,9 +18,11 @@ class Truth:
 
     def __init__(self, items: np.ndarray, queries: np.ndarray, metric: str) -> None:
         self.items, self.queries = items, queries
+        self.squares: np.ndarray | None = None
         if metric == "cosine":
             self.items, self.queries = unit(items), unit(queries)
-        if metric == "euclidean":  # |q - x|² has the order of -(q·x - |x|²/2)
+        if metric == "euclidean":  # |q - x|² = |q|² - 2 (q·x - |x|²/2)
+            self.squares = np.einsum("ij,ij->i", queries, queries, dtype=np.float64)
             half = np.einsum("ij,ij->i", items, items, dtype=np.float64) / 2
             self.items = np.column_stack([items.astype(np.float64), -half])
             self.queries = np.column_stack([queries, np.ones(len(queries))])
@@ -55,6 +58,9 @@ class Truth:
             scores = np.einsum("qd,qkd->qk", asked, found)
             lengths = np.linalg.norm(asked, axis=1)[:, None] * np.linalg.norm(found, axis=2)
             rounding = found.shape[2] * np.finfo(np.float32).eps * lengths
+            if self.squares is not None:  # a distance is a sum of squares, as small as itself
+                half = np.maximum(self.squares[rows] / 2 - kth[rows], 0)[:, None]
+                rounding = found.shape[2] * (np.finfo(np.float32).eps * half + EPS * lengths)
             near = scores >= kth[rows, None] - rounding
             right += int((near & fresh[rows] & known[rows]).sum())
         return right / ids.size

@@ -16,7 +16,7 @@ from segue.index.exact import Exact
 from segue.index.kinds import KINDS
 from segue.index.neighbors import Neighbors, check_vectors
 from segue.index.timing import Point, climb, microseconds, single_microseconds
-from segue.progress import Progress, silent
+from segue.progress import NOTHING, Progress, silent
 
 SAMPLED_ITEMS = 100_000  # that candidates are built on before one is built on all
 SAMPLED_QUERIES = 512
@@ -66,13 +66,16 @@ class Auto:
         if self.enough is not None and not self.enough >= 0:
             raise SettingError(f"Auto(enough={self.enough!r}) must be microseconds, 0 or more, or None")
 
-    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> AutoIndex:
+    def build(
+        self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
+    ) -> AutoIndex:
         """Choose and build an index of vectors (n, dim), finite; raises `DataError` as `Exact.build` does.
 
         `queries`: a sample of what will be asked, by which is measured; None takes some of the vectors.
+        `progress` hears of the vectors of each index that is built, "trying" those among which it chooses.
         """
         checked = check_vectors(vectors, "the vectors")
-        exact = Exact(metric=self.metric).build(checked, queries=queries)
+        exact = Exact(metric=self.metric).build(checked, queries=queries, progress=progress)
         random = np.random.default_rng(self.seed)
         asked = (
             checked
@@ -80,7 +83,7 @@ class Auto:
             else check_vectors(queries, "queries", checked.shape[1])
         )
         asked = asked[np.sort(random.permutation(len(asked))[:SAMPLED_QUERIES])]
-        trial = Trial(self, checked, asked)
+        trial = Trial(self, checked, asked, progress)
         whole = trial.measured("exact", Exact(metric=self.metric), exact, build_s=None)
         enough = ENOUGH[self.queries] if self.enough is None else self.enough
         if whole.us <= enough:
@@ -187,6 +190,17 @@ class Trial:
     wish: Auto
     vectors: np.ndarray
     queries: np.ndarray
+    progress: Progress
+
+    def built(self, what: str, settings: Any, vectors: np.ndarray) -> tuple[Any, float]:
+        """An index of some of the vectors or all, and the seconds that it took; `what` names the progress."""
+
+        def told(_: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
+            self.progress(what, done, total, values)
+
+        started = time.perf_counter()
+        index = settings.build(vectors, queries=self.queries, progress=told)
+        return index, round(time.perf_counter() - started, 3)
 
     def measured(
         self, name: str, settings: Any, index: Any, build_s: float | None, kth: np.ndarray | None = None
@@ -240,27 +254,24 @@ def _compared(trial: Trial, exact: Any, whole: Measured, sample: np.ndarray) -> 
     kth, rows, built = kth_best(few, trial.queries), [], {}
     for name, settings in candidates(wish.metric).items():
         log.info("measuring %s on %s of %s vectors", name, f"{len(sample):,}", f"{len(trial.vectors):,}")
-        built[name], took = _built(settings, sample, trial.queries)
+        built[name], took = trial.built(f"trying {name}", settings, sample)
         rows.append(trial.measured(name, settings, built[name], took, kth))
+    if not rows:
+        log.info("only exact search knows metric=%r", wish.metric)
+        return AutoIndex(wish, exact, None, (whole,))
     reached = [row for row in rows if row.reached]
     if not reached:
-        best = max(rows, key=lambda row: row.recall, default=None)
-        told = "none knows the metric" if best is None else f"the best, {best.index}, found {best.recall:.3f}"
+        best = max(rows, key=lambda row: row.recall)
+        told = f"the best, {best.index}, found {best.recall:.3f}"
         log.warning("no approximate index reaches recall %s as wanted (%s): exact", wish.recall, told)
         return AutoIndex(wish, exact, None, (whole, *rows))
     row = min(reached, key=lambda row: row.us)
     index = built[row.index]
     if not everything:
-        index, took = _built(index.settings, trial.vectors, trial.queries)
+        index, took = trial.built("indexing", index.settings, trial.vectors)
         kth = kth_best(exact, trial.queries)
         row = trial.measured(row.index, index.settings, index, took, kth)
         rows.append(row)
     if row.reached and row.us <= MARGIN * whole.us:
         return AutoIndex(wish, index, row.effort, (whole, *rows))
     return AutoIndex(wish, exact, None, (whole, *rows))
-
-
-def _built(settings: Any, vectors: np.ndarray, queries: np.ndarray) -> tuple[Any, float]:
-    started = time.perf_counter()
-    index = settings.build(vectors, queries=queries)
-    return index, round(time.perf_counter() - started, 3)

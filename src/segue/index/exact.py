@@ -40,15 +40,23 @@ class Exact:
             known = ", ".join(map(repr, self.METRICS))
             raise SettingError(f"Exact(metric={self.metric!r}) must be one of {known}")
 
-    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> Any:
+    def build(
+        self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
+    ) -> Any:
         """Lay out vectors (n, dim), finite, as an `ExactIndex` or a `MeasuredIndex`, or raise `DataError`.
 
         `queries`: a sample of what will be asked, by which the layout is chosen; None takes some of
-        the vectors. Answers do not depend on it.
+        the vectors. Answers do not depend on it. `progress` hears of the vectors.
         """
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
             raise DataError("there are no vectors to search in")
+        progress("indexing", 0, len(checked))
+        made = self._built(checked, queries)
+        progress("indexing", len(checked), len(checked))
+        return made
+
+    def _built(self, checked: np.ndarray, queries: np.ndarray | None) -> Any:
         if self.metric in MEASURES:
             return MeasuredIndex.of(self, checked)
         metric = METRICS[self.metric]

@@ -69,7 +69,7 @@ class Forest:
     ) -> ForestIndex:
         """Grow trees over vectors (n, dim), finite, with any number of threads; raises `DataError`.
 
-        `queries` changes nothing. `progress` hears of the trees.
+        `queries` changes nothing. `progress` hears of the trees, as shares of the vectors.
         """
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):

@@ -13,6 +13,7 @@ from segue.index.exact import chosen_form
 from segue.index.metric import METRICS
 from segue.kernels import hnsw, simd, threads
 from segue.kernels.arrays import aligned, fixed
+from segue.progress import Progress, silent
 
 kernels: Any = hnsw
 SHARE = 8  # a batch is at most one node for so many that have links
@@ -43,7 +44,7 @@ class Graph:
     centre: np.ndarray
 
 
-def build_graph(vectors: np.ndarray, settings: Any) -> Graph:
+def build_graph(vectors: np.ndarray, settings: Any, progress: Progress = silent) -> Graph:
     """Link vectors (n, dim) float32, which the metric has turned."""
     n, dim = vectors.shape
     random = np.random.default_rng(settings.seed)
@@ -63,7 +64,7 @@ def build_graph(vectors: np.ndarray, settings: Any) -> Graph:
     )
     encode(made, vectors, settings, 0)
     for level in range(len(sizes) - 1, -1, -1):
-        link(made, settings, level, 1)
+        link(made, settings, level, 1, silent if level else progress)
     return made
 
 
@@ -107,7 +108,7 @@ def encode(graph: Graph, vectors: np.ndarray, settings: Any, first: int) -> None
     threads.run(work, len(graph.order) - first, chunk=ROWS)
 
 
-def link(graph: Graph, settings: Any, level: int, done: int) -> None:
+def link(graph: Graph, settings: Any, level: int, done: int, progress: Progress = silent) -> None:
     """Link the nodes of a level from `done` on, a batch at a time.
 
     The nodes of a batch choose their links among those before it; then those that they chose are told.
@@ -120,6 +121,7 @@ def link(graph: Graph, settings: Any, level: int, done: int) -> None:
     layer: tuple[Any, ...] = (rows.reshape(-1), rows.shape[1])
     layers = (fixed(graph.upper).reshape(-1), settings.m, graph.sizes, level)
     while done < size:
+        progress("indexing", done, size)
         count = min(size - done, BATCH, max(1, done // SHARE))
 
         def attach(start: int, stop: int, done: int = done) -> None:
@@ -134,6 +136,7 @@ def link(graph: Graph, settings: Any, level: int, done: int) -> None:
         threads.run(accept, len(told[0]), chunk=CHUNK)
         done += count
     kernels.adopt(*layer, size)
+    progress("indexing", size, size)
 
 
 def by_target(chosen: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -164,10 +164,10 @@ def plant(vectors: np.ndarray, metric: str, count: int, leaf: int, seed: int, pr
 
     grown: list[Tree] = []
     while len(grown) < count:
-        progress("growing trees", len(grown), count)
+        progress("indexing", n * len(grown) // count, n)
         last = min(count, len(grown) + ROUNDS * threads.available())
         grown += grown_together(grow, range(len(grown), last))
-    progress("growing trees", count, count)
+    progress("indexing", n, n)
     order = grown[0].rows
     nodes, members, roots = _joined(grown, order, by_bits, leaf)
     planes = aligned((len(nodes), grown[0].planes.shape[1]), np.int8)

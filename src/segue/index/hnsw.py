@@ -51,16 +51,18 @@ class HNSW:
         for name, (least, most) in LIMITS.items():
             check_whole(f"HNSW({name}=", getattr(self, name), least, most, ")")
 
-    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> HNSWIndex:
+    def build(
+        self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
+    ) -> HNSWIndex:
         """Link vectors (n, dim), finite, or raise `DataError`; the same with any number of threads.
 
-        `queries`, which other indexes learn from, changes nothing.
+        `queries`, which other indexes learn from, changes nothing. `progress` hears of the vectors.
         """
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
             raise DataError("there are no vectors to search in")
         turned = METRICS[self.metric].turn(checked)
-        return HNSWIndex(self, turned, build_graph(turned, self), np.ones(len(turned), bool))
+        return HNSWIndex(self, turned, build_graph(turned, self, progress), np.ones(len(turned), bool))
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> HNSWIndex:
         """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,17 @@ from segue.index.effort import check_counts, check_recall, least_effort
 from segue.index.exact import chosen_form, few_allowed
 from segue.index.metric import METRICS
 from segue.index.neighbors import Neighbors, answered, check_asked, check_k, check_vectors
-from segue.index.partitions import FAR, averaged, centroid_codes, cuts_of, k_means, nearest, packed, padded
+from segue.index.partitions import (
+    FAR,
+    TURNS,
+    averaged,
+    centroid_codes,
+    cuts_of,
+    k_means,
+    nearest,
+    packed,
+    padded,
+)
 from segue.index.timing import geometric
 from segue.kernels import ivf, measures, scan, simd
 from segue.kernels.arrays import fixed
@@ -27,6 +37,7 @@ LEAN = 2.5  # spreads from its centroid in which a partition is expected to hold
 LOOSE = 0.35  # the part of the greatest error of codes that is reckoned with, unless all is searched
 SAMPLE = 1000  # queries by which the probes are chosen
 GROUP = 1024  # queries that visit the partitions together
+STEPS = TURNS + 2  # of a build: k-means, every vector to its partition, codes and probes
 EPS = float(np.finfo(np.float32).eps)
 
 
@@ -58,11 +69,13 @@ class IVF:
         check_counts(self, "partitions", "probes")
         check_recall(self)
 
-    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> IVFIndex:
+    def build(
+        self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
+    ) -> IVFIndex:
         """Divide vectors (n, dim), finite, into partitions, or raise `DataError`.
 
         `queries`: a sample of what will be asked, by which the probes are chosen; None takes some of
-        the vectors, each of which is asked for its neighbours but itself.
+        the vectors, each of which is asked for its neighbours but itself. `progress` hears of the vectors.
         """
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
@@ -72,12 +85,14 @@ class IVF:
         asked = None
         if queries is not None and len(queries):
             asked = check_vectors(queries, "queries", turned.shape[1])
-        index = IVFIndex(self, turned, _divided(self, turned, metric.is_distance))
-        if self.probes is not None:
-            return index
-        count = len(index.parts.means)
-        probes = least_effort(index, asked, count, self.recall, SAMPLE)
-        return replace(index, parts=replace(index.parts, probes=np.array([probes])))
+        told = Steps(progress, len(turned))
+        index = IVFIndex(self, turned, _divided(self, turned, metric.is_distance, told))
+        if self.probes is None:
+            count = len(index.parts.means)
+            probes = least_effort(index, asked, count, self.recall, SAMPLE)
+            index = replace(index, parts=replace(index.parts, probes=np.array([probes])))
+        told.to(STEPS)
+        return index
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> IVFIndex:
         """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
@@ -202,8 +217,20 @@ class IVFIndex:
         )  # fmt: skip
 
 
-def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool) -> Parts:
+class Steps(NamedTuple):
+    """Tells the steps of a build as shares of its vectors."""
+
+    progress: Progress
+    vectors: int
+
+    def to(self, step: int) -> None:
+        """So many steps of `STEPS` are done."""
+        self.progress("indexing", self.vectors * step // STEPS, self.vectors)
+
+
+def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool, told: Steps) -> Parts:
     """Place vectors (n, dim) into partitions."""
+    told.to(0)
     n, dim = vectors.shape
     nothing = np.empty(0, np.float32)
     centre = vectors.mean(0, dtype=np.float64).astype(np.float32) if is_distance else nothing
@@ -219,10 +246,11 @@ def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool) -> Parts:
     form, count = chosen_form(), min(count, n)
     where: Any = np.zeros(n, np.int32)
     if count > 1:
-        means = k_means(placed, count, form, settings.seed)
+        means = k_means(placed, count, form, settings.seed, told.to)
         where = nearest(placed, means, form)
         filled, inverse = np.unique(where, return_inverse=True)
         where, count = inverse.astype(np.int32), len(filled)
+    told.to(TURNS + 1)
     means, spreads, sizes, ids = averaged(placed, where, count)
     order, bounds = padded(ids, sizes)
     coded = packed(placed, order, bounds, cuts)

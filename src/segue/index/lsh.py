@@ -62,15 +62,18 @@ class LSH:
             raise SettingError(f"LSH: bits={self.bits} must be at most {MOST_BITS}")
         check_recall(self)
 
-    def build(self, vectors: np.ndarray, *, queries: np.ndarray | None = None) -> LSHIndex:
+    def build(
+        self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
+    ) -> LSHIndex:
         """Hash vectors (n, dim), finite, or raise `DataError`.
 
         `queries`: a sample of what will be asked, by which the probes are chosen; None takes some of
-        the vectors, each of which is asked for its neighbours but itself.
+        the vectors, each of which is asked for its neighbours but itself. `progress` hears of the vectors.
         """
         checked = check_vectors(vectors, "the vectors")
         if not len(checked):
             raise DataError("there are no vectors to search in")
+        progress("indexing", 0, len(checked))
         turned = METRICS[self.metric].turn(checked)
         asked = None
         if queries is not None:
@@ -80,6 +83,7 @@ class LSH:
         probes = min(self.probes or buckets, buckets)
         if self.probes is None:
             probes = least_effort(index, asked, buckets, self.recall, SAMPLE)
+        progress("indexing", len(checked), len(checked))
         return replace(index, probes=np.array([probes]))
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> LSHIndex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,10 +102,13 @@ def averaged(placed: np.ndarray, where: np.ndarray, count: int) -> tuple[np.ndar
     return means, spreads, sizes, ids
 
 
-def k_means(placed: np.ndarray, count: int, form: simd.Form, seed: int) -> np.ndarray:
+def k_means(
+    placed: np.ndarray, count: int, form: simd.Form, seed: int, told: Callable[[int], None]
+) -> np.ndarray:
     """Means (count, dim) of a sample of vectors (n, dim) in as many partitions (Lloyd 1957).
 
-    A partition that is much smaller than the others begins anew at a vector of a large one.
+    A partition that is much smaller than the others begins anew at a vector of a large one. `told` hears of
+    the turns.
     """
     random = np.random.default_rng(seed)
     drawn = random.permutation(len(placed))[: SAMPLED * count]
@@ -112,6 +116,7 @@ def k_means(placed: np.ndarray, count: int, form: simd.Form, seed: int) -> np.nd
     means = sample[:count].copy()
     for turn in range(TURNS):
         means, _, sizes, ids = averaged(sample, nearest(sample, means, form), count)
+        told(turn + 1)
         if turn == TURNS - 1:
             means = means[sizes > 0]
             break

@@ -81,9 +81,9 @@ def take_node(codes, floats, width, is_distance, i, shorts):
 @inline
 def likeness(form, codes, floats, width, i, shorts, column, scale, weight, offset):
     """How near the node i is to a query, by the scale in that column."""
-    sums = simd.zeros()
+    sums = simd.no_sums()
     for j in range(0, len(shorts), STEP):
-        sums = simd.products(form, sums, codes, i * width + j, shorts, j)
+        sums = simd.plus_pairs(form, sums, codes, i * width + j, shorts, j)
     meta = (i + 1) * (width // 4) - 2
     return np.float32(simd.sum_of(sums)) * (scale * floats[meta + column]) + (
         weight * floats[meta + 1] + offset

@@ -266,29 +266,6 @@ def _no_sums(typing: Any) -> Any:
 
 
 @intrinsic
-def _plus_pairs(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
-    """Add the products of 32 int8 codes with 32 int16 words, two to a sum."""
-
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.VectorType(BYTE, 2 * LANES)
-        items = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], kind))
-        query = builder.load(_pointer(context, builder, signature.args[4], args[4], args[5], SHORTS))
-        items.align, query.align = 1, 2
-        wide = builder.sext(items, SHORTS)
-        if _form(form) == "plain":
-            whole = ir.VectorType(INT, 2 * LANES)
-            products = builder.mul(builder.sext(wide, whole), builder.sext(query, whole))
-            pairs = builder.add(*(_part(builder, products, odd, LANES, 2) for odd in (0, 1)))
-        else:
-            half = ir.VectorType(INT, LANES // 2)
-            halves = [[_part(builder, side, first, LANES) for side in (wide, query)] for first in (0, LANES)]
-            pairs = _join(builder, *(_call(builder, "llvm.x86.avx2.pmadd.wd", half, each) for each in halves))
-        return builder.add(args[1], pairs)
-
-    return SUMS(form, sums, codes, types.intp, words, types.intp), code
-
-
-@intrinsic
 def _sum(typing: Any, sums: Any) -> Any:
     """The sum of sixteen int32."""
 
@@ -380,14 +357,8 @@ def _ones(typing: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def _zeros(typing: Any) -> Any:
-    """Sixteen sums of nothing."""
-    return SUMS(), lambda _, __, ___, ____: ir.Constant(INTS, [0] * LANES)
-
-
-@intrinsic
-def _products(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, shorts: Any, place: Any) -> Any:
-    """Add the products of 32 int8 with 32 int16 to sixteen sums, the products of neighbours to one."""
+def _plus_pairs(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, shorts: Any, place: Any) -> Any:
+    """Add the products of 32 int8 codes with 32 int16 to sixteen sums, those of neighbours to one."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         loaded = []
@@ -480,7 +451,6 @@ load_sums: Any = _load_sums
 store_sums: Any = _store_sums
 first_bit: Any = _first_bit
 no_sums: Any = _no_sums
-plus_pairs: Any = _plus_pairs
 sum_of: Any = _sum
 no_floats: Any = _no_floats
 load_floats: Any = _load_floats
@@ -490,8 +460,7 @@ plus_product: Any = _plus_product
 fused: Any = _fused
 sum_floats: Any = _sum_floats
 ones: Any = _ones
-zeros: Any = _zeros
-products: Any = _products
+plus_pairs: Any = _plus_pairs
 rank: Any = _rank
 make_room: Any = _make_room
 prefetch: Any = _prefetch
