@@ -1,6 +1,6 @@
 """All our indexes beside other libraries: the least effort that reaches a recall, in turns.
 
-    python benchmarks/index.py [--part glove fashion million article] [--models ials bpr]
+    python benchmarks/index.py [--part glove fashion million article article-glove] [--models ials bpr]
         [--indexes exact ivf hnsw forest lsh hnsw:m=24] [--peers scann hnswlib annoy | --peers none]
         [--targets 0.95 0.99] [--queries 4000] [--repeats 5] [--cache FOLDER] [--fashion FOLDER]
         [--plot FILE.png]
@@ -9,7 +9,7 @@ glove: 390,000 words × 50 by cosine, asked with others. fashion: Fashion-MNIST'
 distance, asked with its test images (Debian's package dataset-fashion-mnist). million: 1,000,000 vectors × 64
 by inner product, drawn from those of amazon-book's items and moved, asked with its users. article: what
 each index of ours loses of recall for how much more speed than brute force (numpy), on amazon-book's own
-vectors and GloVe, as a table in Markdown.
+vectors, and on GloVe (article-glove), as a table in Markdown.
 
 k = 10, two threads each. Sweeps are searched for the first setting that reaches a target; then all that are
 not hopelessly slow take turns, and medians count. Recall is against float64. With `--cache`, vectors and
@@ -65,7 +65,7 @@ def main() -> None:
     os.environ["SEGUE_THREADS"] = str(THREADS)
     found = {case.name: compare(case, given, given.targets, given.peers) for case in raced(given)}
     told = {}
-    for case in learned_cases(given) if "article" in given.part else ():
+    for case in described(given):
         targets = [1 - loss for loss in sorted(LOSSES, reverse=True)]
         told[case.name] = compare(case, given, targets, [NUMPY.name])
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -83,7 +83,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = ["glove", "fashion", "million", "article"]
+    parts = ["glove", "fashion", "million", "article", "article-glove"]
     parser.add_argument("--part", nargs="+", default=parts, choices=parts)
     parser.add_argument("--models", nargs="+", default=["ials", "bpr"], choices=["ials", "bpr"])
     parser.add_argument("--indexes", nargs="+", default=[*KINDS], help="ours, with settings after colons")
@@ -108,12 +108,13 @@ def raced(given: argparse.Namespace) -> Iterator[Case]:
         yield Case(f"million-{model}-64", "dot", Vectors(jittered(items, MILLION), drawn(users, given)))
 
 
-def learned_cases(given: argparse.Namespace) -> Iterator[Case]:
+def described(given: argparse.Namespace) -> Iterator[Case]:
     """What the article's table is about."""
-    for model in given.models:
+    for model in given.models if "article" in given.part else ():
         items, users = learned("amazon-book", model, 64, given.cache)
         yield Case(f"amazon-book-{model}-64", "dot", Vectors(items, drawn(users, given)))
-    yield Case("glove-50", "cosine", glove(given.queries))
+    if "article-glove" in given.part:
+        yield Case("glove-50", "cosine", glove(given.queries))
 
 
 def drawn(users: np.ndarray, given: argparse.Namespace) -> np.ndarray:
