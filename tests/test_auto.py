@@ -100,9 +100,7 @@ def test_every_index_that_is_built_is_told(fakes, monkeypatch):
     fakes(quick={})
     monkeypatch.setattr("segue.index.auto.SAMPLED_ITEMS", 100)
     told = []
-    made = Auto(enough=0).build(
-        vectors(), progress=lambda what, done, total, values: told.append((what, done))
-    )
+    made = Auto(enough=0).build(vectors(), progress=lambda what, done, total, *_: told.append((what, done)))
     assert made.name == "quick"
     assert told == [
         ("indexing", 0), ("indexing", 300), ("trying quick", 0), ("trying quick", 100),

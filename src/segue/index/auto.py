@@ -272,6 +272,9 @@ def _compared(trial: Trial, exact: Any, whole: Measured, sample: np.ndarray) -> 
         kth = kth_best(exact, trial.queries)
         row = trial.measured(row.index, index.settings, index, took, kth)
         rows.append(row)
-    if row.reached and row.us <= MARGIN * whole.us:
+    pays = row.reached and row.us <= MARGIN * whole.us
+    compared = (row.index, row.us, row.recall, whole.us, row.index if pays else "exact")
+    log.info("%s takes %s us a query at recall %s, exact search %s us: %s", *compared)
+    if pays:
         return AutoIndex(wish, index, row.effort, (whole, *rows))
     return AutoIndex(wish, exact, None, (whole, *rows))
