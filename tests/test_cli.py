@@ -213,6 +213,7 @@ class TestFit:
             repr(trained.settings.model),
         ]
         assert errors.startswith("training: 2 in ")
+        assert f"\nindexing: {len(trained.items)} in " in errors
         assert (trained.settings.model.dim, trained.settings.model.cg_steps) == (4, 1)
         assert trained.item_metadata.columns == ["title", "year", "genres"]
         assert trained.metrics == {}
