@@ -75,7 +75,7 @@ def compare(data: str, given: argparse.Namespace) -> dict[str, list[dict[str, An
     """Build everybody once, then race for each target."""
     metric, (items, queries) = vectors_of(data, given)
     truth = Truth(items, queries, metric)
-    folder = given.cache / f"{data}-{len(items)}" if given.cache else None
+    folder = given.cache / f"{data}-{items.shape[1]}" if given.cache else None
     kth = keep(folder, f"kth-{len(queries)}-{K}", lambda: truth.kth((K,), THREADS))[0]
     kinds = segue.index
     named: dict[str, Any] = {"segue Exact": kinds.Exact(metric=metric), "segue IVF": kinds.IVF(metric=metric)}
