@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import bare, inline, kernel, pasted
 from segue.kernels.scan import (
     BOUNDS,
     INVERSE,
@@ -294,8 +294,9 @@ def search(
             else:
                 hopes[q, place] = hope + sizes[q] * (leans[p] + reach * spreads[p])
     firsts, waiting = np.empty(P + 1, np.int64), np.empty(count * probes, np.int32)
-    partial = np.empty(room(bounds) * simd.LANES, np.int32)
-    places, bits = np.empty(room(bounds), np.int64), np.empty(room(bounds), np.uint32)
+    most = room(bounds)
+    partial, places = np.empty(most * simd.LANES, np.int32), np.empty(most, np.int64)
+    bits = np.empty(most, np.uint32)
     for number in range(ROUNDS):
         first, last = last_of(number - 1, probes) if number else 0, last_of(number, probes)
         gather(lists, hopes, goals, first, last, firsts, waiting)
@@ -338,7 +339,7 @@ def search(
         sort_heap(scores, ids, (start + q) * k, k)
 
 
-@bare
+@pasted
 def room(bounds):
     """The blocks of the largest partition, and one more."""
     most = np.int64(1)
@@ -347,7 +348,7 @@ def room(bounds):
     return most + 1
 
 
-@bare
+@pasted
 def gather(lists, hopes, goals, first, last, firsts, waiting):
     """Sort by partition who visits it among the places [first, last) of the lists.
 
