@@ -155,7 +155,7 @@ def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
     assert found == sorted(found)
     assert found[0] < 0.9 < found[-1]
     most = index.search(queries[:300], 10, effort=len(index.parts.means) - 1)
-    assert recall(most, exact) > 0.999
+    assert recall(most, exact) >= 0.998
     few = index.search(queries[:300], 10, effort=4)
     assert few.examined.mean() < 0.1 * len(vectors)
 

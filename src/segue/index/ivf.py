@@ -169,7 +169,7 @@ class IVFIndex:
         probes = min(probes, count)
         loose, reach = 1.0, np.inf
         if probes < count:
-            loose, reach = min(1.0, LOOSE / np.sqrt(dim)), REACH
+            loose, reach = min(1.0, LOOSE / dim**0.5), REACH
         search: Any = ivf.search
         given: tuple[Any, ...] = (*self._given, probes, loose, reach, turned, *asked.filters)
         few = few_allowed(asked.allow, len(self))
