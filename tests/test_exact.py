@@ -122,7 +122,7 @@ asked = [fixed(np.empty((0,) * ndim, kind)) for kind, ndim in [("f4", 2), ("?", 
 answers = [np.empty(0, kind) for kind in ("i4", "f4", "i8")]
 arguments = [simd.MARKS["avx512"], *layout, 0.5, 127, False, False, *asked, 0, 4, *answers]
 scan.search.compile(tuple(numba.typeof(value) for value in arguments))
-print("".join(scan.walk.inspect_asm().values()).count("vpdpbusd"))
+print("".join(scan.search.inspect_asm().values()).count("vpdpbusd"))
 """
 
 

@@ -6,7 +6,9 @@ import scipy.sparse as sp
 
 from segue.errors import DataError, SettingError
 from segue.index import IVF, Exact
+from segue.index.effort import least_effort
 from segue.index.exact import chosen_form
+from segue.index.neighbors import Neighbors
 from segue.index.partitions import averaged, centroid_codes, cuts_of, k_means, nearest, packed, padded
 from segue.kernels import ivf, scan, simd
 
@@ -154,6 +156,8 @@ def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
     found = [recall(index.search(queries[:300], 10, effort=effort), exact) for effort in (1, 4, 16, 64)]
     assert found == sorted(found)
     assert found[0] < 0.9 < found[-1]
+    most = index.search(queries[:300], 10, effort=len(index.parts.means) - 1)
+    assert recall(most, exact) >= 0.998
     few = index.search(queries[:300], 10, effort=4)
     assert few.examined.mean() < 0.1 * len(vectors)
 
@@ -164,6 +168,28 @@ def test_without_sample_queries_the_vectors_are_asked():
     exact = Exact().build(vectors).search(queries, 10)
     assert 1 <= index.probes < len(index.parts.means)
     assert recall(index.search(queries, 10), exact) > 0.7
+
+
+class Fading:
+    """An index that finds each of the 10 best with the probability effort / 1000, the same ones each time."""
+
+    def __init__(self, seed, count):
+        self.vectors = np.zeros((1, 2), np.float32)
+        self.luck = np.random.default_rng(seed).random((count, 10))
+
+    def search(self, queries, k, *, exclude, effort):
+        scores = np.where(self.luck[: len(queries)] * 1000 < effort, np.arange(20, 10, -1), 0.0)
+        return Neighbors(
+            np.zeros(scores.shape, np.int32), np.float32(scores), np.zeros(len(queries), np.int64)
+        )
+
+
+def test_the_effort_leaves_room_for_the_chance_of_the_sample():
+    queries = np.zeros((500, 2), np.float32)
+    chosen = [least_effort(Fading(seed, 500), queries, 1000, 0.9, 500) for seed in range(40)]
+    assert np.mean(np.array(chosen) >= 900) > 0.9  # half of them without room
+    assert np.mean(chosen) < 920
+    assert least_effort(Fading(0, 500), queries, 1000, 1.0, 500) == 1000
 
 
 def test_k_are_found_however_few_partitions_are_visited():
@@ -276,9 +302,10 @@ def test_arrays_that_do_not_fit_are_refused(metric):
                 made.from_arrays({**arrays, name: wrong})
 
 
-def test_centroids_are_encoded_like_one_partition():
+def test_centroids_are_encoded_like_one_partition_of_four_blocks():
     means = np.random.default_rng(12).standard_normal((20, 6)).astype(np.float32)
     coded = centroid_codes(means, cuts_of(6))
-    assert coded.codes.shape == (2 * 2 * 64,)
+    assert coded.codes.shape == (4 * 2 * 64,)
+    assert (coded.codes.reshape(4, 2, 16, 4).transpose(0, 2, 1, 3).reshape(64, 8)[20:] == 128).all()
     assert coded.table.shape == (1, scan.BOUNDS + 3)
     np.testing.assert_allclose(coded.halves[:20], (means.astype(np.float64) ** 2).sum(1) / 2, rtol=1e-6)

@@ -11,6 +11,7 @@ from segue.errors import SettingError
 from segue.index.neighbors import check_k
 
 TYPICAL_K = 10  # answers to a query, by which recall is measured
+CHANCE = 2.0  # standard errors of the sample by which its recall must exceed what is aimed at
 
 
 def check_counts(settings: Any, *names: str) -> None:
@@ -29,10 +30,10 @@ def check_recall(settings: Any) -> None:
 
 
 def least_effort(index: Any, queries: np.ndarray | None, most: int, recall: float, count: int) -> int:
-    """The least effort that finds a share `recall` of what `most` finds, which is everything.
+    """The least effort that surely finds a share `recall` of what `most` finds, which is everything.
 
-    Asked are `count` of the queries (q, dim), or of the index's vectors, if there are none, for their
-    neighbours but themselves.
+    The sample must find more, by what it may owe to chance. Asked are `count` of the queries (q, dim), or of
+    the index's vectors, if there are none, for their neighbours but themselves.
     """
     pool = index.vectors if queries is None or not len(queries) else queries
     drawn = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(np.int64))
@@ -51,5 +52,7 @@ def least_effort(index: Any, queries: np.ndarray | None, most: int, recall: floa
     while recall < 1 and high - low > 1:
         middle = max(low + 1, int(np.sqrt(max(low, 1) * high)))
         right = (found(middle) >= best[:, -1:]) & there
-        low, high = (low, middle) if right.sum() >= recall * there.sum() else (middle, high)
+        spare = right.sum(1) - recall * there.sum(1)
+        enough = spare.sum() >= CHANCE * spare.std() * np.sqrt(len(spare))
+        low, high = (low, middle) if enough else (middle, high)
     return high

@@ -34,7 +34,8 @@ from segue.progress import Progress, silent
 TIMES = 5  # as many partitions as the root of the number of vectors, times this
 LEAST = 64  # vectors to a partition, unless more are asked for
 LEAN = 2.5  # spreads from its centroid in which a partition is expected to hold the best for a query
-LOOSE = 0.35  # the part of the greatest error of codes that is reckoned with, unless all is searched
+LOOSE = 3.0  # standard deviations of the codes' error that are reckoned with, unless all is searched
+REACH = 6.0  # spreads from its centroid beyond which nothing is expected of a partition, likewise
 SAMPLE = 1000  # queries by which the probes are chosen
 GROUP = 1024  # queries that visit the partitions together
 STEPS = TURNS + 2  # of a build: k-means, every vector to its partition, codes and probes
@@ -181,9 +182,11 @@ class IVFIndex:
         if len(asked.allow):  # the best of a few lie farther apart
             probes = round(probes / np.sqrt(max(asked.allow.mean(1).min(), 1 / len(self))))
         probes = min(probes, count)
-        loose = 1.0 if probes == count else LOOSE
+        loose, reach = 1.0, np.inf
+        if probes < count:
+            loose, reach = min(1.0, LOOSE / dim**0.5), REACH
         search: Any = ivf.search
-        given: tuple[Any, ...] = (*self._given, probes, loose, turned, *asked.filters)
+        given: tuple[Any, ...] = (*self._given, probes, loose, reach, turned, *asked.filters)
         few = few_allowed(asked.allow, len(self))
         if few is not None:
             search, vectors = measures.search_members, fixed(self.vectors)

@@ -63,9 +63,11 @@ def padded(ids: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def centroid_codes(means: np.ndarray, cuts: np.ndarray) -> Codes:
-    """Encode centroids (p, dim) like one partition."""
-    order, bounds = padded(np.arange(len(means), dtype=np.int32), np.array([len(means)]))
-    return packed(means, order, bounds, cuts)
+    """Encode centroids (p, dim) like one partition, filled up to a multiple of four blocks."""
+    blocks = -(-len(means) // (4 * simd.LANES)) * 4
+    order = np.full(blocks * simd.LANES, -1, np.int32)
+    order[: len(means)] = np.arange(len(means))
+    return packed(means, order, np.array([0, blocks]), cuts)
 
 
 def nearest(placed: np.ndarray, means: np.ndarray, form: simd.Form) -> np.ndarray:

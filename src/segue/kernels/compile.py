@@ -33,6 +33,15 @@ def inline(function: F) -> F:
     return _compiled(function, {"_nrt": False, "no_cpython_wrapper": True, "forceinline": True})
 
 
+def pasted(function: F) -> F:
+    """Paste a part, where it is called, into the kernel before that is compiled, so that it is compiled once.
+
+    A part of any other kind is compiled by itself and again within its kernel. What is pasted into a loop
+    counts references to its arrays in each turn.
+    """
+    return _compiled(function, {"inline": "always"})
+
+
 def as_written(function: F) -> F:
     """Compile a small step as `inline` does, but with its sums in the order in which they are written."""
     return _compiled(

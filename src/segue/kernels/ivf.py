@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import bare, inline, kernel, pasted
 from segue.kernels.scan import (
     BOUNDS,
     INVERSE,
@@ -35,7 +35,6 @@ from segue.kernels.shelves import above, part_at
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCK = simd.LANES * 4  # bytes of a block's group
-COMMON = 4  # spreads from its centroid that a partition is expected to reach
 ROUNDS = 3
 MOST = 1e30  # of a scale: an offset of zero must stay zero
 
@@ -102,39 +101,31 @@ def pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves
 
 @bare
 def score_centroids(form, codes, cuts, offsets, scale, words, corrections, q, sums):
-    """sums = codes of query q · codes of all centroids, minus their offsets in the same unit."""
-    groups = cuts[-1]
+    """sums = codes of query q · codes of all centroids, minus their offsets in the same unit.
+
+    Their blocks are a multiple of four.
+    """
+    groups, blocks = cuts[-1], len(offsets) // simd.LANES
     scale = np.float32(min(scale, MOST))
-    blocks = len(offsets) // simd.LANES
     for s in range(len(cuts) - 1):
-        block = 0
         width = cuts[1] if s == 0 else groups - cuts[1]
-        base = 0 if s == 0 else blocks * cuts[1] * BLOCK
-        skipped = 0 if s == 0 else cuts[1]
-        while block < blocks:
-            four = 1 if block + 4 <= blocks else 0
-            stride = width * BLOCK * four
-            at = base + block * width * BLOCK
+        base, skipped = (0, 0) if s == 0 else (blocks * cuts[1] * BLOCK, cuts[1])
+        stride = width * BLOCK
+        for block in range(0, blocks, 4):
             A = simd.start(form, corrections[q, s])
             B = simd.start(form, corrections[q, s])
             C = simd.start(form, corrections[q, s])
             D = simd.start(form, corrections[q, s])
-            if four:
-                for g in range(cuts[s], cuts[s + 1]):
-                    place = at + (g - skipped) * BLOCK
-                    A = simd.multiply(form, A, codes, place, words, q * groups + g)
-                    B = simd.multiply(form, B, codes, place + stride, words, q * groups + g)
-                    C = simd.multiply(form, C, codes, place + 2 * stride, words, q * groups + g)
-                    D = simd.multiply(form, D, codes, place + 3 * stride, words, q * groups + g)
-            else:
-                for g in range(cuts[s], cuts[s + 1]):
-                    A = simd.multiply(form, A, codes, at + (g - skipped) * BLOCK, words, q * groups + g)
+            for g in range(cuts[s], cuts[s + 1]):
+                at = base + block * stride + (g - skipped) * BLOCK
+                A = simd.multiply(form, A, codes, at, words, q * groups + g)
+                B = simd.multiply(form, B, codes, at + stride, words, q * groups + g)
+                C = simd.multiply(form, C, codes, at + 2 * stride, words, q * groups + g)
+                D = simd.multiply(form, D, codes, at + 3 * stride, words, q * groups + g)
             add(form, A, s, offsets, scale, block, sums)
-            if four:
-                add(form, B, s, offsets, scale, block + 1, sums)
-                add(form, C, s, offsets, scale, block + 2, sums)
-                add(form, D, s, offsets, scale, block + 3, sums)
-            block += 4 if four else 1
+            add(form, B, s, offsets, scale, block + 1, sums)
+            add(form, C, s, offsets, scale, block + 2, sums)
+            add(form, D, s, offsets, scale, block + 3, sums)
 
 
 @inline
@@ -238,7 +229,7 @@ def choose(sums, P, wanted, along, order):
         found = min(found, place)
 
 
-@inline
+@bare
 def tail(share):
     """About how many deviations above the mean this share of a normal distribution lies (Hastings 1955)."""
     t = np.sqrt(-2 * np.log(min(share, 0.5)))
@@ -256,15 +247,16 @@ def last_of(number, probes):
 @kernel
 def search(
     form, codes, order, vectors, halves_of, table, bounds, cuts, widest, axes, centre, rounding,
-    centroids, leans, spreads, unit, top, halves, is_distance, probes, loose,
+    centroids, leans, spreads, unit, top, halves, is_distance, probes, loose, reach,
     queries, allow, indptr, excluded, start, stop, ids, scores, examined,
 ):  # fmt: skip
     """The k best items in the `probes` best partitions of the queries [start, stop), into their rows.
 
     centroids: the codes of the centroids, of the scale `unit`; leans: what is taken from their scores,
     |c|² / 2 for a distance, and for an inner product what times |q| a partition reaches out to a query.
-    loose: the part of the codes' greatest error that is reckoned with. A query that has found fewer than k
-    when its partitions are exhausted visits all others.
+    loose: the part of the codes' greatest error that is reckoned with. reach: the spreads from its
+    centroid beyond which nothing is expected of a partition. A query that has found fewer than k when its
+    partitions are exhausted visits all others.
     """
     count, d, k, P = stop - start, queries.shape[1], len(scores) // len(examined), len(table)
     turned = np.empty((count, d), np.float32)
@@ -294,18 +286,36 @@ def search(
             p = chosen[place]
             lists[q, place] = p
             hope = np.float64(sums[p]) / scale
-            if is_distance:
+            if reach == np.inf:  # the codes' error may count more than the spread
+                hopes[q, place] = np.inf
+            elif is_distance:
                 apart = np.sqrt(max(sizes[q] ** 2 - 2 * hope, 0.0))
-                hopes[q, place] = hope + COMMON * apart * spreads[p]
+                hopes[q, place] = hope + reach * apart * spreads[p]
             else:
-                hopes[q, place] = hope + sizes[q] * (leans[p] + COMMON * spreads[p])
-    walk(
-        form, codes, order, vectors, halves_of, table, bounds, cuts, rounding, is_distance, loose < 1,
-        queries, allow, indptr, excluded, start, ids, scores, examined,
-        words, corrections, parts, inverses, sizes, goals, lists, hopes, np.empty(P + 1, np.int64),
-        np.empty(count * probes, np.int32), np.empty(room(bounds) * simd.LANES, np.int32),
-        np.empty(room(bounds), np.int64), np.empty(room(bounds), np.uint32),
-    )  # fmt: skip
+                hopes[q, place] = hope + sizes[q] * (leans[p] + reach * spreads[p])
+    firsts, waiting = np.empty(P + 1, np.int64), np.empty(count * probes, np.int32)
+    most = room(bounds)
+    partial, places = np.empty(most * simd.LANES, np.int32), np.empty(most, np.int64)
+    bits = np.empty(most, np.uint32)
+    for number in range(ROUNDS):
+        first, last = last_of(number - 1, probes) if number else 0, last_of(number, probes)
+        gather(lists, hopes, goals, first, last, firsts, waiting)
+        low = np.int64(0)
+        for p in range(P):
+            for place in range(low, firsts[p]):
+                q = waiting[place]
+                noted = rule_out(
+                    form, codes, halves_of, table, bounds, cuts, p, rounding, is_distance, q, words,
+                    corrections, parts, inverses, sizes, goals, partial, places, bits,
+                )  # fmt: skip
+                examined[start + q] += (bounds[p + 1] - bounds[p]) * simd.LANES
+                if noted:
+                    score_noted(
+                        order, vectors, bounds[p], noted, table, p, rounding, is_distance, parts, inverses,
+                        queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals,
+                        partial, places, bits,
+                    )  # fmt: skip
+            low = firsts[p]
     visited = np.zeros(P, np.bool_)
     for q in range(count):
         wanted = probes
@@ -329,7 +339,7 @@ def search(
         sort_heap(scores, ids, (start + q) * k, k)
 
 
-@bare
+@pasted
 def room(bounds):
     """The blocks of the largest partition, and one more."""
     most = np.int64(1)
@@ -338,43 +348,28 @@ def room(bounds):
     return most + 1
 
 
-@bare
-def walk(
-    form, codes, order, vectors, halves_of, table, bounds, cuts, rounding, is_distance, may_skip,
-    queries, allow, indptr, excluded, start, ids, scores, examined,
-    words, corrections, parts, inverses, sizes, goals, lists, hopes, firsts, waiting,
-    partial, places, bits,
-):  # fmt: skip
-    """Visit the partitions that are listed for each query, in rounds."""
-    count, probes = lists.shape
-    k, P = len(scores) // len(examined), len(table)
-    done = 0
-    for number in range(ROUNDS):
-        last = last_of(number, probes)
-        for p in range(P + 1):
-            firsts[p] = 0
-        for q in range(count):
-            for place in range(done, last):
-                if not (may_skip and hopes[q, place] < goals[q]):
-                    firsts[lists[q, place]] += 1
-        total = np.int64(0)
-        for p in range(P + 1):
-            total, firsts[p] = total + firsts[p], total
-        for q in range(count):
-            for place in range(done, last):
-                if not (may_skip and hopes[q, place] < goals[q]):
-                    p = lists[q, place]
-                    waiting[firsts[p]] = q
-                    firsts[p] += 1
-        done, low = last, np.int64(0)
-        for p in range(P):
-            for place in range(low, firsts[p]):
-                visit(
-                    form, codes, order, vectors, halves_of, table, bounds, cuts, p, rounding, is_distance,
-                    queries, allow, indptr, excluded, start, waiting[place], k, ids, scores, examined,
-                    words, corrections, parts, inverses, sizes, goals, partial, places, bits,
-                )  # fmt: skip
-            low = firsts[p]
+@pasted
+def gather(lists, hopes, goals, first, last, firsts, waiting):
+    """Sort by partition who visits it among the places [first, last) of the lists.
+
+    Partition p is visited by waiting[firsts[p - 1]:firsts[p]], where firsts[-1] counts as 0. Who expects
+    nothing of a partition leaves it out.
+    """
+    for p in range(len(firsts)):
+        firsts[p] = 0
+    for q in range(len(lists)):
+        for place in range(first, last):
+            if hopes[q, place] >= goals[q]:
+                firsts[lists[q, place]] += 1
+    total = np.int64(0)
+    for p in range(len(firsts)):
+        total, firsts[p] = total + firsts[p], total
+    for q in range(len(lists)):
+        for place in range(first, last):
+            if hopes[q, place] >= goals[q]:
+                p = lists[q, place]
+                waiting[firsts[p]] = q
+                firsts[p] += 1
 
 
 @bare
@@ -388,12 +383,14 @@ def offer(i, vectors, is_distance, queries, allow, indptr, excluded, q, k, ids, 
 
 
 @inline
-def visit(
-    form, codes, order, vectors, halves_of, table, bounds, cuts, p, rounding, is_distance,
-    queries, allow, indptr, excluded, start, q, k, ids, scores, examined,
-    words, corrections, parts, inverses, sizes, goals, partial, places, bits,
+def rule_out(
+    form, codes, halves_of, table, bounds, cuts, p, rounding, is_distance, q, words,
+    corrections, parts, inverses, sizes, goals, partial, places, bits,
 ):  # fmt: skip
-    """Offer the items of a partition to a query: those whose codes do not rule them out are scored."""
+    """The blocks of a partition with items that their codes do not rule out for a query; returns how many.
+
+    partial, places and bits: the sums of each block, its place, and a bit for each such item.
+    """
     groups, segments, width = cuts[-1], len(cuts) - 1, cuts[1]
     first, blocks = bounds[p], bounds[p + 1] - bounds[p]
     slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
@@ -436,7 +433,6 @@ def visit(
             sums_a = simd.less(sums_a, halves_of, (first + block) * simd.LANES, scale)
         noted = note(partial, places, bits, noted, sums_a, block, simd.above(sums_a, least))
         block += 1
-    bar = least
     for s in range(1, segments):
         if noted == 0:
             break
@@ -450,21 +446,19 @@ def visit(
                 more = simd.multiply(form, more, codes, at + g * BLOCK, words, q * groups + g)
             sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
             noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
-    examined[start + q] += blocks * simd.LANES
-    if noted:
-        score_noted(
-            order, vectors, first, noted, bar, table, p, slack, is_distance, parts, inverses, segments - 1,
-            queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals, partial, places, bits,
-        )  # fmt: skip
+    return noted
 
 
 @inline
 def score_noted(
-    order, vectors, first, noted, bar, table, p, slack, is_distance, parts, inverses, s,
-    queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals, partial, places, bits,
+    order, vectors, first, noted, table, p, rounding, is_distance, parts, inverses,
+    queries, allow, indptr, excluded, start, q, k, ids, scores, sizes, goals,
+    partial, places, bits,
 ):  # fmt: skip
     """Score in float32 what the codes leave: the largest sums first, where nothing is known yet."""
-    d, row = vectors.shape[1], start + q
+    d, row, s = vectors.shape[1], start + q, parts.shape[1] - 1
+    slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
+    bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
     preferred = bar_of(partial, noted, k) if goals[q] == -np.inf else bar
     for place in range(noted):
         places[place] = (first + places[place]) * simd.LANES
@@ -496,7 +490,7 @@ def score_noted(
         preferred = bar
 
 
-@inline
+@bare
 def bar_of(partial, blocks, k):
     """A sum that at least k items of some blocks exceed, and not many more."""
     low = high = np.int64(partial[0])
@@ -515,7 +509,7 @@ def bar_of(partial, blocks, k):
     return np.int32(low)
 
 
-@inline
+@bare
 def count_above(sums, blocks, edge):
     """How many sums of some blocks exceed an edge."""
     count = np.int64(0)

@@ -22,7 +22,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.axes import turn
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import bare, inline, kernel, pasted
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCKS = 8  # to a shelf
@@ -68,7 +68,7 @@ def may_get(i, q, allow, indptr, excluded):
     return low == indptr[q + 1] or excluded[low] != i
 
 
-@kernel
+@pasted
 def encode(turned, cuts, tails, widest, top, halves, codes, inverses, corrections, parts):
     """Queries (m, d) to codes (m, 4 groups) int8, and what the bounds need of them.
 
@@ -199,7 +199,7 @@ def search(
         sort_heap(scores, ids, q * k, k)
 
 
-@bare
+@pasted
 def best_shelves(nearest, table, seeds):
     """The shelf with the highest mean score (shelves, queries) for each query."""
     for q in range(len(seeds)):
@@ -211,7 +211,7 @@ def best_shelves(nearest, table, seeds):
                 seeds[q] = b
 
 
-@bare
+@pasted
 def walk(
     form, codes, order, vectors, table, cuts, rounding, is_distance,
     queries, allow, indptr, excluded, start, ids, scores, examined,
@@ -349,7 +349,7 @@ def bar_for(partial, stop, k):
     return np.int32(low)
 
 
-@kernel
+@pasted
 def lay_out(X, start, stop, centre, axes, out):
     """out = (X[start:stop] - centre) in the given axes, the rows of (d, d); either may be empty."""
     d = X.shape[1]
