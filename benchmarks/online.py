@@ -29,6 +29,7 @@ from rich.table import Table
 
 import segue
 from data import DATA
+from segue.blas import on_one_thread
 from segue.data.interactions import from_csr
 from segue.data.simulate import simulation
 from segue.online import (
@@ -95,9 +96,11 @@ def main() -> None:
     arguments.add_argument("--plot", type=Path)
     given = arguments.parse_args()
     if given.part == "profiles":
-        profiles(given.events, given.only)
+        with on_one_thread():
+            profiles(given.events, given.only)
     elif given.part == "exploration":
-        exploration(given.seeds, given.only, given.plot)
+        with on_one_thread():
+            exploration(given.seeds, given.only, given.plot)
     else:
         speed()
 
@@ -139,19 +142,21 @@ def asked(picks: list[tuple[int, float]], begin: float, most: int) -> range:
     return range(max(1, first), min(len(picks), max(1, first) + most))
 
 
-def rank_of(scores: np.ndarray, had: list[int], target: int) -> int:
-    """How many items that the person has not had stand before the target."""
-    best = scores[target]
-    scores = scores.copy()
-    scores[had] = -np.inf
-    return int((scores > best).sum())
+def ranks_of(queries: np.ndarray, items: np.ndarray, rows: list[int], places: range) -> list[int]:
+    """How many items that the person has not had stand before each of the picks at some places."""
+    scores = queries @ items.T
+    targets = scores[np.arange(len(places)), [rows[place] for place in places]]
+    for line, place in zip(scores, places, strict=True):
+        line[rows[:place]] = -np.inf
+    made: list[int] = (scores > targets[:, None]).sum(1).tolist()
+    return made
 
 
 def popular(trained: Any, people: Any, begin: float, most: int) -> Iterator[list[int]]:
-    counts = np.bincount(trained.seen.indices, minlength=len(trained.items)).astype(np.float32)
+    counts = np.bincount(trained.seen.indices, minlength=len(trained.items)).astype(np.float32)[:, None]
     for picks in people:
-        rows = [row for row, _ in picks]
-        yield [rank_of(counts, rows[:place], rows[place]) for place in asked(picks, begin, most)]
+        places = asked(picks, begin, most)
+        yield ranks_of(np.ones((len(places), 1), np.float32), counts, [row for row, _ in picks], places)
 
 
 def retrained(
@@ -166,14 +171,14 @@ def retrained(
         matrix = sp.csr_matrix((np.ones(len(cells), np.float32), pairs), (len(people), items))
         matrix.data[:] = 1
         made = segue.IALS(dim=64).fit(from_csr(matrix))
-        models.append((made, np.asarray(matrix.sum(0)).ravel()))
+        counts = np.asarray(matrix.sum(0), np.float32).ravel()
+        models.append((np.column_stack([made.items, counts]), made.users))
     for who, picks in enumerate(people):
-        rows = [row for row, _ in picks]
-        found = []
+        rows, found = [row for row, _ in picks], []
         for place in asked(picks, begin, most):
-            made, counts = models[int(np.searchsorted(ends, picks[place][1], side="right")) - 1]
-            scores = made.items @ made.users[who] if made.users[who].any() else counts
-            found.append(rank_of(scores, rows[:place], rows[place]))
+            vectors, users = models[int(np.searchsorted(ends, picks[place][1], side="right")) - 1]
+            query = np.append(users[who], np.float32(not users[who].any()))
+            found += ranks_of(query[None], vectors, rows, range(place, place + 1))
         yield found
 
 
@@ -182,19 +187,19 @@ def followed(profile: Profile, people: Any, begin: float, most: int) -> Iterator
     for picks in people:
         places = asked(picks, begin, most)
         rows, times = [row for row, _ in picks], [when for _, when in picks]
-        if not len(places):
-            yield []
-            continue
         state = profile.update(profile.start(), rows[: places.start], 1.0, times[: places.start])
-        found = []
+        read = []
         for place in places:
-            queries = profile.vectors(state, times[place])
-            if len(queries.vectors) == 1:
-                found.append(rank_of(items @ queries.vectors[0], rows[:place], rows[place]))
-            else:
-                found.append(rank_in_blend(items, queries, rows[:place], rows[place]))
+            read.append(profile.vectors(state, times[place]))
             state = profile.update(state, rows[place], 1.0, times[place])
-        yield found
+        if all(len(queries.vectors) == 1 for queries in read):
+            vectors = np.array([queries.vectors[0] for queries in read]).reshape(-1, items.shape[1])
+            yield ranks_of(vectors, items, rows, places)
+        else:
+            yield [
+                rank_in_blend(items, queries, rows[:place], rows[place])
+                for queries, place in zip(read, places, strict=True)
+            ]
 
 
 def rank_in_blend(items: np.ndarray, queries: Any, had: list[int], target: int) -> int:
@@ -282,11 +287,11 @@ def equal_coverage(curves: dict[str, Any]) -> Table:
     return table
 
 
-World = tuple[Space, np.ndarray, Any, np.ndarray]
+World = tuple[Space, np.ndarray, np.ndarray]
 
 
 def world(seed: int) -> World:
-    """A model of some people, and the chances that fifty others take each item."""
+    """A model of some people, the chances that fifty others take each item, and how often it was taken."""
     made = simulation(1050, 1000, 31_500, seed=seed)
     old = made.interactions.matrix[:1000].copy()
     old.data[:] = 1
@@ -295,7 +300,7 @@ def world(seed: int) -> World:
     worth = made.truth.users[1000:] @ made.truth.items.T + 0.5 * np.log(made.truth.popularity + 1e-9)
     worth = (worth - worth.mean()) / worth.std()
     chances = 1 / (1 + np.exp(2.5 - 1.5 * worth))
-    return space, chances, segue.Exact().build(space.items), np.bincount(old.indices, minlength=1000)
+    return space, chances, np.bincount(old.indices, minlength=1000)
 
 
 def played(name: str, level: Any, worlds: list[Any]) -> tuple[str, np.ndarray, np.ndarray]:
@@ -306,47 +311,56 @@ def played(name: str, level: Any, worlds: list[Any]) -> tuple[str, np.ndarray, n
 
 def steps(level: Any, given: World, seed: int) -> tuple[float, float]:
     """A thousand visits: the coverage of the catalogue, and the regret a step."""
-    space, chances, index, counts = given
+    space, chances, counts = given
     rng = np.random.default_rng(seed)
     people, items = chances.shape
     profile = Profile("posterior", space)
     known = space.known(np.arange(items))
     popular_vector = (space.items[known].T @ counts[known]).astype(np.float32)
-    wide = Optimism.index(space.items, counts)
+    wide = Optimism.widened(space.items, counts)
     states = [profile.start() for _ in range(people)]
     allowed = np.tile(known, (people, 1))
     shown = np.zeros(items, bool)
     got = could = 0.0
     for step in range(people * VISITS):
         who = step % people
-        allow = allowed[who]
         queries = profile.vectors(states[who]).vectors
         vector = queries[0] if len(queries) else popular_vector
-        chosen = slate(level, vector, space, index, wide, allow, counts, profile, states[who], step)
+        rows = np.flatnonzero(allowed[who])
+        precision = profile.kind.solve(space, states[who], None)[1] if isinstance(level, Thompson) else None
+        chosen = slate(level, vector, space, wide, rows, counts, precision, step)
         shown[chosen] = True
         chance = chances[who, chosen]
         got += chance.sum()
-        could += np.sort(chances[who][allow])[-SLATE:].sum()
+        could += np.partition(chances[who, rows], -SLATE)[-SLATE:].sum()
         taken = rng.random(SLATE) < chance
-        states[who] = profile.update(states[who], chosen, np.where(taken, 1.0, -0.1), float(step))
-        allow[chosen[taken]] = False
+        states[who] = after(states[who], space.items[chosen].astype(np.float64), np.where(taken, 1.0, -0.1))
+        allowed[who, chosen[taken]] = False
     return float(shown.mean()), 1 - got / could
 
 
+def after(state: Any, vectors: np.ndarray, weights: np.ndarray) -> Any:
+    """What `Profile.update` makes of picks of one time, in one product."""
+    return state | {
+        "precision": state["precision"] + (vectors.T * np.abs(weights)) @ vectors,
+        "sum": state["sum"] + weights @ vectors,
+        "count": state["count"] + np.abs(weights).sum(),
+    }
+
+
 def slate(
-    level: Any, vector: Any, space: Space, index: Any, wide: Any, allow: Any, counts: Any, profile: Profile,
-    state: Any, seed: int,
+    level: Any, vector: Any, space: Space, wide: np.ndarray, rows: np.ndarray, counts: np.ndarray,
+    factor: Any, seed: int,
 ) -> np.ndarray:  # fmt: skip
     def find(query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        found = (index if len(query) == len(vector) else wide).search(query[None], k, allow=allow)
-        return found.ids[0], found.scores[0]
+        scores = ((space.items if len(query) == len(vector) else wide) @ query)[rows]
+        best = np.argpartition(-scores, min(k, len(rows)) - 1)[:k]
+        best = best[np.argsort(-scores[best])]
+        return rows[best], scores[best]
 
     if level is None:
         return find(vector, SLATE)[0]
-    precision = None
-    if isinstance(level, Thompson):
-        _, factor = profile.kind.solve(space, state, None)
-        precision = np.tril(factor) @ np.tril(factor).T
+    precision = None if factor is None else np.tril(factor) @ np.tril(factor).T
     return explore(level, Person(vector, space.items, find, precision, counts), SLATE, seed).ids
 
 

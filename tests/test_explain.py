@@ -221,12 +221,12 @@ class TestCommandLine:
         trained = segue.load(folder)
         first = self.answers(folder, "--user", "1", "-k", "2", "--why")["items"][0]
         shares = trained.explain(first["item_id"], user=1)
-        assert first["because"].startswith(f"{shares['title'][0]} {shares['share'][0]:+.2f}, ")
+        assert first["because"].startswith(f"you liked {shares['title'][0]} {shares['share'][0]:+.2f}, ")
         new = self.answers(folder, "--history", "3,7", "-k", "2", "--why")["items"]
         titles = trained.item_metadata["title"]
         assert all(titles[2] in row["because"] or titles[6] in row["because"] for row in new)
         nobody = self.answers(folder, "--user", "999", "--on-unknown", "popular", "--why", "-k", "1")["items"]
-        assert nobody[0]["because"] == "popular"
+        assert nobody[0]["because"] == "it is popular"
 
     def test_what_was_left_to_chance_is_told(self, folder):
         told = self.answers(folder, "--user", "1", "-k", "3", "--explore", "gumbel", "--seed", "4")

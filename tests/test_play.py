@@ -5,12 +5,13 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 
 import segue
 from segue.errors import DataError, SettingError, UnknownIdError
 from segue.online import PROFILES, Profile
-from segue.play import OTHERS, PANELS, Session, titles_like
+from segue.play import OTHERS, PANELS, Session, finder, titles_like
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_a_pick_moves_every_panel_and_says_why(trained, profile):
     for name in ("recommended", "gaussian", "buckets"):
         assert len(shown[name]) == 5
         assert found[0].row not in [line.row for line in shown[name]]
-        assert {line.why for line in shown[name]} == {f"liked {start.title(found[0].row)}"}
+        assert {line.why for line in shown[name]} == {f"you liked {start.title(found[0].row)}"}
     assert after.back().events == ()
     again = after.back().shown()
     assert {name: [line.row for line in lines] for name, lines in again.items()} == {
@@ -167,3 +168,27 @@ def test_the_command_follows_a_script(trained, tmp_path):
     assert "+ " in again
     assert "liked " in again
     assert np.isfinite(trained.embeddings.items).all()
+
+
+def test_a_model_with_text_is_searched_by_words_and_meaning(tmp_path):
+    films = ["Die Hard", "Hackers", "Casablanca", "The Harder They Come"]
+    pairs = [(user, item) for user in range(8) for item in range(4) if (user + item) % 3]
+    data = segue.read_interactions(
+        pl.DataFrame(pairs, schema=["user", "item"], orient="row"),
+        user="user",
+        item="item",
+        items=pl.DataFrame({"item": range(4), "title": films}),
+    )
+    trained = segue.Recommender(segue.IALS(dim=2, iterations=2), text=segue.Text(columns="title")).fit(data)
+    played = Session(trained, Profile("posterior", trained.space), finder(trained), k=2)
+    found = [trained.items[line.row] for line in played.searched("dye hard").shown()["search"]]
+    assert found == trained.search("dye hard", 2)["item_id"].to_list()
+    assert found[0] == 0
+    trained.save(tmp_path / "model")
+    done = subprocess.run(
+        [sys.executable, "-m", "segue", "play", str(tmp_path / "model")],
+        input="dye hard\n!?\n1\np\n", capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "the query '!?' has no words: say what to look for" in done.stdout
+    assert done.stdout.rstrip().endswith("+ Die Hard")  # the search before the one without words still stands

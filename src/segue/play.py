@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ class Session:
             parts = by_events(self.profile, rows, picked, self._weights, times).parts
         best = np.argmax(parts, axis=1)
         return [
-            f"liked {self.title(picked[place])}"
+            f"you liked {self.title(picked[place])}"
             if self.events[place].weight > 0
             else f"unlike {self.title(picked[place])}"
             for place in best
@@ -231,6 +232,19 @@ class Session:
         for name in session.panels:
             session.turned(name)
         return session
+
+
+def finder(trained: TrainedRecommender) -> Find:
+    """Search by words and by meaning where the model was fit with text, otherwise by title."""
+    if trained.texts is None:
+        return titles_like(trained)
+    texts = trained.texts
+
+    @lru_cache(maxsize=1)  # a pick draws the same search again
+    def find(text: str, k: int) -> np.ndarray:
+        return texts.search(text, k)[0]
+
+    return find
 
 
 def titles_like(trained: TrainedRecommender) -> Find:

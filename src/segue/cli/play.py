@@ -17,7 +17,7 @@ from rich.text import Text
 from segue.cli.options import ModelArgument
 from segue.errors import DataError, SegueError
 from segue.online.profile import PROFILES, Profile
-from segue.play import OTHERS, PANELS, Line, Session, titles_like
+from segue.play import OTHERS, PANELS, Line, Session, finder
 from segue.recommender import load
 from segue.terminal import output
 
@@ -44,7 +44,7 @@ def play(
     [dim]Example: segue play model[/dim]
     """
     trained = load(model)
-    session = Session(trained, Profile(profile, trained.space), titles_like(trained), k=k)
+    session = Session(trained, Profile(profile, trained.space), finder(trained), k=k)
     if resume is not None:
         session = session.resumed(resume)
     console = output()
@@ -60,12 +60,12 @@ def play(
             console.print(f"> {line.strip()}")
         try:
             after = step(session, line.strip(), console)
+            if after is not session:
+                draw(after, console)
         except SegueError as error:
             console.print(Text(str(error), style="yellow"))
-            continue
-        if after is not session:
+        else:
             session = after
-            draw(session, console)
 
 
 def step(session: Session, line: str, console: Console) -> Session:

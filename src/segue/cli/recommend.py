@@ -84,7 +84,7 @@ def with_reasons(trained: TrainedRecommender, found: pl.DataFrame, history: list
     told: list[str] = []
     for row in found.iter_rows(named=True):
         known = history is not None or trained.users.find(str(row["user_id"])) >= 0
-        told.append(_because(trained, row, history) if known else "popular")
+        told.append(_because(trained, row, history) if known else "it is popular")
     return found.with_columns(pl.Series("because", told, pl.String))
 
 
@@ -92,6 +92,8 @@ def _because(trained: TrainedRecommender, row: dict[str, Any], history: list[str
     whose: dict[str, Any] = {"user": row["user_id"]} if history is None else {"history": history}
     shares = trained.explain(row["item_id"], **whose, most=REASONS)
     parts = shares.filter(pl.col("reason").is_in(["pick", "feature"]) & (pl.col("share") > 0))
-    return ", ".join(
+    told = ", ".join(
         f"{one.get('title') or one['value']} {one['share']:+.2f}" for one in parts.iter_rows(named=True)
     )
+    picks = "pick" in parts["reason"]
+    return f"you liked {told}" if picks else told

@@ -9,7 +9,7 @@ from scipy.linalg.lapack import dposv
 
 from segue.errors import DataError
 from segue.online.space import Space
-from segue.online.state import Pick, Queries, State, above, step, waited
+from segue.online.state import WHOLE, Pick, Queries, State, above, step, waited
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,16 @@ class Posterior:
 
     def add(self, space: Space, state: State, pick: Pick) -> State:
         """Return the state after a pick."""
-        space.direction(pick.row)  # refuses a zero vector
         vector = space.items[pick.row].astype(np.float64)
+        if not vector[0] and not vector.any():
+            space.direction(pick.row)  # refuses it
         since, late, time = step(state, pick.time)
         old, confidence = self.faded(since), self.faded(late) * abs(pick.weight)
+        precision = np.multiply.outer(confidence * vector, vector)
+        precision += state["precision"] if old == 1 else old * state["precision"]
         return {
             "start": state["start"],
-            "precision": old * state["precision"] + (confidence * vector)[:, None] * vector,
+            "precision": precision,
             "sum": old * state["sum"] + np.copysign(confidence, pick.weight) * vector,
             "count": old * state["count"] + confidence,
             "time": time,
@@ -68,9 +71,9 @@ class Posterior:
     def read(self, space: Space, state: State, now: float | None) -> Queries:
         """Return what to search with."""
         mean, _ = self.solve(space, state, now)
-        if not mean.any():
+        if not mean[0] and not mean.any():
             return Queries(np.empty((0, space.items.shape[1]), np.float32), np.empty(0))
-        return Queries(mean.astype(np.float32)[None], np.ones(1))
+        return Queries(mean.astype(np.float32)[None], WHOLE)
 
     def precision(self, space: Space, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Return A (dim, dim) float64 for picks of now, all at once."""
@@ -82,10 +85,14 @@ class Posterior:
     def solve(self, space: Space, state: State, now: float | None) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean x (dim,) and the Cholesky factor (dim, dim) of A in its lower half."""
         left = self.faded(waited(state, now))
-        prior = _prior(space, left * float(state["count"][0]))
-        pulled = left * state["sum"] + prior @ state["start"]
-        prior += left * state["precision"]
-        factor, mean, failed = dposv(prior, pulled, lower=1)
+        start, precision, pulled = state["start"], state["precision"], state["sum"]
+        if left != 1:
+            precision, pulled = left * precision, left * pulled
+        made = _prior(space, left * float(state["count"][0]))
+        if start[0] or start.any():
+            pulled = pulled + made @ start
+        made += precision
+        factor, mean, failed = dposv(made.T, pulled, lower=1, overwrite_a=1)  # symmetric: no copy is made
         if failed:
             raise DataError(
                 "the picks and the model leave no definite posterior: its numbers are too far apart"
@@ -97,8 +104,7 @@ def _prior(space: Space, count: float) -> np.ndarray:
     """a0 G + lam I, for somebody with picks of that confidence."""
     model = space.ials
     weight = float(model.unobserved_weight or 0.0)
-    made: np.ndarray = weight * space.gram
-    made.ravel()[:: len(made) + 1] += max(
-        model.reg * (count + weight * len(space.items)) ** model.reg_exponent, 1e-8
-    )
+    made = weight * space.gram
+    penalty = model.reg * (count + weight * len(space.items)) ** model.reg_exponent
+    made.ravel()[:: len(made) + 1] += max(penalty, 1e-8)
     return made
