@@ -228,6 +228,16 @@ class TestCommandLine:
         nobody = self.answers(folder, "--user", "999", "--on-unknown", "popular", "--why", "-k", "1")["items"]
         assert nobody[0]["because"] == "it is popular"
 
+    def test_in_a_terminal_each_reason_stands_under_its_title(self, folder, monkeypatch):
+        row = self.answers(folder, "--user", "1", "-k", "1", "--why")["items"][0]
+        words = ["recommend", folder, "--user", "1", "-k", "1", "--why"]
+        (line,) = CliRunner().invoke(app, words).output.splitlines()[1:]  # one line for programs
+        assert line.rstrip().endswith(row["because"])
+        monkeypatch.setenv("COLUMNS", "200")
+        item, why = CliRunner().invoke(app, words).output.splitlines()[1:]
+        assert item.rstrip().endswith(row["title"])
+        assert why.strip() == f"because {row['because']}"
+
     def test_what_was_left_to_chance_is_told(self, folder):
         told = self.answers(folder, "--user", "1", "-k", "3", "--explore", "gumbel", "--seed", "4")
         assert (told["explore"], told["seed"]) == ("gumbel", 4)

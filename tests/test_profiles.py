@@ -437,3 +437,10 @@ def test_one_item_has_no_neighbours_but_itself():
     space = Space(np.array([[3.0, 4.0]], np.float32))
     for how in ("next", "mean", "weighted"):
         np.testing.assert_allclose(read(Neighbours(how), space, [(0, 1.0, 0.0)]), [[0.6, 0.8]], rtol=1e-6)
+
+
+def test_what_suits_a_model_needs_nothing_that_it_lacks():
+    assert Profile("auto", space_of()).kind == Posterior()
+    other = Profile("auto", Space(space_of().items, model=segue.WARP()))
+    assert other.kind == HalfLife()
+    assert len(other.vectors(other.update(other.start(), 1)).vectors) == 1

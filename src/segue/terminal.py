@@ -7,7 +7,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from types import TracebackType
 from typing import Any
 
@@ -121,16 +122,28 @@ class _Rate(ProgressColumn):
         )
 
 
-def rows_table(frame: pl.DataFrame) -> Table:
-    """A frame of results as a table, a column each, numbers to the right."""
+def rows_table(frame: pl.DataFrame, notes: Sequence[str] = ()) -> Table:
+    """A frame of results as a table, a column each, numbers to the right; notes go under the last column."""
     made = Table(header_style="bold", box=None, pad_edge=False)
     for name, dtype in frame.schema.items():
         made.add_column(
             NAMES.get(name, name), justify="right" if dtype.is_numeric() else "left", overflow="fold"
         )
-    for row in zip(*(_cells(column) for column in frame), strict=True):
-        made.add_row(*map(Text, row))
+    for row, note in zip_longest(
+        zip(*(_cells(column) for column in frame), strict=True), notes, fillvalue=""
+    ):
+        *cells, last = map(Text, row)
+        made.add_row(*cells, Text.assemble(last, ("\n" + note, "dim")) if note else last)
     return made
+
+
+def reasoned_table(frame: pl.DataFrame) -> Table:
+    """The same for rows that say why in a column `because`, on a line of its own under the title or id."""
+    last = "title" if "title" in frame.columns else "item_id"
+    others = [name for name in frame.columns if name not in (last, "because")]
+    return rows_table(
+        frame.select(*others, last), ["because " + why if why else "" for why in frame["because"]]
+    )
 
 
 def evaluation_table(result: Evaluation) -> Table:

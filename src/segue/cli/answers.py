@@ -13,15 +13,17 @@ from segue.data.interactions import Interactions
 from segue.evaluation import Evaluation, RatingErrors, evaluate_ratings
 from segue.models import BiasedMF
 from segue.recommender import TrainedRecommender
-from segue.terminal import errors, evaluation_table, output, rows_table
+from segue.terminal import UNBROKEN, errors, evaluation_table, output, reasoned_table, rows_table
 
 
 def print_rows(frame: pl.DataFrame) -> None:
     """A frame as a table."""
     if frame.is_empty():
         errors().print("Nothing is left to give: no item is eligible, or nobody is known.")
-    else:
-        output().print(rows_table(frame))
+        return
+    console = output()
+    people_read = "because" in frame.columns and console.width < UNBROKEN
+    console.print(reasoned_table(frame) if people_read else rows_table(frame))
 
 
 def rating_errors(

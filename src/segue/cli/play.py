@@ -16,7 +16,7 @@ from rich.text import Text
 
 from segue.cli.options import ModelArgument
 from segue.errors import DataError, SegueError
-from segue.online.profile import PROFILES, Profile
+from segue.online.profile import AUTO, PROFILES, Profile
 from segue.play import OTHERS, PANELS, Line, Session, finder
 from segue.recommender import load
 from segue.terminal import output
@@ -31,7 +31,9 @@ HEADS = {"search": "Search", "recommended": "For you", "gaussian": "Gaussian noi
 
 def play(
     model: ModelArgument,
-    profile: Annotated[str, typer.Option(help=f"One of: {', '.join(PROFILES)}.")] = "posterior",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help=f"One of: {', '.join((AUTO, *PROFILES))}.")
+    ] = AUTO,
     k: Annotated[int, typer.Option("-k", help="Items in a panel.")] = 5,
     resume: Annotated[Path | None, typer.Option(metavar="FILE", help="Go on with a saved session.")] = None,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from segue.errors import DataError
+from segue.models.ials import IALS
 from segue.online.averages import EMA, HalfLife, Neighbours, Recent
 from segue.online.interests import Interests
 from segue.online.posterior import Posterior
@@ -24,6 +25,7 @@ PROFILES: dict[str, Any] = {
     "posterior": Posterior,
     "recent": Recent,
 }
+AUTO = "auto"  # the name of the kind that suits the model
 PLAIN = (int, float)
 LARGEST = 1e6  # the weight of a pick
 
@@ -33,7 +35,7 @@ class Profile:
     """A kind of profile over the items of a model. It holds nothing of any person: states do.
 
     Attributes:
-        kind: the settings of a kind, or its name in `PROFILES`.
+        kind: the settings of a kind, its name in `PROFILES`, or "auto" for what `suited` says.
         space: the items.
     """
 
@@ -41,7 +43,8 @@ class Profile:
     space: Space
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", named(self.kind, PROFILES, "profile"))
+        kind = suited(self.space) if self.kind == AUTO else named(self.kind, PROFILES, "profile")
+        object.__setattr__(self, "kind", kind)
 
     def start(self, vector: Any = None) -> State:
         """Return the state of somebody of whom nothing is known, or of a trained user's vector (dim,).
@@ -133,6 +136,11 @@ class Profile:
         if not -np.inf < time < np.inf:
             raise DataError(f"the time of a pick is {time!r}; times must be finite numbers")
         return Pick(row, weight, time)
+
+
+def suited(space: Space) -> Any:
+    """Return the kind that finds the next pick best: the posterior for iALS, else a fading mean."""
+    return Posterior() if isinstance(space.model, IALS) else HalfLife()
 
 
 def _aligned(rows: Any, weights: Any, times: Any) -> list[list[Any]]:
