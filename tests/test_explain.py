@@ -231,9 +231,10 @@ class TestCommandLine:
     def test_in_a_terminal_each_reason_stands_under_its_title(self, folder, monkeypatch):
         row = self.answers(folder, "--user", "1", "-k", "1", "--why")["items"][0]
         words = ["recommend", folder, "--user", "1", "-k", "1", "--why"]
+        monkeypatch.delenv("COLUMNS", raising=False)
         (line,) = CliRunner().invoke(app, words).output.splitlines()[1:]  # one line for programs
         assert line.rstrip().endswith(row["because"])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", "400")
         item, why = CliRunner().invoke(app, words).output.splitlines()[1:]
         assert item.rstrip().endswith(row["title"])
         assert why.strip() == f"because {row['because']}"
