@@ -77,7 +77,7 @@ def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
     found = [index.search(queries[:200], 10, effort=effort) for effort in (1, 2, 4, 8, 10**6)]
     assert [recall(one, exact) for one in found] == sorted(recall(one, exact) for one in found)
     assert found[0].examined.mean() < found[3].examined.mean() < len(vectors)
-    assert recall(found[0], exact) < 0.9
+    assert recall(found[0], exact) < 0.95
 
 
 def test_ranges_of_lengths_serve_an_inner_product():
