@@ -50,7 +50,8 @@ def tab(browser, server):
     context.close()
     assert asked
     assert [url for url in asked if not url.startswith(f"{server.url}/")] == []
-    assert wrong == []
+    # Reading the canvas is the tests' own doing.
+    assert [said for said in wrong if "Multiple readback operations" not in said] == []
 
 
 @pytest.fixture
@@ -289,7 +290,10 @@ def test_html_in_titles_is_text(page, server):
 
 
 def test_everything_by_keyboard(page):
-    page.locator("body").press("Tab")
+    page.evaluate(
+        "document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')"
+    )
+    page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the lists")).to_be_focused()
     seen = set()
     for _ in range(80):
@@ -384,7 +388,7 @@ def test_no_width_scrolls_sideways(tab, width):
     tab.fill("#query", "onerror")
     expect(tab.locator("#panel-search .item")).to_have_count(1)
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
-    assert tab.get_by_role("slider").first.is_visible() == (width >= 1000)
+    assert tab.evaluate("document.getElementById('settings').open") == (width >= 1000)
     tab.locator("#panel-search .title").click()
     box = tab.get_by_role("dialog").bounding_box()
     assert box["x"] >= 0

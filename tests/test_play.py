@@ -179,7 +179,7 @@ def test_a_model_with_text_is_searched_by_words_and_meaning(tmp_path):
         item="item",
         items=pl.DataFrame({"item": range(4), "title": films}),
     )
-    trained = segue.Recommender(segue.IALS(dim=2, iterations=2), text=segue.Text(columns="title")).fit(data)
+    trained = segue.Recommender(segue.IALS(dim=2, iterations=2)).fit(data, text=segue.Text(columns="title"))
     played = Session(trained, Profile("posterior", trained.space), finder(trained), k=2)
     found = [trained.items[line.row] for line in played.searched("dye hard").shown()["search"]]
     assert found == trained.search("dye hard", 2)["item_id"].to_list()
