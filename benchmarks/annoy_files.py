@@ -1,7 +1,7 @@
 """Annoy's own files and answers, for the tests; and whether Annoy answers alike from ours.
 
 python benchmarks/annoy_files.py            compare both ways, at several sizes
-python benchmarks/annoy_files.py --keep     write tests/annoy/*.ann and answers.json anew
+python benchmarks/annoy_files.py --keep     write tests/annoy_files/*.ann and answers.json anew
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import annoy
 import numpy as np
 
-import annoy
 from segue.compat.annoy import AnnoyIndex
 
 METRICS = ["angular", "euclidean", "manhattan", "hamming", "dot"]
-KEPT = Path(__file__).resolve().parents[1] / "tests" / "annoy"
+KEPT = Path(__file__).resolve().parents[1] / "tests" / "annoy_files"
 SEARCHES = [(1, -1), (10, -1), (10, 200), (100, 100_000)]
 SIZES = [(1, 3), (3, 3), (100, 10), (1000, 1), (3000, 40), (3000, 13), (2000, 64), (500, 100)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import pytest
 
 import paged
 import postgres
+
+for size in ("COLUMNS", "LINES"):  # workers of pytest-xdist are told of a terminal that the tests do not have
+    os.environ.pop(size, None)
 
 
 @pytest.fixture(scope="session", autouse=True)

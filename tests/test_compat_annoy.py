@@ -15,7 +15,7 @@ from segue.compat.annoy.errors import IndexFileError
 from segue.errors import DataError, SegueError, SettingError
 
 METRICS = ["angular", "euclidean", "manhattan", "hamming", "dot"]
-KEPT = Path(__file__).parent / "annoy"
+KEPT = Path(__file__).parent / "annoy_files"
 ANSWERS = json.loads((KEPT / "answers.json").read_text(encoding="utf-8"))
 
 

@@ -156,7 +156,7 @@ def check_malformed(server, connection):
 def socket_of(server):
     import http.client
 
-    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
+    return http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
 
 
 def sent(connection, method, path, body):
