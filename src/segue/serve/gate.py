@@ -87,16 +87,19 @@ class Gate:
                     status = message["status"]
                 await send(message)
 
+            events = None
             try:
-                raw = b"" if scope["method"] in ("GET", "HEAD") else await self._body(scope, receive)
-                events = self._events(scope, path, raw)
+                if scope["method"] not in ("GET", "HEAD"):
+                    raw = await self._body(scope, receive)
+                    receive = once(raw, receive)
+                    events = self._events(scope, path, raw)
                 if events is not None:
                     await respond(noting, rendered(await self._service.keep(events)))
             except SegueError as error:
                 await respond(noting, problem_of(error))
             else:
                 if events is None:
-                    await self._app(scope, receive if not raw else once(raw, receive), noting)
+                    await self._app(scope, receive, noting)
             known = EVENTS if path == EVENTS else "other"
             route = getattr(scope.get("route"), "path", known).replace(":path", "")
         self._service.metrics.answered(route, status, time.perf_counter() - begun)
