@@ -1,10 +1,10 @@
 """Profiles by the next pick, exploration by regret and coverage, and the time of an update with its search.
 
-    python benchmarks/online.py --part profiles [--events 60]
-    python benchmarks/online.py --part exploration [--seeds 4] [--plot docs/exploration.png]
+    python benchmarks/online.py --part profiles [--events 60] [--model warp]
+    python benchmarks/online.py --part exploration [--seeds 10] [--plot docs/exploration.png]
     python benchmarks/online.py --part speed
 
-Profiles: iALS learns from the first 70% of MovieLens small by time (ratings of 4 and more). Then, pick
+Profiles: a model learns from the first 70% of MovieLens small by time (ratings of 4 and more). Then, pick
 after pick, every kind of profile ranks all items for the person, and the next pick is looked for; all picks
 before it made the profile. Intervals are those of a bootstrap over people.
 
@@ -15,6 +15,7 @@ and take some; what they take and leave moves their posterior. Regret is what is
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from collections.abc import Iterator
@@ -26,12 +27,14 @@ import polars as pl
 import scipy.sparse as sp
 from rich.console import Console
 from rich.table import Table
+from scipy.stats import t as student
 
 import segue
 from data import DATA
 from segue.blas import on_one_thread
 from segue.data.interactions import from_csr
 from segue.data.simulate import simulation
+from segue.models import MODELS
 from segue.online import (
     EMA,
     Buckets,
@@ -57,16 +60,24 @@ KINDS: dict[str, Any] = {
     "article's EMA, n = 8": EMA(8.0),
     "EMA, n = 30": EMA(30.0),
     "EMA, n = 3": EMA(3.0),
+    "EMA, n = 2": EMA(2.0),
+    "EMA, n = 1": EMA(1.0),
     "half-life of an hour": HalfLife(HOUR),
     "half-life of a day": HalfLife(DAY),
     "half-life of 30 days": HalfLife(30 * DAY),
     "half-life of a year": HalfLife(YEAR),
     "recent 20, gaussian": Recent(),
+    "recent 5, gaussian": Recent(5),
     "next-nearest of the pick": Neighbours("next"),
     "mean of 10 nearest": Neighbours("mean"),
     "weighted 10 nearest": Neighbours("weighted"),
     "interests": Interests(),
     "posterior": Posterior(),
+    "posterior that halves by 1 pick": Posterior(picks=1.0),
+    "posterior that halves by 2 picks": Posterior(picks=2.0),
+    "posterior that halves by 3 picks": Posterior(picks=3.0),
+    "posterior that halves by 5 picks": Posterior(picks=5.0),
+    "posterior that halves by 10 picks": Posterior(picks=10.0),
     "posterior, half-life of an hour": Posterior(HOUR),
     "posterior, half-life of a day": Posterior(DAY),
     "posterior, half-life of 30 days": Posterior(30 * DAY),
@@ -79,8 +90,8 @@ EXPLORATIONS: dict[str, list[Any]] = {
     "gaussian noise": [Gaussian(x, draws=0) for x in (0.1, 0.25, 0.5, 1.0, 2.0)],
     "bucket noise": [Buckets(x) for x in (2, 4, 8, 16, 32)],
     "Thompson": [Thompson(x, draws=0) for x in (0.03, 0.1, 0.2, 0.4, 0.8)],
-    "optimism": [Optimism(x) for x in (0.5, 1.0, 2.0, 4.0, 8.0)],
-    "Gumbel top-k": [Gumbel(x, 300) for x in (0.1, 0.2, 0.4, 0.8, 1.6)],
+    "optimism": [Optimism(x) for x in (0.5, 1.0, 2.0, 4.0)],
+    "Gumbel top-k": [Gumbel(x, 300) for x in (0.1, 0.3, 0.5, 0.8, 1.2, 1.6)],
     "reserved slots": [Reserved(x, 300) for x in (1, 2, 4, 6, 8)],
 }
 
@@ -91,13 +102,14 @@ def main() -> None:
     )
     arguments.add_argument("--part", choices=["profiles", "exploration", "speed"], required=True)
     arguments.add_argument("--events", type=int, default=60, help="picks of a person that are looked for")
-    arguments.add_argument("--seeds", type=int, default=4)
+    arguments.add_argument("--model", default="ials", choices=["ials", "warp", "bpr", "contrastive"])
+    arguments.add_argument("--seeds", type=int, default=10)
     arguments.add_argument("--only", default="", help="kinds whose name holds this")
     arguments.add_argument("--plot", type=Path)
     given = arguments.parse_args()
     if given.part == "profiles":
         with on_one_thread():
-            profiles(given.events, given.only)
+            profiles(given.model, given.events, given.only)
     elif given.part == "exploration":
         with on_one_thread():
             exploration(given.seeds, given.only, given.plot)
@@ -105,9 +117,9 @@ def main() -> None:
         speed()
 
 
-def profiles(most: int, only: str) -> None:
+def profiles(model: str, most: int, only: str) -> None:
     train, people, stamps = split()
-    trained = segue.Recommender(segue.IALS(dim=64)).fit(train)
+    trained = segue.Recommender(MODELS[model](dim=64)).fit(train)
     space = trained.space
     known = space.known(np.arange(len(space.items)))
     people = [[(row, when) for row, when in picks if known[row]] for picks in people]
@@ -115,7 +127,7 @@ def profiles(most: int, only: str) -> None:
     ranks = {"popularity": [*popular(trained, people, begin, most)]}
     ranks[f"retrained {RETRAININGS} times"] = [*retrained(people, stamps, len(space.items), begin, most)]
     for name, kind in KINDS.items():
-        if only in name:
+        if only in name and (model == "ials" or not isinstance(kind, Posterior)):
             ranks[name] = [*followed(Profile(kind, space), people, begin, most)]
     report(ranks, "article's EMA, n = 8")
 
@@ -231,7 +243,7 @@ def report(ranks: dict[str, list[list[int]]], base: str) -> None:
             "high": round(high, 3),
         }
     counts = sums["popularity"][2]
-    Console().print(f"{len(people)} people, {int(counts.sum()):,} picks", table)
+    Console(width=140).print(f"{len(people)} people, {int(counts.sum()):,} picks", table)
     print(json.dumps(rows))
 
 
@@ -247,7 +259,7 @@ def exploration(seeds: int, only: str, plot: Path | None) -> None:
     curves: dict[str, list[tuple[str, np.ndarray, np.ndarray]]] = {"greedy": [played("greedy", None, worlds)]}
     for name, levels in EXPLORATIONS.items():
         if only in name:
-            curves[name] = [played(repr(level), level, worlds) for level in levels]
+            curves[name] = [played(setting(level), level, worlds) for level in levels]
     table = Table("exploration", "coverage", "regret a step", "NDCG lost")
     best = curves["greedy"][0][2].mean()
     rows = []
@@ -256,35 +268,48 @@ def exploration(seeds: int, only: str, plot: Path | None) -> None:
             table.add_row(f"{name} {level}", told(covered), told(regret), told(1 - (1 - regret) / (1 - best)))
             rows.append({"name": name, "level": level, "coverage": round(covered.mean(), 4),
                          "regret": round(regret.mean(), 4)})  # fmt: skip
-    Console().print(table)
+    Console(width=140).print(table)
     print(json.dumps(rows))
     if plot is not None:
         draw(curves, plot)
-    Console().print(equal_coverage(curves))
+    Console(width=140).print(equal_coverage(curves))
+
+
+def setting(level: Any) -> str:
+    """The one setting that is varied, such as scale=0.5."""
+    field = dataclasses.fields(level)[0].name
+    return f"{field}={getattr(level, field)}"
 
 
 def told(values: np.ndarray) -> str:
-    error = 1.96 * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+    few = len(values) < 2
+    error = 0.0 if few else student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
     return f"{values.mean():.4f} ± {error:.4f}"
 
 
 def equal_coverage(curves: dict[str, Any]) -> Table:
-    """Regret where two explorations cover as much: differences from gaussian noise, paired by seed."""
-    table = Table("coverage", *(f"{name}: regret" for name in curves if name != "greedy"))
-    for share in (0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6):
-        cells = []
-        for name, curve in curves.items():
-            if name == "greedy":
-                continue
-            points = [*curves["greedy"], *curve]
-            covered, regret = (np.array([point[part] for point in points]) for part in (1, 2))
-            order = np.argsort(covered.mean(1))
-            covered, regret = covered[order], regret[order]
-            inside = (covered.min(0) <= share) & (share <= covered.max(0))
-            values = [np.interp(share, covered[:, seed], regret[:, seed]) for seed in np.flatnonzero(inside)]
-            cells.append(told(np.array(values)) if len(values) > 1 else "–")
-        table.add_row(f"{share:.0%}", *cells)
+    """Regret at the same coverage, by interpolation, less that of bucket noise: paired, 95% intervals."""
+    names = [name for name in curves if name not in {"greedy", "bucket noise"}]
+    table = Table("coverage", "bucket noise", *(f"{name} less it" for name in names), title="regret")
+    for share in (0.32, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8):
+        found = {name: regret_at(share, curves["greedy"] + curves[name]) for name in ["bucket noise", *names]}
+        base = found["bucket noise"]
+        pairs = {name: (found[name] - base)[~np.isnan(found[name] - base)] for name in names}
+        cells = [told(pair) if len(pair) > 1 else "–" for pair in pairs.values()]
+        table.add_row(
+            f"{share:.0%}", told(base[~np.isnan(base)]) if not np.isnan(base).all() else "–", *cells
+        )
     return table
+
+
+def regret_at(share: float, curve: list[Any]) -> np.ndarray:
+    """The regret of each seed where a curve has some coverage, nan where it never has it."""
+    covered, regret = (np.array([point[part] for point in curve]) for part in (1, 2))
+    made = []
+    for seed in range(covered.shape[1]):
+        order = np.argsort(covered[:, seed])
+        made.append(np.interp(share, covered[order, seed], regret[order, seed], left=np.nan, right=np.nan))
+    return np.array(made)
 
 
 World = tuple[Space, np.ndarray, np.ndarray]
@@ -376,7 +401,8 @@ def draw(curves: dict[str, Any], path: Path) -> None:
     for name, curve in curves.items():
         covered = [100 * point[1].mean() for point in curve]
         lost = [100 * (1 - ((1 - point[2]) / base).mean()) for point in curve]
-        panel.plot(covered, lost, marker="*" if name == "greedy" else "o", label=name)
+        looks = {"marker": "*", "markersize": 16, "zorder": 3} if name == "greedy" else {"marker": "o"}
+        panel.plot(covered, lost, label=name, **looks)
     panel.set(xlabel="items of the catalogue that were shown, %", ylabel="takes lost against greedy, %")
     panel.grid(alpha=0.3)
     panel.legend()
@@ -417,7 +443,7 @@ def speed() -> None:
 
 SPEED: dict[str, Any] = {
     "EMA": EMA(), "half-life": HalfLife(), "recent": Recent(), "posterior": Posterior(),
-    "posterior, half-life": Posterior(1000.0),
+    "posterior by picks": Posterior(picks=3.0),
 }  # fmt: skip
 
 

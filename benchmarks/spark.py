@@ -36,7 +36,7 @@ from segue.models.embeddings import Embeddings
 from segue.spark import build_shards, recommend, search_shards, session
 
 K = 10
-log = logging.getLogger("segue")
+log = logging.getLogger("benchmark")
 
 
 def main() -> None:
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--mllib", type=int, default=0, help="turns of MLlib after a warm-up; 0: one, cold")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log.setLevel(logging.INFO)
     os.environ["SEGUE_THREADS"] = "2"
     spark = session("local[2]")
     spark.sparkContext.setLogLevel("OFF")
@@ -103,6 +104,7 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
             "shards_s": shards, "shards_same": shards_right,
         }  # fmt: skip
         made.append(row)
+        log.info("%s", row)
     return made
 
 

@@ -19,7 +19,7 @@ STOREYS = [  # a module imports from lower storeys and from its own folder, neve
     {"bench"},
     {"evaluation", "tuning"},
     {"recommender", "study"},
-    {"online", "packing"},
+    {"online", "packing", "growing"},
     {"models"},
     {"text"},
     {"index"},

@@ -619,7 +619,9 @@ class TestHelp:
             (tmp_path / file).symlink_to(place / file)
         (tmp_path / "today.csv").symlink_to(place / "test.csv")
         # A copy: some examples, such as that of `segue update`, change the model.
-        shutil.copytree(place / ("written" if name == "search" else "model"), tmp_path / "model", symlinks=True)
+        shutil.copytree(
+            place / ("written" if name == "search" else "model"), tmp_path / "model", symlinks=True
+        )
         monkeypatch.setattr("sys.stdin", io.StringIO(""))
         (tmp_path / "ml-latest-small").symlink_to(place)
         line = example.replace("~", str(tmp_path)).replace("-o model ", "-o made ")

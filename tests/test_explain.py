@@ -80,7 +80,15 @@ def test_the_share_of_a_pick_is_what_the_formula_says(data):
 @pytest.mark.parametrize("start", [None, np.arange(1.0, 8.0)], ids=["new", "started"])
 @pytest.mark.parametrize(
     "kind",
-    [EMA(), HalfLife(3.0), Recent(4, 2.0), Neighbours("mean", 3, Recent(9)), Posterior(), Posterior(5.0)],
+    [
+        EMA(),
+        HalfLife(3.0),
+        Recent(4, 2.0),
+        Neighbours("mean", 3, Recent(9)),
+        Posterior(),
+        Posterior(5.0),
+        Posterior(4.0, picks=2.0),
+    ],
     ids=repr,
 )
 def test_the_shares_of_events_add_up_to_the_profiles_score(kind, start):

@@ -18,6 +18,7 @@ from segue.online.posterior import Posterior
 KINDS = {
     **{name: kind() for name, kind in PROFILES.items()},
     "fading posterior": Posterior(half_life=5.0),
+    "forgetful posterior": Posterior(picks=3.0),
     "next of recent": Neighbours("next", base=Recent(4)),
     "mean of fading": Neighbours("mean", 3, base=HalfLife(3.0)),
     "short": Recent(3, 1.0),
@@ -196,6 +197,21 @@ def test_a_fading_posterior_is_one_with_smaller_confidence():
     np.testing.assert_allclose(read(Posterior(), space, [], start=start)[0], start, rtol=1e-5)
 
 
+def test_a_forgetful_posterior_halves_confidence_by_the_picks_that_came_later():
+    space = space_of()
+    model = space.model
+    weights, rows = np.array([1.0, -2.0, 1.0, 3.0]), [1, 2, 3, 1]
+    shares = np.abs(weights) * 0.5 ** (np.array([3, 2, 1, 0]) / 2.0)
+    y = space.items[rows].astype(np.float64)
+    lam = model.reg * (shares.sum() + 0.1 * 40)
+    a = 0.1 * space.items.astype(float).T @ space.items + lam * np.eye(7) + (y * shares[:, None]).T @ y
+    expected = np.linalg.solve(a, (shares * np.sign(weights)) @ y)
+    state = state_after(Posterior(picks=2.0), space, [*zip(rows, weights, [0.0] * 4, strict=True)])
+    np.testing.assert_allclose(Posterior(picks=2.0).solve(space, state, None)[0], expected, rtol=1e-6)
+    matrix, _ = Posterior(picks=2.0).system(space, state, None)
+    np.testing.assert_allclose(matrix, a, rtol=1e-6, atol=1e-9)
+
+
 def state_after(kind, space, picks):
     profile = Profile(kind, space)
     return profile.update(profile.start(), *map(list, zip(*picks, strict=True)))
@@ -336,6 +352,7 @@ WRONG_SETTINGS = [
     (lambda: HalfLife(0.0), "HalfLife(half_life=0.0) must be a number above 0, and finite"),
     (lambda: HalfLife(-5), "HalfLife(half_life=-5) must be a number above 0, and finite"),
     (lambda: HalfLife(float("inf")), "HalfLife(half_life=inf) must be a number above 0, and finite"),
+    (lambda: Posterior(picks=0), "Posterior(picks=0) must be a number above 0, and finite"),
     (lambda: Posterior(float("nan")), "Posterior(half_life=nan) must be a number above 0, and finite"),
     (lambda: Interests(half_life=0), "Interests(half_life=0) must be a number above 0, and finite"),
     (lambda: EMA(0.0), "EMA(n=0.0) must be a number above 0, and finite"),
@@ -345,7 +362,7 @@ WRONG_SETTINGS = [
     (lambda: Neighbours("far"), "Neighbours(how='far') must be one of 'next', 'mean', 'weighted'"),
     (
         lambda: Neighbours(base=Posterior()),
-        "Neighbours(base=Posterior(half_life=None)) must be an EMA, a HalfLife or a Recent",
+        "Neighbours(base=Posterior(half_life=None, picks=None)) must be an EMA, a HalfLife or a Recent",
     ),
     (
         lambda: Profile("emma", space_of()),
@@ -440,7 +457,7 @@ def test_one_item_has_no_neighbours_but_itself():
 
 
 def test_what_suits_a_model_needs_nothing_that_it_lacks():
-    assert Profile("auto", space_of()).kind == Posterior()
+    assert Profile("auto", space_of()).kind == Posterior(picks=3.0)
     other = Profile("auto", Space(space_of().items, model=segue.WARP()))
-    assert other.kind == HalfLife()
+    assert other.kind == EMA(2.0)
     assert len(other.vectors(other.update(other.start(), 1)).vectors) == 1

@@ -17,8 +17,10 @@ from typer.testing import CliRunner
 
 import segue
 from segue.cli import app
+from segue.online import Profile
 from segue.serve import Client, ServiceError
 from segue.serve.gate import short_events
+from segue.serve.people import People
 from segue.serve.schemas import EventBody
 from segue.serve.settings import Limits, Settings
 from serving import POOL, free_port, serving
@@ -334,6 +336,17 @@ def test_people_items_map_and_search(server, trained, data):
     assert events[0]["place"] is not None
     assert events[1]["place"] is None
     assert server.get("/v1/users/59?trail=0")["events"] == []
+
+
+def test_people_in_memory_are_as_many_as_have_room(trained, monkeypatch):
+    profile = Profile("posterior", trained.space)
+    size = sum(array.nbytes for array in profile.start().values())
+    monkeypatch.setattr("segue.serve.people.ROOM", 3 * size)
+    people = People(trained, profile)
+    for name in "abcde":
+        people.keep(name, people.make(name, -1, []))
+    assert len(people) == 3
+    assert [people.get(name) is not None for name in "abcde"] == [False, False, True, True, True]
 
 
 def test_events_of_items_to_come_are_kept(server):

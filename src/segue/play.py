@@ -153,7 +153,9 @@ class Session:
             return found.ids[0], found.scores[0]
 
         precision = None
-        if isinstance(space.model, IALS):
+        if isinstance(self.profile.kind, Posterior):
+            precision = self.profile.kind.system(space, self._state, None)[0]
+        elif isinstance(space.model, IALS):
             precision = Posterior().precision(space, self._picked_rows, np.array(self._weights))
         return Person(vector, space.items, find, precision, counts, space.biases)
 

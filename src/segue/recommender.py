@@ -15,16 +15,14 @@ import scipy.sparse as sp
 
 from segue import store
 from segue.data.features import IDENTITY, Encoding, Features
-from segue.data.growth import Growth, grow
 from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions
-from segue.data.tables import open_frame
 from segue.errors import CorruptModelError, DataError, SettingError
+from segue.growing import encoded, texts_of, with_interactions, with_new_items
 from segue.index import INDEXES, Exact
 from segue.index.neighbors import Neighbors, check_k
 from segue.models import FEATURED, HYBRID, MODELS, Embeddings
 from segue.models.baselines import popularity
-from segue.models.change import Change
 from segue.models.explicit import BiasedMF
 from segue.models.text import Text
 from segue.online.explain import SHOWN, by_features, by_picks, reasons
@@ -33,8 +31,6 @@ from segue.online.space import Space
 from segue.packing import packed, unpacked
 from segue.progress import Progress, silent
 from segue.registry import named
-from segue.text.bridge import Bridge
-from segue.text.documents import columns_of
 from segue.text.index import TextIndex, bent
 
 ON_UNKNOWN = ("raise", "skip", "popular")
@@ -365,7 +361,7 @@ class TrainedRecommender:
 
         Raises `DataError` where the model was fit without text, `SettingError` for a query without words.
         """
-        texts, eligible = self._texts(), self._eligible(exclude, allow)
+        texts, eligible = texts_of(self), self._eligible(exclude, allow)
         if user is None:
             rows, scores = texts.search(query, k, by=by, allow=eligible)
         else:
@@ -401,7 +397,7 @@ class TrainedRecommender:
 
         Raises `DataError` where the model was trained without user features, and for a missing column.
         """
-        return self.embeddings.users_of(_encoded(self.user_encoding, features, "user"))
+        return self.embeddings.users_of(encoded(self.user_encoding, features, "user"))
 
     def with_items(
         self, items: Iterable[Id], features: Any = None, *, texts: Any = None, progress: Progress = silent
@@ -420,39 +416,8 @@ class TrainedRecommender:
         for ids that are there already, rows that do not fit, and where the model was trained without what is
         given; `SettingError` where both are, or neither.
         """
-        if (features is None) == (texts is None):
-            raise SettingError("with_items takes features or texts=, one of them")
-        new = IdMap(_as_series(items), noun="item")
-        table, grown, what = self.item_metadata, self.texts, "features"
-        if texts is None:
-            vectors = self.embeddings.items_of(_encoded(self.item_encoding, features, "item"))
-        else:
-            given, what = _framed(texts), "texts"
-            grown, table = self._texts().grown(table, given, progress=progress)
-            vectors = self._placed(grown.vectors[len(self.items) :])
-        if len(vectors) != len(new):
-            raise DataError(f"{len(vectors):,} rows of {what} do not fit {len(new):,} new items")
-        known = self.items.rows(new.series) >= 0
-        if known.any():
-            raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
-        ids = self.items.grown(new.series)
-        embeddings = replace(
-            self.embeddings, items=np.concatenate([self.embeddings.items, vectors]), state=None
-        )
-        if texts is None:
-            table = None if table is None else pl.concat([table, table.clear(len(new))])
-            grown = None if grown is None else grown.padded(len(new))
-        seen = self.seen
-        return replace(
-            self,
-            items=ids,
-            embeddings=embeddings,
-            index=self.settings.index.build(embeddings.items, progress=progress),
-            seen=sp.csr_matrix((seen.data, seen.indices, seen.indptr), (seen.shape[0], len(ids))),
-            item_metadata=table,
-            texts=grown,
-            version=None,
-        )
+        changed = with_new_items(self, _as_series(items), features, texts, progress)
+        return replace(self, **changed, version=None)
 
     def partial_fit(
         self,
@@ -481,83 +446,9 @@ class TrainedRecommender:
         Raises `DataError` for features that are missing or do not fit, and for weights or ids that the model
         cannot take.
         """
-        grown = grow(self.users, self.items, self.seen, self.item_metadata, interactions, duplicates)
-        if item_features is None and self.item_encoding is not None:
-            item_features = interactions.item_metadata
-        users, user_centres = self._grown_side("user", interactions.users, grown, user_features)
-        items, item_centres = self._grown_side("item", interactions.items, grown, item_features)
-        texts = self._grown_texts(grown, progress)
-        if texts is not None and isinstance(self.settings.model, Text):
-            items = texts.vectors
-        change = Change(
-            replace(self.embeddings, users=users, items=items, state=None),
-            grown.interactions,
-            grown.added,
-            user_centres,
-            item_centres,
-            progress,
-        )
-        learned = self.settings.model.update(change)
-        same = np.array_equal(learned.items, self.embeddings.items)
-        return replace(
-            self,
-            users=grown.interactions.users,
-            items=grown.interactions.items,
-            embeddings=learned,
-            index=self.index
-            if same
-            else self.settings.index.build(learned.items, queries=learned.users, progress=progress),
-            seen=grown.interactions.matrix,
-            item_metadata=grown.interactions.item_metadata,
-            texts=texts,
-            metrics={},
-            version=None,
-        )
-
-    def _grown_texts(self, grown: Growth, progress: Progress) -> TextIndex | None:
-        """What is written of all items; nothing of new ones whose texts did not come along."""
-        table, count = grown.interactions.item_metadata, len(grown.interactions.items) - len(self.items)
-        if self.texts is None or not count:
-            return self.texts
-        if table is None:
-            return self.texts.padded(count)
-        new = table.tail(count)
-        told = any(new[name].count() for name in columns_of(self.texts.settings.columns))
-        return (
-            self.texts.grown(self.item_metadata, new, progress=progress)[0]
-            if told
-            else self.texts.padded(count)
-        )
-
-    def _grown_side(
-        self, side: str, new: IdMap, grown: Growth, features: Any
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """One side's vectors with rows for new ids, and where features put those with new interactions."""
-        vectors = getattr(self.embeddings, f"{side}s")
-        ids = getattr(grown.interactions, f"{side}s")
-        made = np.zeros((len(ids), vectors.shape[1]), np.float32)
-        made[: len(vectors)] = vectors
-        encoding = getattr(self, f"{side}_encoding")
-        if encoding is None:
-            if features is not None:
-                _encoded(None, features, side)
-            return made, None
-        if features is None:
-            raise DataError(
-                f"the model was trained with {side} features, so those of the {side}s with new interactions "
-                f"are wanted too: give {side}_features="
-            )
-        places = getattr(self.embeddings, f"{side}s_of")(_encoded(encoding, features, side))
-        if len(places) != len(new):
-            raise DataError(f"{len(places):,} rows of features do not fit {len(new):,} {side}s")
-        rows = ids.rows(new.series)
-        fresh = rows >= len(vectors)
-        made[rows[fresh]] = places[fresh]
-        counts = grown.added.T.tocsr().indptr if side == "item" else grown.added.indptr
-        moving = np.flatnonzero(np.diff(counts))
-        by_row = np.full(len(ids), -1)
-        by_row[rows] = np.arange(len(rows))
-        return made, places[by_row[moving]]
+        features = {"item": item_features, "user": user_features}
+        changed = with_interactions(self, interactions, features, duplicates, progress)
+        return replace(self, **changed, metrics={}, version=None)
 
     def feature_biases(self) -> pl.DataFrame:
         """Return what each feature adds by itself: side, column, value, bias and length of its vector.
@@ -612,20 +503,6 @@ class TrainedRecommender:
         if self.item_metadata is None or "title" not in self.item_metadata.columns:
             return None
         return self.item_metadata["title"].gather(rows)
-
-    def _texts(self) -> TextIndex:
-        if self.texts is None:
-            raise DataError(
-                "the model was fit without text; fit it with text= and the columns that tell of the items"
-            )
-        return self.texts
-
-    def _placed(self, texts: np.ndarray) -> np.ndarray:
-        """The vectors of new items, from those of their texts."""
-        if isinstance(self.settings.model, Text):
-            return texts
-        counts = popularity(self.seen)[:, 0]
-        return Bridge.learn(self._texts().vectors, self.embeddings.items, counts).vectors(texts)
 
     def _history_of(self, history: Any, on_unknown: str = "raise") -> Any:
         """The history of somebody new as a CSR (1 × items)."""
@@ -813,24 +690,6 @@ def _fitting(also_seen: Any, users: int, items: int) -> Any:
             "a row for each user asked, a column for each item"
         )
     return sp.csr_matrix(also_seen)
-
-
-def _encoded(encoding: Encoding | None, features: Any, side: str) -> Any:
-    """New rows of features, of a frame or a mapping of columns to a value or values."""
-    if encoding is None:
-        raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
-    return encoding.encode(_framed(features) if isinstance(features, Mapping) else features)
-
-
-def _framed(given: Any) -> pl.DataFrame:
-    """A frame, of a mapping of columns to a value or values, or of another library's frame."""
-    if not isinstance(given, Mapping):
-        table = open_frame(given)
-        return table.read(table.columns, ())
-    many = (list, tuple, pl.Series, np.ndarray)
-    return pl.DataFrame(
-        {name: value if isinstance(value, many) else [value] for name, value in given.items()}
-    )
 
 
 def check_choice(on_unknown: str) -> None:

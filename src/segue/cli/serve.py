@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from segue.cli.options import ModelArgument
+from segue.online.profile import AUTO, PROFILES
 from segue.serve.process import run
 from segue.serve.settings import Limits, Settings
 
@@ -31,7 +32,9 @@ def serve(
     cors: Annotated[
         list[str] | None, typer.Option(metavar="ORIGIN", help="Whose pages may call; repeatable.")
     ] = None,
-    profile: Annotated[str, typer.Option(metavar="NAME", help="How events move a profile.")] = "halflife",
+    profile: Annotated[
+        str, typer.Option(metavar="NAME", help=f"How events move a profile: {', '.join((AUTO, *PROFILES))}.")
+    ] = AUTO,
     max_k: Annotated[int, typer.Option(help="The longest list.")] = LIMITS.k,
     max_body: Annotated[int, typer.Option(help="The longest body, in bytes.")] = LIMITS.body,
     concurrency: Annotated[

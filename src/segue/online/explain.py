@@ -109,7 +109,12 @@ def _evidence(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What each pick adds to b (picks × dim), and A⁻¹ times each wanted item (dim × items)."""
     latest = max([pick.time for pick in picks] + ([] if now is None else [now]))
-    shares = np.array([pick.weight * kind.faded(latest - pick.time) for pick in picks])
+    shares = np.array(
+        [
+            pick.weight * kind.faded(latest - pick.time) * kind.kept(later)
+            for later, pick in zip(range(len(picks) - 1, -1, -1), picks, strict=True)
+        ]
+    )
     _, factor = kind.solve(space, state, now)
     rows = [pick.row for pick in picks]
     return shares[:, None] * space.items[rows], cho_solve((factor, True), wanted.T)

@@ -149,7 +149,7 @@ class Gumbel:
         best: the items that have a chance.
     """
 
-    temperature: float = 0.3
+    temperature: float = 0.5
     best: int = BEST
 
     def __post_init__(self) -> None:

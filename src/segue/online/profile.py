@@ -139,8 +139,8 @@ class Profile:
 
 
 def suited(space: Space) -> Any:
-    """Return the kind that finds the next pick best: the posterior for iALS, else a fading mean."""
-    return Posterior() if isinstance(space.model, IALS) else HalfLife()
+    """Return what measured best by the next pick: for iALS a posterior that forgets, else an average."""
+    return Posterior(picks=3.0) if isinstance(space.model, IALS) else EMA(2.0)
 
 
 def _aligned(rows: Any, weights: Any, times: Any) -> list[list[Any]]:

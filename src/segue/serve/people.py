@@ -14,6 +14,7 @@ from segue.recommender import TrainedRecommender
 from segue.serve.events import CLEAR, FORGET, HISTORY, Kept
 
 LOADED = 100_000  # people kept in memory; the others are read again from the store
+ROOM = 1 << 30  # bytes that their profiles may take: a posterior of 64 dimensions has 34 KB
 NOTHING = np.empty(0, np.int32)
 
 
@@ -103,6 +104,8 @@ class People:
     def __init__(self, recommender: TrainedRecommender, profile: Profile) -> None:
         self._recommender, self._profile = recommender, profile
         self._loaded: OrderedDict[str, Person] = OrderedDict()
+        size = sum(array.nbytes for array in profile.start().values())
+        self._most = max(1, min(LOADED, ROOM // max(1, size)))
 
     def get(self, user_id: str) -> Person | None:
         """Return somebody who is loaded."""
@@ -120,7 +123,7 @@ class People:
     def keep(self, user_id: str, person: Person) -> Person:
         """Keep somebody who was made."""
         self._loaded[user_id] = person
-        if len(self._loaded) > LOADED:
+        if len(self._loaded) > self._most:
             self._loaded.popitem(last=False)
         return person
 

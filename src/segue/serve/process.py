@@ -8,7 +8,7 @@ from pathlib import Path
 
 from segue import store
 from segue.errors import MissingExtraError, SettingError
-from segue.online import PROFILES
+from segue.online.profile import AUTO, PROFILES
 from segue.registry import named
 from segue.serve.events import open_store
 from segue.serve.keys import Keys
@@ -64,7 +64,8 @@ def _check(settings: Settings, port: int, workers: int, log: str) -> None:
         raise SettingError(f"port={port} must be 0 to 65535")
     if log not in FORMATS:
         raise SettingError(f"log={log!r} must be one of {', '.join(FORMATS)}")
-    named(settings.profile, PROFILES, "profile")
+    if settings.profile != AUTO:
+        named(settings.profile, PROFILES, "profile")
     if settings.keys is not None:
         Keys(settings.keys)
     store.current_version(Path(settings.model))

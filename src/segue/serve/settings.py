@@ -52,7 +52,8 @@ class Settings:
             model folder.
         keys: a file of API keys, or None: everybody may do everything.
         cors: origins whose pages may call the service from a browser.
-        profile: the kind of profile, a name in `segue.online.PROFILES`.
+        profile: the kind of profile, a name in `segue.online.PROFILES`, or "auto" for the one that suits
+            the model.
         shared: whether other processes write events too, so that each request looks for theirs.
         limits: what may be asked for.
     """
@@ -61,7 +62,7 @@ class Settings:
     events: str = ""
     keys: str | None = None
     cors: tuple[str, ...] = ()
-    profile: str = "halflife"
+    profile: str = "auto"
     shared: bool = False
     limits: Limits = field(default_factory=Limits)
 
