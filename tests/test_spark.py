@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -473,6 +474,15 @@ class TestSession:
         monkeypatch.setitem(sys.modules, "pyspark", None)
         with pytest.raises(MissingExtraError, match=r'pip install "segue\[spark\]"'):
             check_spark()
+
+    @pytest.mark.parametrize("missing", ["pyspark", "pyarrow"])
+    @pytest.mark.parametrize("line", ["batch model -o out", "fit pairs.parquet -o model --model als"])
+    def test_commands_without_the_extra(self, missing, line, tmp_path):
+        script = f"import sys; sys.modules[{missing!r}] = None; from segue.cli import main; main()"
+        command = [sys.executable, "-c", script, *line.split(), "--spark", "local[1]"]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert re.fullmatch(r'segue: Spark needs .*pip install "segue\[spark\]"\n', ran.stderr)
 
     def test_an_old_pyspark(self, monkeypatch):
         monkeypatch.setattr("pyspark.__version__", "3.5.1")
