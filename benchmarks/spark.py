@@ -4,7 +4,8 @@
 
 `local[2]`, a warm session, rank 64, k = 10, Parquet written. MLlib trains once; its factors are the model of
 both. Copies repeat the users under new ids. Also: the search of the library alone, which tells what Spark
-costs on top; shards against no shards; and whether the rows are those of the library.
+costs on top; `nearestByJoin`, timed for some users and reckoned up; shards against no shards; and whether
+the rows are those of the library.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--joined", type=int, default=1000, help="users for whom nearestByJoin is timed")
     parser.add_argument("--mllib", type=int, default=0, help="turns of MLlib after a warm-up; 0: one, cold")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
@@ -98,14 +100,32 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
         right = same(ours, out)
         shards, shards_right = sharded(spark, ours, users, folder, given) if copies == 1 else (None, None)
         theirs_s = timed({"mllib": mllib}, given.mllib)["mllib"]
+        joined_s = nearest(spark, ours, users, given, out) if copies == 1 else None
         row = {
             "data": name, "users": len(rows), "segue_s": seconds["segue"], "mllib_s": theirs_s,
             "times": theirs_s / seconds["segue"], "same_rows": right, "search_alone_s": seconds["library"],
-            "shards_s": shards, "shards_same": shards_right,
+            "nearest_by_join_s": joined_s, "shards_s": shards, "shards_same": shards_right,
         }  # fmt: skip
         made.append(row)
         log.info("%s", row)
     return made
+
+
+def nearest(spark: Any, ours: Any, users: Any, given: argparse.Namespace, out: str) -> float:
+    """Seconds that `nearestByJoin` takes for all users, reckoned from those of some."""
+    from pyspark.sql import functions
+
+    items = ours.embeddings.items
+    frame = spark.createDataFrame(pa.table({"item": np.arange(len(items)), "vector": list(items)}))
+    some = users.where(functions.col("id") < given.joined).localCheckpoint()
+    score = functions.vector_inner_product(some.features, frame.vector)
+
+    def join() -> None:
+        found = some.nearestByJoin(frame, score, K, "exact", "similarity").select("id", "item")
+        found.write.mode("overwrite").parquet(out)
+
+    took = timed({"join": join}, 1)["join"]
+    return took * len(ours.users) / given.joined
 
 
 def factors(spark: Any, name: str, folder: Path) -> tuple[Any, Any]:
