@@ -48,12 +48,14 @@ def main() -> None:
     parser.add_argument("--copies", type=int, nargs="+", default=[1, 10])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--shards", type=int, default=8)
-    parser.add_argument("--joined", type=int, default=1000, help="users for whom nearestByJoin is timed")
+    parser.add_argument("--joined", type=int, default=300, help="users for whom nearestByJoin is timed")
+    parser.add_argument("--ours", action="store_true", help="leave out MLlib's lists and nearestByJoin")
     parser.add_argument("--mllib", type=int, default=0, help="turns of MLlib after a warm-up; 0: one, cold")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log.setLevel(logging.INFO)
     os.environ["SEGUE_THREADS"] = "2"
+    os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--driver-memory 8g pyspark-shell")  # MLlib's blocks need it
     spark = session("local[2]")
     spark.sparkContext.setLogLevel("OFF")
     rows = []
@@ -99,11 +101,12 @@ def compared(spark: Any, name: str, folder: Path, given: argparse.Namespace) -> 
         seconds = timed({"segue": here, "library": library}, given.repeats)
         right = same(ours, out)
         shards, shards_right = sharded(spark, ours, users, folder, given) if copies == 1 else (None, None)
-        theirs_s = timed({"mllib": mllib}, given.mllib)["mllib"]
-        joined_s = nearest(spark, ours, users, given, out) if copies == 1 else None
+        theirs_s = None if given.ours else timed({"mllib": mllib}, given.mllib)["mllib"]
+        joined_s = None if given.ours or copies > 1 else nearest(spark, ours, users, given, out)
         row = {
             "data": name, "users": len(rows), "segue_s": seconds["segue"], "mllib_s": theirs_s,
-            "times": theirs_s / seconds["segue"], "same_rows": right, "search_alone_s": seconds["library"],
+            "times": theirs_s and theirs_s / seconds["segue"], "same_rows": right,
+            "search_alone_s": seconds["library"],
             "nearest_by_join_s": joined_s, "shards_s": shards, "shards_same": shards_right,
         }  # fmt: skip
         made.append(row)
@@ -124,8 +127,8 @@ def nearest(spark: Any, ours: Any, users: Any, given: argparse.Namespace, out: s
         found = some.nearestByJoin(frame, score, K, "exact", "similarity").select("id", "item")
         found.write.mode("overwrite").parquet(out)
 
-    took = timed({"join": join}, 1)["join"]
-    return took * len(ours.users) / given.joined
+    took = timed({"join": join}, 0)["join"]
+    return float(took * len(ours.users) / given.joined)
 
 
 def factors(spark: Any, name: str, folder: Path) -> tuple[Any, Any]:

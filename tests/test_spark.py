@@ -314,6 +314,22 @@ class TestShards:
         assert found["score"].to_numpy().reshape(23, -1).tolist() == wanted.scores.tolist()
         assert found["rank"].to_numpy().reshape(23, -1)[:, 0].tolist() == [1] * 23
 
+    def test_equal_scores_of_different_shards_are_in_the_order_of_their_ids(self, spark, tmp_path):
+        """Shards are by norm, so items that a query scores alike lie in several: here by twos, by names."""
+        items = np.array([[1, side] for side in range(40) for _ in range(2)], np.float32)
+        names = [f"item {place * 7 % 80:02d}" for place in range(80)]
+        left = spark.createDataFrame(pa.table({"item_id": names, "vector": list(items)}))
+        asked = pa.table({"query_id": ["flat", "up", "none"], "vector": [[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]})
+        assert len(build_shards(left, tmp_path / "s", 5).shards) == 5
+        found = collected(search_shards(spark.createDataFrame(asked), tmp_path / "s", 7))
+        lists = {
+            name: found.filter(pl.col("query_id") == name).sort("rank")["item_id"].to_list()
+            for name in ("flat", "up", "none")
+        }
+        assert lists["flat"] == lists["none"] == sorted(names)[:7]
+        scores = dict(zip(names, items[:, 1].tolist(), strict=True))
+        assert lists["up"] == sorted(names, key=lambda name: (-scores[name], name))[:7]
+
     def test_shards_that_cannot_matter_are_not_visited(self, spark, tmp_path, monkeypatch):
         items = self.vectors(spread=3.0)
         left, right = self.frames(spark, items, self.vectors(5, seed=1))

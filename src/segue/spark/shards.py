@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 MANIFEST = "shards.json"
 FORMAT = 1
-BLOCK = 16_384  # queries that go through a shard together
+BLOCK = 65_536  # queries that go past the shards together
 ROUNDING = 1e-5  # by which a product may exceed the norms' in float32, relatively
 log = logging.getLogger("segue")
 
@@ -121,9 +121,10 @@ def search_shards(
 ) -> DataFrame:
     """Find the k best items of each query by inner product: a lazy frame of query_id, item_id, score, rank.
 
-    The first shard, with the largest norms, is searched for all queries. Of the others, a query visits only
-    those whose largest norm, by Cauchy and Schwarz, could still beat its k-th score. Rows are the same as
-    those of `Exact` over all items in the order of their ids: score descending, then id ascending.
+    Each task takes blocks of queries past the shards, those with the largest norms first, and keeps the k
+    best of each query. A query leaves out the shards whose largest norm, by Cauchy and Schwarz, cannot beat
+    its k-th score. Rows are the same as those of `Exact` over all items in the order of their ids: score
+    descending, then id ascending.
 
     Args:
         queries: a frame of distinct ids and vectors.
@@ -133,50 +134,12 @@ def search_shards(
     """
     check_spark()
     check_k(k)
-    from pyspark.sql import functions
-
     found = open_shards(folder)
-    _check_columns(queries, query, vector)
+    kind = _check_columns(queries, query, vector)
     asked = queries.select(queries[query].alias("query_id"), queries[vector].alias("vector"))
     tasks = 4 * queries.sparkSession.sparkContext.defaultParallelism
-    asked = asked.repartition(tasks, "query_id")
-    kind = dict(asked.dtypes)["query_id"]
-    schema = f"query_id {kind}, item_id {found.kind}, score float"
-    first = asked.withColumn("shard", functions.lit(0)).mapInArrow(_searching(found, k), schema)
-    if len(found.shards) > 1:
-        kth = first.groupBy("query_id").agg(
-            functions.min("score").alias("least"), functions.count("score").alias("count")
-        )
-        norm = functions.sqrt(functions.aggregate(
-            functions.transform("vector", lambda value: value * value),
-            functions.lit(0.0), lambda total, value: total + value,
-        ))  # fmt: skip
-        rest = queries.sparkSession.createDataFrame(
-            [(place, shard.norm) for place, shard in enumerate(found.shards)][1:], "shard int, largest double"
-        )
-        bound = norm * functions.col("largest")
-        visits = (
-            asked.join(kth, "query_id")
-            .crossJoin(functions.broadcast(rest))
-            .where(
-                (functions.col("count") < k)
-                | (bound + functions.abs(bound) * ROUNDING >= functions.col("least"))
-            )
-            .select("query_id", "vector", "shard")
-            .repartition(tasks, "shard", "query_id")
-            .sortWithinPartitions("shard")
-        )
-        first = first.unionByName(visits.mapInArrow(_searching(found, k), schema))
-    return _merged(first, k)
-
-
-def _merged(found: DataFrame, k: int) -> DataFrame:
-    """The k best of each query, ranked: score descending, then id ascending."""
-    from pyspark.sql import Window, functions
-
-    order = Window.partitionBy("query_id").orderBy(functions.desc("score"), functions.asc("item_id"))
-    ranked = found.withColumn("rank", functions.row_number().over(order))
-    return ranked.where(functions.col("rank") <= k)
+    schema = f"query_id {kind}, item_id {found.kind}, score float, rank int"
+    return asked.repartition(tasks, "query_id").mapInArrow(lambda rows: _answers(rows, found, k), schema)
 
 
 def _check_columns(frame: DataFrame, ids: str, vector: str) -> str:
@@ -241,34 +204,76 @@ def _build(found: Iterable[pa.RecordBatch], folder: str) -> Iterator[pa.RecordBa
     yield from batches(made, made.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
 
 
-def _searching(shards: Shards, k: int) -> Any:
-    """Search the shards that rows name, in blocks of queries of one shard."""
+def _answers(found: Iterable[pa.RecordBatch], shards: Shards, k: int) -> Iterator[pa.RecordBatch]:
+    """The rows of the queries of one task."""
+    for rows in _blocks(frames(found)):
+        if rows["query_id"].null_count():
+            raise DataError(f"{rows['query_id'].null_count():,} query ids are null; drop these rows")
+        best = _best(_matrix(rows["vector"], shards.dim), shards, k)
+        query, column = np.nonzero(np.isfinite(best.scores))
+        made = pl.DataFrame(
+            {
+                "query_id": rows["query_id"].gather(query),
+                "item_id": best.ids.gather(query * k + column),
+                "score": best.scores[query, column],
+                "rank": (column + 1).astype(np.int32),
+            }
+        )
+        yield from batches(made, made.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
 
-    def answer(found: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for frame in frames(found):
-            for (place,), rows in frame.group_by("shard", maintain_order=True):
-                for start in range(0, len(rows), BLOCK):
-                    yield from _answers(shards, int(str(place)), rows[start : start + BLOCK], k)
 
-    return answer
+def _blocks(parts: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Frames put together until each has `BLOCK` rows, or a little more."""
+    waiting: list[pl.DataFrame] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= BLOCK:
+            yield pl.concat(waiting)
+            waiting = []
+    if waiting:
+        yield pl.concat(waiting)
 
 
-def _answers(shards: Shards, place: int, rows: pl.DataFrame, k: int) -> Iterator[pa.RecordBatch]:
-    shard = shards.shards[place]
-    if rows["query_id"].null_count():
-        raise DataError(f"{rows['query_id'].null_count():,} query ids are null; drop these rows")
-    at = Place(os.path.join(shards.folder, shard.name), shard.version)  # noqa: PTH118
-    index, ids = opened(at, _load_shard)
-    found = index.search(_matrix(rows["vector"], shards.dim), k)
-    query, column = np.nonzero(found.ids >= 0)
-    made = pl.DataFrame(
-        {
-            "query_id": rows["query_id"].gather(query),
-            "item_id": ids.gather(found.ids[query, column]),
-            "score": found.scores[query, column],
-        }
-    )
-    yield from batches(made, made.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
+class Best(NamedTuple):
+    """The best items of q queries so far: scores (q, k), -inf where there is none, and ids, row by row."""
+
+    scores: np.ndarray
+    ids: pl.Series
+
+
+def _best(vectors: np.ndarray, shards: Shards, k: int) -> Best:
+    """Search the shards one after another, each for the queries that may find something in it."""
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1) * (1 + ROUNDING)
+    best = Best(np.full((len(vectors), k), -np.inf, np.float32), pl.Series([], dtype=pl.Null))
+    for shard in shards.shards:
+        asking = np.flatnonzero(lengths * shard.norm >= best.scores[:, -1])
+        if not len(asking):
+            break  # the norms of later shards are no larger
+        at = Place(os.path.join(shards.folder, shard.name), shard.version)  # noqa: PTH118
+        index, ids = opened(at, _load_shard)
+        found = index.search(vectors[asking], k)
+        names = ids.gather(np.where(found.ids < 0, 0, found.ids).ravel())
+        scores = np.where(found.ids < 0, -np.inf, found.scores).astype(np.float32)
+        best = _merged(best, asking, Best(scores, names))
+    return best
+
+
+def _merged(best: Best, asking: np.ndarray, found: Best) -> Best:
+    """The k best of both for the queries that asked: score descending, then id ascending."""
+    count, k = best.scores.shape
+    if not len(best.ids):
+        return found  # of the first shard, which all ask
+    mine = (asking[:, None] * k + np.arange(k)).ravel()
+    ids = pl.concat([best.ids.gather(mine), found.ids])
+    ranks = ids.rank("dense").to_numpy().reshape(2, len(asking), k)
+    scores = np.concatenate([best.scores[asking], found.scores], 1)
+    order = np.lexsort((np.concatenate([*ranks], 1), -scores))[:, :k]
+    best.scores[asking] = np.take_along_axis(scores, order, 1)
+    # Where the ids of `order` stand: first all those of before, row by row, then all that were found.
+    places = np.arange(count * k).reshape(count, k)
+    added = len(best.ids) + np.arange(len(asking) * k).reshape(-1, k)
+    places[asking] = np.take_along_axis(np.concatenate([places[asking], added], 1), order, 1)
+    return Best(best.scores, pl.concat([best.ids, found.ids]).gather(places.ravel()))
 
 
 def _load_shard(path: Path, version: str) -> tuple[Any, pl.Series]:
