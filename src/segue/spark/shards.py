@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "shards.json"
 FORMAT = 1
-BLOCK = 65_536  # queries that go past the shards together
+BLOCK = 65_536  # queries that go past the shards together, …
+CELLS = 8_000_000  # … if all their answers are no more than these
 ROUNDING = 1e-5  # by which a product may exceed the norms' in float32, relatively
 log = logging.getLogger("segue")
 
@@ -206,7 +207,7 @@ def _build(found: Iterable[pa.RecordBatch], folder: str) -> Iterator[pa.RecordBa
 
 def _answers(found: Iterable[pa.RecordBatch], shards: Shards, k: int) -> Iterator[pa.RecordBatch]:
     """The rows of the queries of one task."""
-    for rows in _blocks(frames(found)):
+    for rows in _blocks(frames(found), max(1, min(BLOCK, CELLS // k))):
         if rows["query_id"].null_count():
             raise DataError(f"{rows['query_id'].null_count():,} query ids are null; drop these rows")
         best = _best(_matrix(rows["vector"], shards.dim), shards, k)
@@ -222,15 +223,16 @@ def _answers(found: Iterable[pa.RecordBatch], shards: Shards, k: int) -> Iterato
         yield from batches(made, made.to_arrow(compat_level=pl.CompatLevel.oldest()).schema)
 
 
-def _blocks(parts: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Frames put together until each has `BLOCK` rows, or a little more."""
+def _blocks(parts: Iterable[pl.DataFrame], size: int) -> Iterator[pl.DataFrame]:
+    """Frames put together, and divided, into frames of `size` rows; the last has fewer."""
     waiting: list[pl.DataFrame] = []
     for part in parts:
         waiting.append(part)
-        if sum(map(len, waiting)) >= BLOCK:
-            yield pl.concat(waiting)
-            waiting = []
-    if waiting:
+        while sum(map(len, waiting)) >= size:
+            whole = pl.concat(waiting)
+            yield whole[:size]
+            waiting = [whole[size:]]
+    if sum(map(len, waiting)):
         yield pl.concat(waiting)
 
 
