@@ -213,6 +213,20 @@ def test_many_rows_in_no_order_keep_their_order():
     assert IdMap(shuffled).rows(np.arange(30_000)).tolist() == np.argsort(shuffled).tolist()
 
 
+@pytest.mark.parametrize("order", ["sorted", "shuffled"])
+@pytest.mark.parametrize("kind", [int, "u{}".format])
+@pytest.mark.parametrize("many", [17, 150, 151, 3000])
+def test_few_of_many_ids_are_found_as_all_are(order, kind, many):
+    rng = np.random.default_rng(many)
+    ids = [kind(one) for one in (rng.permutation(1000) if order == "shuffled" else np.arange(1000)) * 3]
+    ids = sorted(ids) if order == "sorted" else ids
+    naive = {one: row for row, one in enumerate(ids)}
+    asked = [kind(one) for one in rng.integers(-50, 3100, many)]
+    assert IdMap(ids).rows(asked).tolist() == [naive.get(one, -1) for one in asked]
+    nulls = pl.Series([*asked, None])
+    assert IdMap(ids).rows(nulls).tolist() == [*(naive.get(one, -1) for one in asked), -1]
+
+
 def test_without_weights_rows_are_counted():
     rows = [(1, "a"), (1, "a"), (2, "a")]
     assert as_dict(from_frame(frame(rows))) == {(1, "a"): 2, (2, "a"): 1}

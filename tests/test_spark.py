@@ -379,7 +379,8 @@ class TestTraining:
     @pytest.mark.parametrize(
         "model", [ALS(dim=5, iterations=3), ALS(dim=5, iterations=3, implicit=False, reg=0.1)]
     )
-    def test_mllibs_factors_serve_as_any_others(self, spark, data, tmp_path, model):
+    def test_mllibs_factors_serve_as_any_others(self, spark, data, tmp_path, model, caplog):
+        caplog.set_level("INFO", "segue")
         pairs = data.matrix.tocoo()
         table = frame(
             spark,
@@ -390,6 +391,9 @@ class TestTraining:
         trained = fit(
             table.repartition(5), tmp_path / "m", model, user="u", item="i", weight="w", staging=tmp_path
         )
+        for stage in ("ids numbered", "pairs numbered", "trained, factors written", "indexed", "model saved"):
+            assert re.search(rf"{stage} in \d+\.\d s", caplog.text)
+        assert f"learned from {data.matrix.nnz:,} pairs" in caplog.text
         had = np.flatnonzero(np.diff(data.matrix.indptr))
         assert trained.users.series.to_list() == [f"u{row:03}" for row in had]
         assert trained.seen.nnz == data.matrix.nnz

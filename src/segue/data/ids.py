@@ -13,7 +13,8 @@ import polars as pl
 from segue.errors import DataError, UnknownIdError
 
 Id = int | str
-FEW = 16  # up to so many ids are looked up one by one; more are joined
+FEW = 16  # up to so many ids are looked up one by one, …
+SHARE = 0.15  # … up to such a share of those that are there by one binary search each; more are joined
 
 
 class IdMap:
@@ -83,16 +84,27 @@ class IdMap:
         if len(wanted) <= FEW:
             return np.array([self.find(one) for one in wanted], np.int32)
         series = wanted if isinstance(wanted, pl.Series) else pl.Series(values=_plain(wanted))
-        asked = pl.DataFrame({"id": self._as_kind(series)})
+        series = self._as_kind(series)
+        if len(series) <= SHARE * len(self):
+            return self._searched(series)
+        asked = pl.DataFrame({"id": series})
         known = pl.DataFrame({"id": self.series}).with_row_index("row")
         joined = asked.join(known, on="id", how="left", maintain_order="left")["row"]
         return joined.cast(pl.Int32).fill_null(-1).to_numpy()
+
+    def _searched(self, series: pl.Series) -> np.ndarray:
+        """The rows of ids of the kind that is there, -1 for each that is unknown, by binary search."""
+        places = np.minimum(self._sorted.search_sorted(series).to_numpy(), len(self) - 1)
+        there = (self._sorted.gather(places) == series).fill_null(False).to_numpy()
+        rows = places if self._order is None else self._order[places]
+        return np.where(there, rows, -1).astype(np.int32)
 
     def require(self, wanted: Any) -> np.ndarray:
         """Return the rows of many ids, or raise an error that names the first few unknown ones."""
         if isinstance(wanted, (str, int, np.integer)):
             wanted = [wanted]
-        wanted = list(wanted)
+        if not isinstance(wanted, (pl.Series, np.ndarray)):
+            wanted = list(wanted)
         rows = self.rows(wanted)
         missing = [wanted[place] for place in np.flatnonzero(rows < 0)[:3]]
         if missing:
@@ -120,6 +132,10 @@ class IdMap:
     def _order(self) -> np.ndarray | None:
         """The rows in the order of their ids; None where they stand so already."""
         return None if self.series.is_sorted() else self.series.arg_sort().to_numpy()
+
+    @cached_property
+    def _sorted(self) -> pl.Series:
+        return self.series if self._order is None else self.series.gather(self._order)
 
     def _as_key(self, wanted: Any) -> Id | None:
         if self.series.dtype == pl.String:

@@ -20,6 +20,7 @@ from segue.index.exact import Exact
 from segue.index.neighbors import check_k
 from segue.spark.host import Place, batches, frames, opened
 from segue.spark.session import check_spark
+from segue.spark.write import stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -83,12 +84,12 @@ def build_shards(
         functions.lit(0.0), lambda total, value: total + value,
     ))  # fmt: skip
     rows = items.select(items[item].alias("id"), items[vector].alias("vector"), norm.alias("norm"))
-    _check_ids(rows)
+    with stage("ids checked"):
+        _check_ids(rows)
     spread = rows.repartitionByRange(shards, functions.desc("norm"))
-    told = spread.mapInArrow(
-        lambda found: _build(found, str(folder)),
-        "name string, version string, items long, norm double, dim int",
-    ).collect()
+    columns = "name string, version string, items long, norm double, dim int"
+    with stage("shards built"):
+        told = spread.mapInArrow(lambda found: _build(found, str(folder)), columns).collect()
     dims = {row.dim for row in told}
     if not told:
         raise DataError("there are no vectors to build shards of")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from segue.models.als import ALS
 from segue.models.embeddings import Embeddings
 from segue.recommender import Recommender, TrainedRecommender
 from segue.spark.session import check_spark
+from segue.spark.write import stage
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -62,16 +62,20 @@ def fit(
     rows = _pairs(pairs, user, item, weight)
     draft = Path(tempfile.mkdtemp(prefix="segue-", dir=None if staging is None else str(staging)))
     try:
-        started = time.perf_counter()
-        users, items = _numbered(rows, "user", draft), _numbered(rows, "item", draft)
-        numbered = rows.join(users, "user").join(items, "item").select("user_row", "item_row", "weight")
-        numbered.write.parquet(str(draft / "pairs"))
-        spark = pairs.sparkSession
-        numbered = spark.read.parquet(str(draft / "pairs"))
-        log.info("pairs numbered in %.1f s", time.perf_counter() - started)
-        _train(numbered, settings.model, draft)
-        trained = _assembled(settings, draft)
-        return trained.save(folder)
+        with stage("ids numbered"):
+            users, items = _numbered(rows, "user", draft), _numbered(rows, "item", draft)
+        with stage("pairs numbered"):
+            numbered = rows.join(users, "user").join(items, "item").select("user_row", "item_row", "weight")
+            numbered.write.parquet(str(draft / "pairs"))
+            numbered = pairs.sparkSession.read.parquet(str(draft / "pairs"))
+        with stage(f"{settings.model.iterations} passes of MLlib trained, factors written"):
+            _train(numbered, settings.model, draft)
+        with stage("factors read and indexed"):
+            trained = _assembled(settings, draft)
+        with stage("model saved"):
+            saved = trained.save(folder)
+        log.info("%r learned from %s pairs", saved, f"{saved.seen.nnz:,}")
+        return saved
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -121,7 +125,6 @@ def _train(numbered: DataFrame, settings: ALS, draft: Path) -> None:
     """Run MLlib, and have the hosts write the factors."""
     from pyspark.ml import recommendation
 
-    started = time.perf_counter()
     trainer = recommendation.ALS(
         rank=settings.dim, maxIter=settings.iterations, regParam=settings.reg, alpha=settings.alpha,
         implicitPrefs=settings.implicit, seed=settings.seed, userCol="user_row", itemCol="item_row",
@@ -130,7 +133,6 @@ def _train(numbered: DataFrame, settings: ALS, draft: Path) -> None:
     made = trainer.fit(numbered)
     made.userFactors.write.parquet(str(draft / "user_factors"))
     made.itemFactors.write.parquet(str(draft / "item_factors"))
-    log.info("MLlib trained %s passes in %.1f s", settings.iterations, time.perf_counter() - started)
 
 
 def _assembled(settings: Recommender, draft: Path) -> TrainedRecommender:

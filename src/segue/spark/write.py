@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from segue.spark.session import check_spark
@@ -12,6 +14,14 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 log = logging.getLogger("segue")
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """Log how long a part of the work took."""
+    started = time.perf_counter()
+    yield
+    log.info("%s in %.1f s", what, time.perf_counter() - started)
 
 
 def write(rows: DataFrame, path: str, *, what: str = "recommendations", overwrite: bool = False) -> int:
