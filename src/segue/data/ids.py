@@ -106,8 +106,9 @@ class IdMap:
         if not isinstance(wanted, (pl.Series, np.ndarray)):
             wanted = list(wanted)
         rows = self.rows(wanted)
-        missing = [wanted[place] for place in np.flatnonzero(rows < 0)[:3]]
+        missing = [wanted[int(place)] for place in np.flatnonzero(rows < 0)[:3]]
         if missing:
+            missing = [one.item() if isinstance(one, np.generic) else one for one in missing]
             many = int((rows < 0).sum())
             named = ", ".join(repr(one) for one in missing) + (f" and {many - 3} more" if many > 3 else "")
             sample = ", ".join(repr(one) for one in self.series.head(3))
