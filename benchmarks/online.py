@@ -91,8 +91,8 @@ EXPLORATIONS: dict[str, list[Any]] = {
     "bucket noise": [Buckets(x) for x in (2, 4, 8, 16, 32)],
     "Thompson": [Thompson(x, draws=0) for x in (0.03, 0.1, 0.2, 0.4, 0.8)],
     "optimism": [Optimism(x) for x in (0.5, 1.0, 2.0, 4.0)],
-    "Gumbel top-k": [Gumbel(x, 300) for x in (0.1, 0.3, 0.5, 0.8, 1.2, 1.6)],
-    "reserved slots": [Reserved(x, 300) for x in (1, 2, 4, 6, 8)],
+    "Gumbel top-k": [Gumbel(x) for x in (0.1, 0.3, 0.5, 0.8, 1.2, 1.6)],
+    "reserved slots": [Reserved(x) for x in (1, 2, 4, 6, 8)],
 }
 
 

@@ -609,7 +609,7 @@ def test_commands_that_cannot_be(folder, options, words):
 def test_exploration_diversity_and_reasons(server, trained):
     plain = server.get("/v1/recommend/11?k=8")
     explored = server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
-    assert explored["explored"] == {"by": "Gumbel(temperature=0.8, best=100)", "seed": 5}
+    assert explored["explored"] == {"by": "Gumbel(temperature=0.8, best=300)", "seed": 5}
     assert explored == server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
     assert all(0 < one["propensity"] <= 1 for one in explored["items"])
     others = [server.get("/v1/recommend/11?k=8&explore=gumbel:0.8") for _ in range(4)]

@@ -18,7 +18,8 @@ from segue.online.inclusion import gumbel_inclusion, redrawn
 from segue.online.state import above
 from segue.registry import named
 
-BEST = 100  # items from which chance chooses, unless set
+BEST = 300  # items from which chance chooses, unless set
+SPREAD = 100  # of the best items, whose scores tell what a bonus is measured in
 NEAR = 400  # best items that compete in the redraws
 
 
@@ -119,7 +120,7 @@ class Optimism:
 
     def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
         """Choose k items for a person."""
-        _, best = person.best(BEST)
+        _, best = person.best(SPREAD)
         bonus = np.float32(self.weight * (best.std() if len(best) else 0.0))
         ids, _ = person.find(np.append(person.vector, bonus).astype(np.float32), min(k, len(person.items)))
         ids = ids[ids >= 0]
