@@ -14,7 +14,7 @@ REST = 0.05  # seconds in which the threads of the one before fall asleep
 SHORTEST, LONGEST = 0.05, 3.0  # seconds that a timing lasts; a slow search is asked fewer queries
 STRIDE = 4  # settings jumped over while looking for the one
 CEILING = 0.99  # the recall up to which a curve is drawn
-GAIN = 0.001  # of recall by a leap, below which more leaps are in vain
+GAIN, COST = 0.001, 1.3  # a leap that adds less recall for more time than that is in vain, and so are more
 
 Search = Callable[[np.ndarray, int, Any], np.ndarray]
 """Queries (q, dim), k and a setting to ids (q, k), or to whatever recall is counted by."""
@@ -65,16 +65,18 @@ def climb(
 ) -> list[Point]:
     """Measure settings from fast to accurate by leaps, then bisect for the first that reaches the target.
 
-    Ends at `CEILING`, where a leap gains nothing, or where a query takes more than `limit` microseconds.
+    Ends at `CEILING`, where a leap costs time and gains nothing, or where a query takes more than `limit`
+    microseconds. Leaps that change neither, as below what a search does at least, are gone on from.
     """
     points: dict[int, Point] = {}
-    before = -1.0
+    before = Point(None, -1.0, 0.0)
     for place in [*range(0, len(settings) - 1, STRIDE), len(settings) - 1]:
         points[place] = measure(settings[place])
-        recall = points[place].recall
-        if recall >= max(target, CEILING) or recall < before + GAIN or points[place].us > limit:
+        here = points[place]
+        in_vain = here.recall < before.recall + GAIN and here.us > COST * before.us
+        if here.recall >= max(target, CEILING) or in_vain or here.us > limit:
             break
-        before = recall
+        before = here
     reached = [place for place, point in sorted(points.items()) if point.recall >= target]
     if reached:
         high = reached[0]
