@@ -339,7 +339,7 @@ def test_people_items_map_and_search(server, trained, data):
 
 
 def test_people_in_memory_are_as_many_as_have_room(trained, monkeypatch):
-    profile = Profile("posterior", trained.space)
+    profile = Profile("ema", trained.space)
     size = sum(array.nbytes for array in profile.start().values())
     monkeypatch.setattr("segue.serve.people.ROOM", 3 * size)
     people = People(trained, profile)
