@@ -16,11 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import annoy
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-import annoy
 from segue.compat.annoy import AnnoyIndex
 
 WHO: dict[str, Any] = {"segue": AnnoyIndex, "Annoy": annoy.AnnoyIndex}
