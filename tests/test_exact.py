@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -140,18 +141,27 @@ def test_the_avx512_form_compiles_to_its_instruction(tmp_path):
     assert int(done.stdout) >= 5  # four blocks at once, and one
 
 
+def tail_lengths(vectors, lead, parts):
+    """The lengths (n, parts) of equal parts of the dimensions from `lead` on."""
+    edges = [lead + (vectors.shape[1] - lead) * part // parts for part in range(parts + 1)]
+    return np.stack([np.linalg.norm(vectors[:, a:b], axis=1) for a, b in pairwise(edges)], axis=1)
+
+
 @pytest.mark.parametrize("d", [1, 4, 7, 64, 70, 600])
 def test_codes_stand_for_the_vectors_within_the_bounds(d):
     vectors, _ = like_a_recommender(1500, d, 1, seed=3)
     layout = lay_out(vectors, vectors, is_distance=False)
     placed = vectors @ layout.axes.T if len(layout.axes) else vectors
     groups, segments = int(layout.cuts[-1]), len(layout.cuts) - 1
-    tails = layout.codes.size // (layout.table.shape[0] * scan.LINE) - groups
+    tails = layout.codes.size // (layout.table.shape[0] * scan.LINE) - groups - segments
     assert tails == (0 if segments == 1 else max(1, d // 256))
-    codes = layout.codes.reshape(-1, groups + tails, scan.SHELF, 4).transpose(0, 2, 1, 3)
-    codes = codes.reshape(-1, 4 * (groups + tails))[: len(vectors), :].astype(np.float64)
+    lines = layout.codes.reshape(-1, groups + tails + segments, scan.SHELF, 4).transpose(0, 2, 1, 3)
+    lines = lines.reshape(-1, groups + tails + segments, 4)[: len(vectors)]
+    starts = [0, *(int(cut) + tails + s for s, cut in enumerate(layout.cuts[1:-1], 1))]
+    begins = np.ascontiguousarray(lines[:, starts]).view(np.int16)
+    codes = np.delete(lines, starts, 1).reshape(len(vectors), -1).astype(np.float64)
     lead = 4 * int(layout.cuts[1])
-    tail, codes = codes[:, lead : lead + 4 * tails], np.delete(codes, slice(lead, lead + 4 * tails), 1) - 128
+    tail, codes = codes[:, lead : lead + 4 * tails], np.delete(codes, slice(lead, lead + 4 * tails), 1)
     shelf = np.arange(len(vectors)) // scan.SHELF
     row = layout.table[shelf].astype(np.float64)
     stands = codes / row[:, scan.INVERSE, None]
@@ -163,10 +173,10 @@ def test_codes_stand_for_the_vectors_within_the_bounds(d):
     assert (np.linalg.norm(wide, axis=1) <= row[:, scan.NORM] + slack).all()
     assert (np.diff(layout.table[:, scan.CEILING]) <= 0).all()
     assert (layout.table[:, scan.CEILING] >= layout.table[:, scan.NORM]).all()
-    if tails:  # each holds so much of the length beyond the first segment, rounded up
-        beyond = np.linalg.norm(wide[:, lead:], axis=1) / (2 * np.sqrt(tails))
-        assert (tail >= (beyond * row[:, scan.INVERSE])[:, None] - 1e-4).all()
-        assert (tail <= (beyond * row[:, scan.INVERSE])[:, None] + 1 + 1e-4).all()
+    if tails:  # each is the length of a part of what is beyond the first segment, rounded up
+        lengths = tail_lengths(wide[:, :d], lead, 4 * tails) * row[:, scan.INVERSE, None]
+        assert (tail >= lengths - 1e-4).all()
+        assert (tail <= lengths + 1 + 1e-4).all()
     means = np.array([placed[layout.order[: len(vectors)]][shelf == b].mean(0) for b in range(shelf[-1] + 1)])
     np.testing.assert_allclose(layout.means, means, atol=slack)
     apart = np.linalg.norm(wide[:, :d] - layout.means[shelf], axis=1)
@@ -179,8 +189,11 @@ def test_codes_stand_for_the_vectors_within_the_bounds(d):
         assert s == 0 or (np.linalg.norm(wide[:, cut:], axis=1) <= rest + slack).all()
         for half in (0, 1):
             columns = [j for j in range(4 * int(layout.cuts[s]), cut) if (j >> 1) % 2 == half]
-            squares = (codes[:, columns] ** 2).sum(1) + ((tail**2).sum(1) / 2 if s < 2 else 0)
-            assert np.sqrt(squares.max()) <= layout.widest[s, half]
+            summed = codes[:, columns]
+            if s < 2:
+                summed = np.hstack([summed, tail[:, np.arange(4 * tails) >> 1 & 1 == half]])
+            assert np.sqrt((summed**2).sum(1).max()) <= layout.widest[s, half]
+            np.testing.assert_array_equal(begins[:, s, half], -summed.sum(1))
 
 
 @pytest.mark.parametrize("tails", [0, 1, 2])
@@ -191,37 +204,29 @@ def test_query_codes_stand_for_the_queries_within_their_parts(form_name, tails):
     queries = (rng.standard_normal((50, 30)) * rng.lognormal(0, 2, (50, 1))).astype(np.float32)
     queries[7] = 0
     cuts, widest = np.array([0, 3, 8]), np.array([[900.0, 800.0], [400.0, 1100.0]], np.float32)
-    codes, inverses = np.empty((50, 32 + 8 * tails), np.int8), np.empty(50)
-    corrections, parts = np.empty((50, 2), np.int64), np.empty((50, 2, 3))
-    scan.encode(queries, cuts, tails, widest, form.top, form.halves, codes, inverses, corrections, parts)
+    coded, inverses, parts = np.empty((50, 32 + 8 * tails), np.uint8), np.empty(50), np.empty((2, 3, 50))
+    scan.encode(queries, cuts, tails, widest, form.top, form.halves, coded, inverses, parts)
+    codes = coded.astype(np.int64) - form.top - 1
     wide = np.zeros((50, 32))
     wide[:, :30] = queries
     assert np.abs(codes).max() <= form.top
-    tail, opposite = codes[:, 12 : 12 + 4 * tails].astype(np.int64), codes[:, 32 + 4 * tails :]
-    np.testing.assert_array_equal(tail, -opposite.astype(np.int64))
+    tail, opposite = codes[:, 12 : 12 + 4 * tails], codes[:, 32 + 4 * tails :]
+    np.testing.assert_array_equal(tail, -opposite)
     if tails:
-        beyond = np.linalg.norm(wide[:, 12:], axis=1) * inverses / (2 * np.sqrt(tails))
-        np.testing.assert_array_equal(tail, np.tile(np.ceil(beyond - 1e-6).astype(int)[:, None], 4 * tails))
+        lengths = tail_lengths(wide[:, :30], 12, 4 * tails) * inverses[:, None]
+        np.testing.assert_array_equal(tail, np.ceil(lengths - 1e-6))
     codes = np.delete(codes[:, : 32 + 4 * tails], slice(12, 12 + 4 * tails), 1)
     stands = codes / inverses[:, None]
     for s in range(2):
         cut = 4 * cuts[s + 1]
-        np.testing.assert_allclose(
-            parts[:, s, 0], np.linalg.norm((wide - stands)[:, :cut], axis=1), rtol=1e-9
-        )
-        np.testing.assert_allclose(parts[:, s, 1], np.linalg.norm(stands[:, :cut], axis=1), rtol=1e-9)
-        assert (
-            parts[:, s, 2] == 0
-        ).all()  # a tail is among the codes, and nothing is beyond the last segment
-        part = codes[:, 4 * cuts[s] : cut].astype(np.int64)
-        low = part.reshape(50, -1, 4)[:, :, :2].sum((1, 2)) * -128
-        high = part.reshape(50, -1, 4)[:, :, 2:].sum((1, 2)) * -128
-        expected = ((high & 0xFFFF) << 16) | (low & 0xFFFF) if form.halves else low + high
-        np.testing.assert_array_equal(corrections[:, s], expected)
+        np.testing.assert_allclose(parts[s, 0], np.linalg.norm((wide - stands)[:, :cut], axis=1), rtol=1e-9)
+        np.testing.assert_allclose(parts[s, 1], np.linalg.norm(stands[:, :cut], axis=1), rtol=1e-9)
+        assert (parts[s, 2] == 0).all()  # a tail is among the codes, and nothing is beyond the last segment
+        part = codes[:, 4 * cuts[s] : cut]
         if form.halves:  # no sum of a half can leave int16
             for half in (0, 1):
                 lengths = np.linalg.norm(part.reshape(50, -1, 2, 2)[:, :, half], axis=(1, 2))
-                squares = lengths**2 + (tail**2).sum(1) / 2
+                squares = lengths**2 + (tail[:, np.arange(4 * tails) >> 1 & 1 == half] ** 2).sum(1)
                 assert (np.sqrt(squares) * widest[s, half]).max() <= 32767
 
 

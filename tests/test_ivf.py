@@ -44,14 +44,20 @@ def test_codes_stand_for_the_vectors_within_their_bounds(d):
     cuts = cuts_of(d)
     coded = packed(vectors, order, bounds, cuts)
     assert sorted(order[order >= 0].tolist()) == list(range(300))
-    groups, seen = int(cuts[-1]), 0
+    groups, lines, seen = int(cuts[-1]), int(cuts[-1]) + len(cuts) - 1, 0
     for p in range(10):
         blocks = int(bounds[p + 1] - bounds[p])
         assert (where[order[bounds[p] * 16 : bounds[p + 1] * 16]][: sizes[p]] == p).all()
-        part = coded.codes[bounds[p] * groups * 64 : bounds[p + 1] * groups * 64].astype(np.int64) - 128
-        first = part[: blocks * cuts[1] * 64].reshape(blocks, cuts[1], 16, 4)
-        rest = part[blocks * cuts[1] * 64 :].reshape(blocks, groups - cuts[1], 16, 4)
-        codes = np.concatenate([first, rest], 1).transpose(0, 2, 1, 3).reshape(blocks * 16, groups * 4)
+        part = coded.codes[bounds[p] * lines * 64 : bounds[p + 1] * lines * 64]
+        first = part[: blocks * (cuts[1] + 1) * 64].reshape(blocks, cuts[1] + 1, 16, 4)
+        rest = part[blocks * (cuts[1] + 1) * 64 :].reshape(blocks, lines - cuts[1] - 1, 16, 4)
+        both = np.concatenate([first, rest], 1).transpose(0, 2, 1, 3).reshape(blocks * 16, lines, 4)
+        starts = [int(cut) + s for s, cut in enumerate(cuts[:-1])]
+        codes = np.delete(both, starts, 1).reshape(blocks * 16, groups * 4).astype(np.int64)
+        for s, start in enumerate(starts):
+            pairs = codes.reshape(blocks * 16, groups, 2, 2)[:, cuts[s] : cuts[s + 1]]
+            begins = np.ascontiguousarray(both[:, start]).view(np.int16)
+            np.testing.assert_array_equal(begins, -pairs.sum((1, 3)))
         members = order[bounds[p] * 16 : bounds[p] * 16 + sizes[p]]
         assert (codes[sizes[p] :] == 0).all()
         assert (codes[:, d:] == 0).all()
@@ -305,7 +311,7 @@ def test_arrays_that_do_not_fit_are_refused(metric):
 def test_centroids_are_encoded_like_one_partition_of_four_blocks():
     means = np.random.default_rng(12).standard_normal((20, 6)).astype(np.float32)
     coded = centroid_codes(means, cuts_of(6))
-    assert coded.codes.shape == (4 * 2 * 64,)
-    assert (coded.codes.reshape(4, 2, 16, 4).transpose(0, 2, 1, 3).reshape(64, 8)[20:] == 128).all()
+    assert coded.codes.shape == (4 * 3 * 64,)
+    assert (coded.codes.reshape(4, 3, 16, 4).transpose(0, 2, 1, 3).reshape(64, 12)[20:] == 0).all()
     assert coded.table.shape == (1, scan.BOUNDS + 3)
     np.testing.assert_allclose(coded.halves[:20], (means.astype(np.float64) ** 2).sum(1) / 2, rtol=1e-6)

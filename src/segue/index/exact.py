@@ -15,10 +15,12 @@ from segue.index.layout import Layout, lay_out, layout_of
 from segue.index.measured import MEASURES, MeasuredIndex
 from segue.index.metric import METRICS
 from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
-from segue.kernels import measures, scan, simd
+from segue.kernels import measures, scan, simd, threads
 from segue.kernels.arrays import fixed
 from segue.progress import Progress, silent
 
+CALLS = 16  # of the kernel by each thread, about
+MOST = 8  # groups of queries that it is called with
 FEW = 64  # members of an allow list, or one item in so many, that are scored without a scan
 
 
@@ -125,7 +127,7 @@ class ExactIndex:
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
             search(*given, turned, *filters, start, stop, *answers)
 
-        return answered(asked, work, progress)
+        return answered(asked, work, progress, together=at_once(len(turned)))
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:
@@ -147,6 +149,12 @@ def few_allowed(allow: np.ndarray, items: int) -> tuple[np.ndarray, np.ndarray] 
         return None
     rows, members = np.nonzero(allow)
     return members.astype(np.int32), np.searchsorted(rows, np.arange(len(allow) + 1))
+
+
+def at_once(count: int) -> int:
+    """How many queries a thread takes at a time: calls should cost little, and threads end together."""
+    groups = count // (scan.TOGETHER * CALLS)
+    return scan.TOGETHER * min(max(groups // threads.available(), 1), MOST) if groups else scan.TOGETHER
 
 
 def chosen_form() -> simd.Form:

@@ -106,7 +106,7 @@ class Parts:
     """Arrays for `kernels.ivf.search`: p partitions of blocks of 16 items, s segments of dimensions.
 
     Attributes:
-        codes: uint8, the int8 codes plus 128 in the order that the scan reads them.
+        codes: int8, in the order that the scan reads them.
         order: (16 blocks,) int32, the id of each place, -1 where there is none.
         bounds: (p + 1,) int64, where the blocks of each partition begin.
         table: (p, 5 + 3 s) float32, what the bounds need of each partition.
@@ -282,10 +282,10 @@ def _fits(parts: Parts, vectors: np.ndarray, is_distance: bool) -> bool:
     (n, dim), places = vectors.shape, len(parts.order)
     cuts, count = cuts_of(dim), len(parts.means)
     kinds = dict.fromkeys(vars(parts), np.float32) | {
-        "codes": np.uint8, "order": np.int32, "bounds": np.int64, "rounding": np.float64, "probes": np.int64
+        "codes": np.int8, "order": np.int32, "bounds": np.int64, "rounding": np.float64, "probes": np.int64
     }  # fmt: skip
     shapes: dict[str, list[tuple[int, ...]]] = {
-        "codes": [(places * 4 * int(cuts[-1]),)],
+        "codes": [(places * 4 * (int(cuts[-1]) + len(cuts) - 1),)],
         "order": [(places,)],
         "bounds": [(count + 1,)],
         "table": [(count, scan.BOUNDS + 3 * (len(cuts) - 1))],

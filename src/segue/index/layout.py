@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class Layout:
     """Arrays for `kernels.scan.search`: b shelves of 128 items, s segments of dimensions.
 
     Attributes:
-        codes: uint8, the int8 codes plus 128 in the order that the scan reads them.
+        codes: int8, in the order that the scan reads them.
         order: (128 b,) int32, the id of each place, -1 where there is none.
         table: (b, 5 + 3 s) float32, what the bounds need of each shelf.
         means: (b, dim) float32, the mean of each shelf, in the axes.
@@ -67,7 +68,7 @@ def layout_of(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Layou
         count == -(-n // scan.SHELF)
         and cuts == sorted(set(cuts))
         and (cuts[0], cuts[-1]) == (0, -(-dim // 4))
-        and layout.codes.shape == (count * scan.LINE * (cuts[-1] + _tails(dim, layout.cuts)),)
+        and layout.codes.shape == (count * scan.LINE * _lines(dim, layout.cuts),)
         and layout.table.shape == (count, scan.BOUNDS + 3 * segments)
         and layout.means.shape == (count, dim)
         and layout.widest.shape == (segments, 2)
@@ -131,8 +132,13 @@ def _cuts(dim: int, first: int) -> np.ndarray:
 
 
 def _tails(dim: int, cuts: np.ndarray) -> int:
-    """How many groups of codes hold the length beyond the first segment, if there are others."""
+    """How many lines of codes hold the lengths beyond the first segment, if there are others."""
     return 0 if len(cuts) == 2 else max(1, dim // 256)
+
+
+def _lines(dim: int, cuts: np.ndarray) -> int:
+    """How many lines of codes a shelf has: groups of dimensions, tails, and where segments start from."""
+    return int(cuts[-1]) + _tails(dim, cuts) + len(cuts) - 1
 
 
 def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is_distance: bool) -> int:
@@ -178,10 +184,21 @@ def _alive(
     heads, before = np.zeros(wanted.shape, np.float32), 0
     for number, cut in enumerate(cuts):
         heads += queries[:, before:cut] @ items[:, before:cut].T
-        beyond = np.linalg.norm(queries[:, cut:], axis=1)[:, None] * np.linalg.norm(items[:, cut:], axis=1)
-        may = (heads + beyond >= wanted).reshape(len(queries), -1, simd.LANES).any(2)
+        may = (heads + _beyond(queries, items, cut) >= wanted).reshape(len(queries), -1, simd.LANES).any(2)
         alive[number], before = (left & may).sum(), cut
     return alive
+
+
+def _beyond(queries: np.ndarray, items: np.ndarray, cut: int) -> np.ndarray:
+    """The most that the dimensions from a cut on can add, by the lengths of the parts that tails hold."""
+    dim = queries.shape[1]
+    parts = 4 * max(1, dim // 256)
+    edges = [cut + (dim - cut) * part // parts for part in range(parts + 1)]
+    lengths = [
+        np.stack([np.linalg.norm(side[:, start:stop], axis=1) for start, stop in pairwise(edges)])
+        for side in (queries, items)
+    ]
+    return np.asarray(lengths[0].T @ lengths[1])
 
 
 def _packed(
@@ -195,7 +212,7 @@ def _packed(
 ) -> Layout:
     (n, dim), count, segments = placed.shape, -(-len(order) // scan.SHELF), len(cuts) - 1
     tails = _tails(dim, cuts)
-    codes = aligned((count * scan.LINE * (int(cuts[-1]) + tails),), np.uint8)
+    codes = aligned((count * scan.LINE * _lines(dim, cuts),), np.int8)
     table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
     means = np.empty((count, dim), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)

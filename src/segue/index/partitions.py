@@ -40,7 +40,7 @@ def cuts_of(dim: int) -> np.ndarray:
 def packed(placed: np.ndarray, order: np.ndarray, bounds: np.ndarray, cuts: np.ndarray) -> Codes:
     """Encode vectors (n, dim), of which `order` says the places, -1 where there is none."""
     count, segments = len(bounds) - 1, len(cuts) - 1
-    codes = aligned((int(bounds[-1]) * ivf.BLOCK * int(cuts[-1]),), np.uint8)
+    codes = aligned((int(bounds[-1]) * ivf.BLOCK * (int(cuts[-1]) + segments),), np.int8)
     table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
     halves = np.empty(len(order), np.float32)
     widest = np.zeros((max(1, -(-count // CHUNK)), segments, 2), np.float32)

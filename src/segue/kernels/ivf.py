@@ -2,7 +2,7 @@
 
 Codes and bounds are those of `kernels.scan`, but each partition begins with a block of 16 items of its own:
 
-    partition, segment (the first, the rest), block, group of 4 dimensions, item, dimension
+    partition, segment (the first, the rest), block, line, item, four bytes
 
 A query's partitions are visited in rounds: the best, then some more, then all others, so that it soon
 knows what to ask for. Within a round partitions are the outer loop, so that each is read once for all
@@ -20,6 +20,8 @@ from segue.kernels.scan import (
     INVERSE,
     LOWEST,
     NORM,
+    bar_of,
+    count_above,
     dot,
     encode,
     goal_of,
@@ -31,10 +33,10 @@ from segue.kernels.scan import (
     note,
     rounding_of,
 )
-from segue.kernels.shelves import above, part_at
+from segue.kernels.shelves import above, begin_with, count_code, part_at
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
-BLOCK = simd.LANES * 4  # bytes of a block's group
+BLOCK = simd.LANES * 4  # bytes of a block's line
 ROUNDS = 3
 MOST = 1e30  # of a scale: an offset of zero must stay zero
 
@@ -46,7 +48,7 @@ def pack(X, order, bounds, cuts, start, stop, codes, table, halves, widest):
     Partition p has the blocks bounds[p] to bounds[p + 1], and items as `order` says. Its row of the
     table is that of a shelf in `kernels.scan`. halves: |x|² / 2 of each place.
     """
-    d, segments = X.shape[1], len(cuts) - 1
+    d, sums, squares = X.shape[1], np.empty(2, np.int64), np.empty(2, np.int64)
     for p in range(start, stop):
         first, last = bounds[p] * simd.LANES, bounds[p + 1] * simd.LANES
         step = np.float32(0)
@@ -60,38 +62,32 @@ def pack(X, order, bounds, cuts, start, stop, codes, table, halves, widest):
         table[p, INVERSE] = inverse
         for z in range(first, last):
             unit = 1 / np.float64(inverse)
-            pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves, widest)
+            pack_item(X, order, bounds, cuts, p, z, unit, codes, table, halves, widest, sums, squares)
 
 
 @bare
-def pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves, widest):
+def pack_item(X, order, bounds, cuts, p, z, unit, codes, table, halves, widest, sums, squares):
     """Encode one item of a partition, or the emptiness that fills up its last block."""
-    d, groups, i = X.shape[1], cuts[-1], order[z]
+    d, segments, i = X.shape[1], len(cuts) - 1, order[z]
     block, lane = z // simd.LANES, z % simd.LANES
-    count = bounds[p + 1] - bounds[p]
     square = length(X, i, 0, d) ** 2 if i >= 0 else 0.0
     halves[z] = np.float32(square / 2)
     table[p, NORM] = max(table[p, NORM], above(np.sqrt(square)))
     seen = error = 0.0
     for s in range(segments):
-        low = high = 0.0
-        for g in range(cuts[s], cuts[s + 1]):
-            at = (bounds[p] * groups + (block - bounds[p]) * cuts[1] + g) * BLOCK
-            if s:
-                at = (bounds[p] * groups + count * cuts[1]) * BLOCK
-                at += ((block - bounds[p]) * (groups - cuts[1]) + g - cuts[1]) * BLOCK
-            for j in range(4 * g, 4 * g + 4):
-                value = np.float64(X[i, j]) if i >= 0 and j < d else 0.0
-                code = min(max(np.rint(value / unit), -127.0), 127.0)
-                codes[at + 4 * lane + (j & 3)] = np.uint8(np.int64(code) + 128)
-                seen += value * value
-                error += (value - code * unit) ** 2
-                if j & 2:
-                    high += code * code
-                else:
-                    low += code * code
-        widest[s, 0] = max(widest[s, 0], above(np.sqrt(low)))
-        widest[s, 1] = max(widest[s, 1], above(np.sqrt(high)))
+        at = place_of(bounds[p], bounds[p + 1], block - bounds[p], cuts, s) + 4 * lane
+        for half in range(2):
+            sums[half] = squares[half] = 0
+        for j in range(4 * cuts[s], 4 * cuts[s + 1]):
+            value = np.float64(X[i, j]) if i >= 0 and j < d else 0.0
+            code = np.int64(min(max(np.rint(value / unit), -127.0), 127.0))
+            codes[at + (1 + j // 4 - cuts[s]) * BLOCK + (j & 3)] = code
+            count_code(code, j, sums, squares)
+            seen += value * value
+            error += (value - code * unit) ** 2
+        begin_with(codes, at, sums)
+        for half in range(2):
+            widest[s, half] = max(widest[s, half], above(np.sqrt(np.float64(squares[half]))))
         column = BOUNDS + 3 * s
         table[p, column] = max(table[p, column], above(np.sqrt(seen)))
         table[p, column + 1] = max(table[p, column + 1], above(np.sqrt(error)))
@@ -99,29 +95,37 @@ def pack_item(X, order, bounds, cuts, segments, p, z, unit, codes, table, halves
             table[p, column + 2] = max(table[p, column + 2], above(np.sqrt(max(square - seen, 0.0))))
 
 
+@inline
+def place_of(first, last, block, cuts, s):
+    """Where a segment of a block begins, among the codes of a partition of the blocks [first, last)."""
+    if s == 0:
+        return (first * (cuts[-1] + len(cuts) - 1) + block * (cuts[1] + 1)) * BLOCK
+    rest = cuts[-1] - cuts[1] + len(cuts) - 2
+    begin = first * rest + last * (cuts[1] + 1)
+    return (begin + block * rest + cuts[s] - cuts[1] + s - 1) * BLOCK
+
+
 @bare
-def score_centroids(form, codes, cuts, offsets, scale, words, corrections, q, sums):
+def score_centroids(form, codes, cuts, offsets, scale, words, q, sums):
     """sums = codes of query q · codes of all centroids, minus their offsets in the same unit.
 
     Their blocks are a multiple of four.
     """
-    groups, blocks = cuts[-1], len(offsets) // simd.LANES
-    scale = np.float32(min(scale, MOST))
+    blocks, scale = len(offsets) // simd.LANES, np.float32(min(scale, MOST))
     for s in range(len(cuts) - 1):
-        width = cuts[1] if s == 0 else groups - cuts[1]
-        base, skipped = (0, 0) if s == 0 else (blocks * cuts[1] * BLOCK, cuts[1])
-        stride = width * BLOCK
+        stride = place_of(0, blocks, 1, cuts, s) - place_of(0, blocks, 0, cuts, s)
         for block in range(0, blocks, 4):
-            A = simd.start(form, corrections[q, s])
-            B = simd.start(form, corrections[q, s])
-            C = simd.start(form, corrections[q, s])
-            D = simd.start(form, corrections[q, s])
+            at = place_of(0, blocks, block, cuts, s)
+            A = simd.start(form, codes, at)
+            B = simd.start(form, codes, at + stride)
+            C = simd.start(form, codes, at + 2 * stride)
+            D = simd.start(form, codes, at + 3 * stride)
             for g in range(cuts[s], cuts[s + 1]):
-                at = base + block * stride + (g - skipped) * BLOCK
-                A = simd.multiply(form, A, codes, at, words, q * groups + g)
-                B = simd.multiply(form, B, codes, at + stride, words, q * groups + g)
-                C = simd.multiply(form, C, codes, at + 2 * stride, words, q * groups + g)
-                D = simd.multiply(form, D, codes, at + 3 * stride, words, q * groups + g)
+                at += BLOCK
+                A = simd.multiply(form, A, codes, at, words, q * cuts[-1] + g)
+                B = simd.multiply(form, B, codes, at + stride, words, q * cuts[-1] + g)
+                C = simd.multiply(form, C, codes, at + 2 * stride, words, q * cuts[-1] + g)
+                D = simd.multiply(form, D, codes, at + 3 * stride, words, q * cuts[-1] + g)
             add(form, A, s, offsets, scale, block, sums)
             add(form, B, s, offsets, scale, block + 1, sums)
             add(form, C, s, offsets, scale, block + 2, sums)
@@ -146,13 +150,12 @@ def assign(form, codes, cuts, offsets, unit, widest, top, halves, X, start, stop
     for u in range(count):
         for j in range(d):
             rows[u, j] = X[start + u, j]
-    coded, inverses = np.empty((count, 4 * cuts[-1]), np.int8), np.empty(count, np.float64)
-    corrections = np.empty((count, len(cuts) - 1), np.int64)
-    parts = np.empty((count, len(cuts) - 1, 3), np.float64)
-    encode(rows, cuts, 0, widest, top, halves, coded, inverses, corrections, parts)
+    coded, inverses = np.empty((count, 4 * cuts[-1]), np.uint8), np.empty(count, np.float64)
+    parts = np.empty((len(cuts) - 1, 3, count), np.float64)
+    encode(rows, cuts, 0, widest, top, halves, coded, inverses, parts)
     words, sums = coded.view(np.int32), np.empty(len(offsets), np.int32)
     for u in range(count):
-        score_centroids(form, codes, cuts, offsets, inverses[u] * unit, words, corrections, u, sums)
+        score_centroids(form, codes, cuts, offsets, inverses[u] * unit, words, u, sums)
         best = LOWEST
         for p in range(len(sums)):
             best = max(best, sums[p])
@@ -262,10 +265,9 @@ def search(
     turned = np.empty((count, d), np.float32)
     lay_out(queries, start, stop, centre, axes, turned)
     sizes, goals = np.empty(count, np.float64), np.empty(count, np.float64)
-    coded, inverses = np.empty((count, 4 * cuts[-1]), np.int8), np.empty(count, np.float64)
-    corrections = np.empty((count, len(cuts) - 1), np.int64)
-    parts = np.empty((count, len(cuts) - 1, 3), np.float64)
-    encode(turned, cuts, 0, widest, top, halves, coded, inverses, corrections, parts)
+    coded, inverses = np.empty((count, 4 * cuts[-1]), np.uint8), np.empty(count, np.float64)
+    parts = np.empty((len(cuts) - 1, 3, count), np.float64)
+    encode(turned, cuts, 0, widest, top, halves, coded, inverses, parts)
     words = coded.view(np.int32)
     sums, chosen = np.empty(len(leans), np.int32), np.empty(len(leans), np.int32)
     along = np.empty(len(leans), np.float32)
@@ -273,14 +275,14 @@ def search(
     for q in range(count):
         sizes[q], goals[q] = length(turned, q, 0, d), -np.inf
         for s in range(len(cuts) - 1):
-            parts[q, s, 0] *= loose
-            parts[q, s, 1] *= loose
-            parts[q, s, 2] = length(turned, q, min(d, 4 * cuts[s + 1]), d)
+            parts[s, 0, q] *= loose
+            parts[s, 1, q] *= loose
+            parts[s, 2, q] = length(turned, q, min(d, 4 * cuts[s + 1]), d)
         empty_heap(scores, ids, (start + q) * k, k)
         examined[start + q] = 0
         scale = inverses[q] * unit
         leaning = scale if is_distance else scale * sizes[q]
-        score_centroids(form, centroids, cuts, leans, leaning, words, corrections, q, sums)
+        score_centroids(form, centroids, cuts, leans, leaning, words, q, sums)
         choose(sums, P, probes, along, chosen)
         for place in range(probes):
             p = chosen[place]
@@ -306,7 +308,7 @@ def search(
                 q = waiting[place]
                 noted = rule_out(
                     form, codes, halves_of, table, bounds, cuts, p, rounding, is_distance, q, words,
-                    corrections, parts, inverses, sizes, goals, partial, places, bits,
+                    parts, inverses, sizes, goals, partial, places, bits,
                 )  # fmt: skip
                 examined[start + q] += (bounds[p + 1] - bounds[p]) * simd.LANES
                 if noted:
@@ -324,7 +326,7 @@ def search(
                 visited[chosen[place] if wanted > probes else lists[q, place]] = True
             wanted = min(P, 4 * wanted)
             leaning = inverses[q] * unit * (1.0 if is_distance else sizes[q])
-            score_centroids(form, centroids, cuts, leans, leaning, words, corrections, q, sums)
+            score_centroids(form, centroids, cuts, leans, leaning, words, q, sums)
             choose(sums, P, wanted, along, chosen)
             for place in range(wanted):
                 p = chosen[place]
@@ -385,7 +387,7 @@ def offer(i, vectors, is_distance, queries, allow, indptr, excluded, q, k, ids, 
 @inline
 def rule_out(
     form, codes, halves_of, table, bounds, cuts, p, rounding, is_distance, q, words,
-    corrections, parts, inverses, sizes, goals, partial, places, bits,
+    parts, inverses, sizes, goals, partial, places, bits,
 ):  # fmt: skip
     """The blocks of a partition with items that their codes do not rule out for a query; returns how many.
 
@@ -396,19 +398,20 @@ def rule_out(
     slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
     scale = np.float32(min(inverses[q] * table[p, INVERSE], MOST))
     least = lowest_sum(goals[q], slack, parts, q, table, p, 0, inverses[q])
-    base, stride = first * groups * BLOCK, width * BLOCK
+    stride = (width + 1) * BLOCK
     block = noted = 0
     while block + 4 <= blocks:
-        at = base + block * stride
-        A = simd.start(form, corrections[q, 0])
-        B = simd.start(form, corrections[q, 0])
-        C = simd.start(form, corrections[q, 0])
-        D = simd.start(form, corrections[q, 0])
+        at = place_of(first, bounds[p + 1], block, cuts, 0)
+        A = simd.start(form, codes, at)
+        B = simd.start(form, codes, at + stride)
+        C = simd.start(form, codes, at + 2 * stride)
+        D = simd.start(form, codes, at + 3 * stride)
         for g in range(width):
-            A = simd.multiply(form, A, codes, at + g * BLOCK, words, q * groups + g)
-            B = simd.multiply(form, B, codes, at + stride + g * BLOCK, words, q * groups + g)
-            C = simd.multiply(form, C, codes, at + 2 * stride + g * BLOCK, words, q * groups + g)
-            D = simd.multiply(form, D, codes, at + 3 * stride + g * BLOCK, words, q * groups + g)
+            at += BLOCK
+            A = simd.multiply(form, A, codes, at, words, q * groups + g)
+            B = simd.multiply(form, B, codes, at + stride, words, q * groups + g)
+            C = simd.multiply(form, C, codes, at + 2 * stride, words, q * groups + g)
+            D = simd.multiply(form, D, codes, at + 3 * stride, words, q * groups + g)
         sums_a, sums_b = simd.total(form, A), simd.total(form, B)
         sums_c, sums_d = simd.total(form, C), simd.total(form, D)
         if is_distance:
@@ -425,9 +428,10 @@ def rule_out(
             noted = note(partial, places, bits, noted, sums_d, block + 3, simd.above(sums_d, least))
         block += 4
     while block < blocks:
-        A = simd.start(form, corrections[q, 0])
+        at = place_of(first, bounds[p + 1], block, cuts, 0)
+        A = simd.start(form, codes, at)
         for g in range(width):
-            A = simd.multiply(form, A, codes, base + block * stride + g * BLOCK, words, q * groups + g)
+            A = simd.multiply(form, A, codes, at + (g + 1) * BLOCK, words, q * groups + g)
         sums_a = simd.total(form, A)
         if is_distance:
             sums_a = simd.less(sums_a, halves_of, (first + block) * simd.LANES, scale)
@@ -440,10 +444,11 @@ def rule_out(
         waiting, noted = noted, 0
         for place in range(waiting):
             block = places[place]
-            at = base + (blocks * width + block * (groups - width) - width) * BLOCK
-            more = simd.start(form, corrections[q, s])
+            at = place_of(first, bounds[p + 1], block, cuts, s)
+            more = simd.start(form, codes, at)
             for g in range(cuts[s], cuts[s + 1]):
-                more = simd.multiply(form, more, codes, at + g * BLOCK, words, q * groups + g)
+                at += BLOCK
+                more = simd.multiply(form, more, codes, at, words, q * groups + g)
             sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
             noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
     return noted
@@ -456,7 +461,7 @@ def score_noted(
     partial, places, bits,
 ):  # fmt: skip
     """Score in float32 what the codes leave: the largest sums first, where nothing is known yet."""
-    d, row, s = vectors.shape[1], start + q, parts.shape[1] - 1
+    d, row, s = vectors.shape[1], start + q, parts.shape[0] - 1
     slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
     bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
     preferred = bar_of(partial, noted, k) if goals[q] == -np.inf else bar
@@ -488,31 +493,3 @@ def score_noted(
                         goals[q] = goal_of(scores[row * k], sizes[q], is_distance)
                         bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
         preferred = bar
-
-
-@bare
-def bar_of(partial, blocks, k):
-    """A sum that at least k items of some blocks exceed, and not many more."""
-    low = high = np.int64(partial[0])
-    for place in range(blocks * simd.LANES):
-        low, high = min(low, np.int64(partial[place])), max(high, np.int64(partial[place]))
-    low -= 1
-    while high - low > 1:
-        middle = (low + high) >> 1
-        count = count_above(partial, blocks, np.int32(middle))
-        if count < k:
-            high = middle
-        else:
-            low = middle
-            if count < k + k // 2 + 8:
-                break
-    return np.int32(low)
-
-
-@bare
-def count_above(sums, blocks, edge):
-    """How many sums of some blocks exceed an edge."""
-    count = np.int64(0)
-    for place in range(0, blocks * simd.LANES, simd.LANES):
-        count += simd.ones(np.uint64(simd.above(simd.load_sums(sums, place), edge)))
-    return count

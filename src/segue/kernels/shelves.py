@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels.compile import bare, inline, kernel
-from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, SHELF, length
+from segue.kernels.scan import BOUNDS, INVERSE, LINE, NORM, RADIUS, SHELF, tail_length
 
 TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
 
@@ -128,7 +128,7 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
     it. widest[s]: the largest norm of codes in a segment's even and odd pairs of dimensions.
     """
     d = X.shape[1]
-    spread = 2 * np.sqrt(np.float64(max(1, tails)))
+    sums, squares = np.empty(2, np.int64), np.empty(2, np.int64)
     for b in range(start, stop):
         first, last = b * SHELF, min((b + 1) * SHELF, len(X))
         step = np.float32(0)
@@ -136,9 +136,8 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
             i = order[z]
             for j in range(d):
                 step = max(step, abs(X[i, j]))
-            if tails:
-                longest = length(X, i, min(d, 4 * cuts[1]), d) / spread
-                step = max(step, np.float32(longest * (127 / 250)))
+            for part in range(4 * tails):  # which is rounded up, to 127 at most
+                step = max(step, np.float32(tail_length(X, i, cuts, tails, part) * (127 / 126)))
         inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
         for column in range(table.shape[1]):
             table[b, column] = 0
@@ -156,61 +155,63 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
                 square += (np.float64(X[i, j]) - means[b, j]) ** 2
             table[b, RADIUS] = max(table[b, RADIUS], above(np.sqrt(square)))
         for place in range(SHELF):
-            pack_item(
-                X,
-                order,
-                cuts,
-                tails,
-                b,
-                place,
-                first + place < last,
-                1 / np.float64(inverse),
-                codes,
-                table,
-                widest,
-            )
+            real, unit = first + place < last, 1 / np.float64(inverse)
+            pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest, sums, squares)
 
 
 @bare
-def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest):
-    """Encode one item of a shelf, or the emptiness that fills up the last one."""
-    d, segments, groups = X.shape[1], len(cuts) - 1, cuts[-1] + tails
-    spread = 2 * np.sqrt(np.float64(max(1, tails)))
+def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest, sums, squares):
+    """Encode one item of a shelf, or the emptiness that fills up the last one.
+
+    sums, squares: room for those of the codes in a segment's even and odd pairs of dimensions.
+    """
+    d, segments, lines = X.shape[1], len(cuts) - 1, cuts[-1] + tails + len(cuts) - 1
     i = order[b * SHELF + place] if real else 0
+    first = (b * lines * SHELF + place) * 4
     seen = error = square = 0.0
     if real:
         for j in range(d):
             square += np.float64(X[i, j]) * X[i, j]
         table[b, NORM] = max(table[b, NORM], above(np.sqrt(square)))
-    tail = 0.0
-    if tails and real:
-        tail = np.ceil(length(X, i, min(d, 4 * cuts[1]), d) * (1 + 1e-9) / (spread * unit))
-    for j in range(4 * tails):
-        codes[((b * groups + cuts[1] + j // 4) * SHELF + place) * 4 + (j & 3)] = np.uint8(tail)
     for s in range(segments):
-        low = high = 2 * tails * tail * tail if s < 2 else 0.0
+        for half in range(2):
+            sums[half] = squares[half] = 0
+        for part in range(4 * tails if s < 2 else 0):
+            tail = np.int64(np.ceil(tail_length(X, i, cuts, tails, part) / unit)) if real else 0
+            codes[first + (cuts[1] + 1 + part // 4) * LINE + (part & 3)] = tail
+            count_code(tail, part, sums, squares)
+        begin = cuts[s] + s + (tails if s else 0)
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(X[i, j]) if real and j < d else 0.0
-            code = min(max(np.rint(value / unit), -127.0), 127.0)
-            codes[((b * groups + j // 4 + (tails if s else 0)) * SHELF + place) * 4 + (j & 3)] = np.uint8(
-                np.int64(code) + 128
-            )
+            code = np.int64(min(max(np.rint(value / unit), -127.0), 127.0))
+            codes[first + (begin + 1 + j // 4 - cuts[s]) * LINE + (j & 3)] = code
+            count_code(code, j, sums, squares)
             seen += value * value
             error += (value - code * unit) ** 2
-            if j & 2:
-                high += code * code
-            else:
-                low += code * code
-        widest[s, 0], widest[s, 1] = (
-            max(widest[s, 0], above(np.sqrt(low))),
-            max(widest[s, 1], above(np.sqrt(high))),
-        )
+        begin_with(codes, first + begin * LINE, sums)
+        for half in range(2):
+            widest[s, half] = max(widest[s, half], above(np.sqrt(np.float64(squares[half]))))
         if real:
             column = BOUNDS + 3 * s
             table[b, column] = max(table[b, column], above(np.sqrt(seen)))
             table[b, column + 1] = max(table[b, column + 1], above(np.sqrt(error)))
             if 0 < s < segments - 1:
                 table[b, column + 2] = max(table[b, column + 2], above(np.sqrt(max(square - seen, 0.0))))
+
+
+@inline
+def count_code(code, j, sums, squares):
+    """Add a code of dimension j to the sums of its half."""
+    sums[(j >> 1) & 1] += code
+    squares[(j >> 1) & 1] += code * code
+
+
+@inline
+def begin_with(codes, at, sums):
+    """Write what an item's sums of a segment start from: minus its two sums of codes, as int16."""
+    for half in range(2):
+        codes[at + 2 * half] = np.int8(-sums[half])
+        codes[at + 2 * half + 1] = np.int8(-sums[half] >> 8)
 
 
 @inline

@@ -27,7 +27,7 @@ class Form(NamedTuple):
 
     Attributes:
         name: "plain", "avx2" or "avx512".
-        top: the largest code of a query.
+        top: the largest code of a query, to which top + 1 is added: only the items' codes have a sign.
         halves: whether sums are kept as two int16 per item, one for the even and one for the odd pairs
             of dimensions, which the caller must keep from overflowing.
         needs: the processor's features that it uses.
@@ -41,7 +41,7 @@ class Form(NamedTuple):
 
 FORMS = {
     "avx512": Form("avx512", 127, False, ("avx512f", "avx512bw", "avx512vnni")),
-    # 255 * 64 * 2 is the largest sum of a pair that does not saturate
+    # 127 * 127 * 2 is a sum of a pair that does not saturate
     "avx2": Form("avx2", 63, True, ("avx2",)),
     "plain": Form("plain", 127, False, ()),
 }
@@ -111,20 +111,23 @@ def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, tar
 
 
 @intrinsic
-def _start(typing: Any, form: Any, correction: Any) -> Any:
-    """Sums that begin with a correction: an int32, or two int16 side by side where sums are halves."""
-    result = _accumulator(form)
+def _start(typing: Any, form: Any, codes: Any, offset: Any) -> Any:
+    """Sums that make up for what is added to a query's codes: 16 times two int16, minus the sums of codes."""
+    result, shift = _accumulator(form), (FORMS[_form(form)].top + 1).bit_length() - 1
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        spread = _splat(builder, builder.trunc(args[1], INT), LANES)
-        return builder.bitcast(spread, SHORTS) if result == HALVES else spread
+        pairs = builder.load(_pointer(context, builder, signature.args[1], args[1], args[2], SHORTS))
+        pairs.align = 1
+        if result == SUMS:
+            return _PAIRS[_form(form)](builder, pairs, ir.Constant(SHORTS, [1 << shift] * 2 * LANES))
+        return builder.shl(pairs, ir.Constant(SHORTS, [shift] * 2 * LANES))
 
-    return result(form, types.int64), code
+    return result(form, codes, types.intp), code
 
 
 @intrinsic
 def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
-    """Add to each item's sum the products of 4 unsigned codes with the 4 signed ones of a word."""
+    """Add to each item's sum the products of 4 signed codes with the 4 unsigned ones of a word."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         bytes64 = ir.VectorType(BYTE, 4 * LANES)
@@ -137,16 +140,16 @@ def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words:
 
 
 def _multiply_avx512(builder: Any, sums: Any, items: Any, query: Any) -> Any:
-    args = [sums, builder.bitcast(items, INTS), query]
+    args = [sums, query, builder.bitcast(items, INTS)]
     return _call(builder, "llvm.x86.avx512.vpdpbusd.512", INTS, args)
 
 
 def _multiply_avx2(builder: Any, sums: Any, items: Any, query: Any) -> Any:
-    signed = builder.bitcast(query, items.type)
+    unsigned = builder.bitcast(query, items.type)
     half = ir.VectorType(SHORT, LANES)
     parts = []
     for first in (0, LANES):
-        args = [_part(builder, items, 2 * first, 2 * LANES), _part(builder, signed, 2 * first, 2 * LANES)]
+        args = [_part(builder, codes, 2 * first, 2 * LANES) for codes in (unsigned, items)]
         products = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", half, args)
         parts.append(_kept(builder, builder.add(_part(builder, sums, first, LANES), products)))
     return _join(builder, *parts)
@@ -159,7 +162,7 @@ def _kept(builder: Any, value: Any) -> Any:
 
 def _multiply_plain(builder: Any, sums: Any, items: Any, query: Any) -> Any:
     wide = ir.VectorType(INT, 4 * LANES)
-    products = builder.mul(builder.zext(items, wide), builder.sext(builder.bitcast(query, items.type), wide))
+    products = builder.mul(builder.sext(items, wide), builder.zext(builder.bitcast(query, items.type), wide))
     pairs = builder.add(*(_part(builder, products, odd, 2 * LANES, 2) for odd in (0, 1)))
     quads = builder.add(*(_part(builder, pairs, odd, LANES, 2) for odd in (0, 1)))
     return builder.add(sums, quads)
