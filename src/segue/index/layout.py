@@ -30,7 +30,7 @@ EPS = float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Arrays for `kernels.scan.search`: b shelves of 128 items, s segments of dimensions.
+    """Arrays for `kernels.scan.search`: b shelves of 256 items, s segments of dimensions.
 
     Attributes:
         codes: int8, in the order that the scan reads them.

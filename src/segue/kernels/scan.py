@@ -166,50 +166,38 @@ def search(
     form, codes, order, vectors, table, means, cuts, widest, axes, centre, rounding, top, halves, is_distance,
     queries, allow, indptr, excluded, start, stop, ids, scores, examined,
 ):  # fmt: skip
-    """The k best items for the queries [start, stop), into their rows of ids, scores and examined."""
-    for first in range(start, stop, TOGETHER):
-        search_together(
-            form, codes, order, vectors, table, means, cuts, widest, axes, centre, rounding, top, halves,
-            is_distance, queries, allow, indptr, excluded, first, min(stop, first + TOGETHER),
-            ids, scores, examined,
-        )  # fmt: skip
-
-
-@pasted
-def search_together(
-    form, codes, order, vectors, table, means, cuts, widest, axes, centre, rounding, top, halves, is_distance,
-    queries, allow, indptr, excluded, start, stop, ids, scores, examined,
-):  # fmt: skip
-    """Search for a few queries.
+    """The k best items for the queries [start, stop), into their rows of ids, scores and examined.
 
     Each begins with the shelf whose mean suits it best, so that it soon knows what to ask for. Then
-    shelves are the outer loop, so that each is read once for all of these queries.
+    shelves are the outer loop, so that each is read once for the queries that go along them together.
     """
-    count, d, k = stop - start, queries.shape[1], len(scores) // len(examined)
-    turned = np.empty((count, d), np.float32)
-    lay_out(queries, start, stop, centre, axes, turned)
-    sizes, seeds = np.empty(count, np.float64), np.empty(count, np.int32)
-    for q in range(count):
-        sizes[q] = length(turned, q, 0, d)
-        empty_heap(scores, ids, (start + q) * k, k)
-        examined[start + q] = 0
-    nearest = np.empty((len(means), count), np.float32)
-    turn(means, turned, 0, len(means), nearest)
-    best_shelves(nearest, table, np.empty(count, np.float32), seeds)
-    tails = len(codes) // (len(table) * LINE) - cuts[-1] - len(cuts) + 1
-    codes_of, inverses = np.empty((count, 4 * (cuts[-1] + 2 * tails)), np.uint8), np.empty(count, np.float64)
-    parts = np.empty((len(cuts) - 1, 3, count), np.float64)
-    encode(turned, cuts, tails, widest, top, halves, codes_of, inverses, parts)
-    walk(
-        form, codes, order, vectors, table, cuts, rounding, is_distance,
-        queries, allow, indptr, excluded, start, ids, scores, examined,
-        codes_of.view(np.int32), parts, inverses,
-        sizes, np.empty(count, np.float64), np.empty(count, np.int32), seeds, nearest,
-        np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
-        np.empty(BLOCKS + 1, np.uint32), np.empty((HELD, 3), np.int32),
-    )  # fmt: skip
-    for q in range(start, stop):
-        sort_heap(scores, ids, q * k, k)
+    for first in range(start, stop, TOGETHER):
+        last = min(stop, first + TOGETHER)
+        count, d, k = last - first, queries.shape[1], len(scores) // len(examined)
+        turned = np.empty((count, d), np.float32)
+        lay_out(queries, first, last, centre, axes, turned)
+        sizes, seeds = np.empty(count, np.float64), np.empty(count, np.int32)
+        for q in range(count):
+            sizes[q] = length(turned, q, 0, d)
+            empty_heap(scores, ids, (first + q) * k, k)
+            examined[first + q] = 0
+        nearest = np.empty((len(means), count), np.float32)
+        turn(means, turned, 0, len(means), nearest)
+        best_shelves(nearest, table, np.empty(count, np.float32), seeds)
+        tails = len(codes) // (len(table) * LINE) - cuts[-1] - len(cuts) + 1
+        codes_of = np.empty((count, 4 * (cuts[-1] + 2 * tails)), np.uint8)
+        inverses, parts = np.empty(count, np.float64), np.empty((len(cuts) - 1, 3, count), np.float64)
+        encode(turned, cuts, tails, widest, top, halves, codes_of, inverses, parts)
+        walk(
+            form, codes, order, vectors, table, cuts, rounding, is_distance,
+            queries, allow, indptr, excluded, first, ids, scores, examined,
+            codes_of.view(np.int32), parts, inverses,
+            sizes, np.empty(count, np.float64), np.empty(count, np.int32), seeds, nearest,
+            np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
+            np.empty(BLOCKS + 1, np.uint32), np.empty((HELD, 3), np.int32),
+        )  # fmt: skip
+        for q in range(first, last):
+            sort_heap(scores, ids, q * k, k)
 
 
 @pasted
@@ -393,7 +381,7 @@ def bar_of(partial, blocks, k):
             high = middle
         else:
             low = middle
-            if count < k + k // 2 + 8:
+            if count < k + k // 4 + 3:
                 break
     return np.int32(low)
 
