@@ -238,14 +238,14 @@ def walk(
             bars, goals, sizes, inverses, parts, table, nearest, step, rounding, is_distance
         ):
             break
-        held = 0
+        held = np.int64(0)
         for q in range(count):
             for line in range(q * share, (q + 1) * share, 64):
                 simd.prefetch(codes, (step + AHEAD) * LINE * lines + line)
             if bars[q] == HIGHEST or step == seeds[q]:
                 continue
             b, least = step if step >= 0 else seeds[q], bars[q]
-            noted = 0
+            noted = np.int64(0)
             for block in range(0, BLOCKS, 4):
                 at = b * LINE * lines + block * 64
                 A = simd.start(form, codes, at)
@@ -270,7 +270,7 @@ def walk(
                 if noted == 0:
                     break
                 bars[q] = bar_after(s, q, goals, sizes, parts, table, b, inverses, rounding, is_distance)
-                left, noted = noted, 0
+                left, noted = noted, np.int64(0)
                 for p in range(left):
                     block, first = places[p], q * wide + cuts[s] + tails
                     at = (b * lines + cuts[s] + tails + s) * LINE + block * 64
@@ -306,7 +306,7 @@ def walk(
                         waiting, held, vectors, queries, allow, indptr, excluded, start, k, ids, scores,
                         examined, goals, bars, sizes, parts, table, b, last, inverses, rounding, is_distance,
                     )  # fmt: skip
-                    held = 0
+                    held = np.int64(0)
                 if preferred <= bars[q]:
                     break
                 preferred = bars[q]
