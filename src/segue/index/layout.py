@@ -15,7 +15,6 @@ from segue.kernels.arrays import aligned
 
 BAND, LIKE = 512, 0.95  # items at least, and norms, of a band in which direction decides the order
 LEAST = 1024  # fewer items are not worth axes of their own
-SEGMENT = 8  # groups of 4 dimensions in each segment but the first
 FIRST = (1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16)  # groups of 4 dimensions that the first segment may have
 CHECK, GROUP = 10.0, 1.8  # cycles for a query and a block of 16 items, and for each group of dimensions
 AGAIN, GROUP_AGAIN = 60.0, 5.0  # the same for the segments after the first
@@ -126,7 +125,7 @@ def _cuts(dim: int, first: int) -> np.ndarray:
     """Where segments begin, in groups of 4 dimensions."""
     groups = -(-dim // 4)
     first = min(first, groups)
-    parts = -(-(groups - first) // SEGMENT)
+    parts = -(-(groups - first) // WHOLE)
     rest = first + np.round(np.linspace(0, groups - first, parts + 1)).astype(np.int64)
     return np.concatenate([[0], rest])
 
