@@ -33,7 +33,7 @@ class Layout:
 
     Attributes:
         codes: int8, in the order that the scan reads them.
-        order: (128 b,) int32, the id of each place, -1 where there is none.
+        order: (256 b,) int32, the id of each place, -1 where there is none.
         table: (b, 5 + 3 s) float32, what the bounds need of each shelf.
         means: (b, dim) float32, the mean of each shelf, in the axes.
         cuts: (s + 1,) int64, where segments begin, in groups of 4 dimensions.
@@ -132,7 +132,12 @@ def _cuts(dim: int, first: int) -> np.ndarray:
 
 def _tails(dim: int, cuts: np.ndarray) -> int:
     """How many lines of codes hold the lengths beyond the first segment, if there are others."""
-    return 0 if len(cuts) == 2 else max(1, dim // 256)
+    return 0 if len(cuts) == 2 else _parts(dim) // 4
+
+
+def _parts(dim: int) -> int:
+    """In how many parts the dimensions beyond the first segment are divided, four to a line."""
+    return 4 * max(1, dim // 256)
 
 
 def _lines(dim: int, cuts: np.ndarray) -> int:
@@ -191,7 +196,7 @@ def _alive(
 def _beyond(queries: np.ndarray, items: np.ndarray, cut: int) -> np.ndarray:
     """The most that the dimensions from a cut on can add, by the lengths of the parts that tails hold."""
     dim = queries.shape[1]
-    parts = 4 * max(1, dim // 256)
+    parts = _parts(dim)
     edges = [cut + (dim - cut) * part // parts for part in range(parts + 1)]
     lengths = [
         np.stack([np.linalg.norm(side[:, start:stop], axis=1) for start, stop in pairwise(edges)])
