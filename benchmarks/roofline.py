@@ -24,7 +24,7 @@ def dense(form: Any, codes: Any, words: Any, passes: int, out: Any) -> None:
     """Score the same 64 items again and again, as the scan scores four blocks."""
     found = np.uint32(0)
     for turn in range(passes):
-        a = b = c = d = simd.start(form, turn)
+        a = b = c = d = simd.start(form, codes, turn % scan.BLOCKS * 64)
         for g in range(len(words)):
             a = simd.multiply(form, a, codes, g * scan.LINE, words, g)
             b = simd.multiply(form, b, codes, g * scan.LINE + 64, words, g)
@@ -40,7 +40,7 @@ def roofline() -> dict[str, Any]:
     """Thousand million multiply-adds a second of one core: cached, within a search, and their ratio."""
     threads, os.environ["SEGUE_THREADS"] = os.environ["SEGUE_THREADS"], "1"
     form = chosen_form()
-    codes, words = aligned((scan.LINE * GROUPS,), np.uint8), np.zeros(GROUPS, np.int32)
+    codes, words = aligned((scan.LINE * GROUPS,), np.int8), np.zeros(GROUPS, np.int32)
     out = np.zeros(1, np.uint32)
     cached = fastest(lambda: dense(simd.MARKS[form.name], codes, words, PASSES, out)) / PASSES / 64
     long, asked = unprunable(4 * GROUPS)
