@@ -19,7 +19,7 @@ from rich.table import Table
 import segue
 from data import DATA
 from segue.data.interactions import Interactions
-from segue.metrics import measure, rank
+from segue.evaluation.metrics import measure, rank
 
 METRICS = ("recall@20", "ndcg@20", "auc")
 

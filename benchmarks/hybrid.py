@@ -20,7 +20,7 @@ from rich.table import Table
 import segue
 from data import DATA
 from segue.data.interactions import Interactions
-from segue.metrics import measure, rank
+from segue.evaluation.metrics import measure, rank
 
 METRICS = ("precision@5", "ndcg@10", "auc")
 

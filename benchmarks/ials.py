@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 import segue
 from data import load_split
 from segue.data.interactions import Interactions
-from segue.metrics import Metrics, measure, rank
+from segue.evaluation.metrics import Metrics, measure, rank
 
 THREADS, ITERATIONS = 2, 15
 STEPS = (1, 2)  # of conjugate gradients a row and pass; 2 is the default

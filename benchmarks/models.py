@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 import segue
 from data import DATA, load_split
 from segue.data.interactions import Interactions
-from segue.metrics import measure, rank, rating_errors
+from segue.evaluation.metrics import measure, rank, rating_errors
 
 MODELS: dict[str, Any] = {
     "popularity": segue.Popularity(),

@@ -31,20 +31,20 @@ from scipy.stats import t as student
 
 import segue
 from data import DATA
-from segue.blas import on_one_thread
 from segue.data.interactions import from_csr
 from segue.data.simulate import simulation
 from segue.models import MODELS
+from segue.numerics.blas import on_one_thread
 from segue.online import (
     EMA,
     Buckets,
+    CandidateContext,
     Gaussian,
     Gumbel,
     HalfLife,
     Interests,
     Neighbours,
     Optimism,
-    Person,
     Posterior,
     Profile,
     Recent,
@@ -386,7 +386,7 @@ def slate(
     if level is None:
         return find(vector, SLATE)[0]
     precision = None if factor is None else np.tril(factor) @ np.tril(factor).T
-    return explore(level, Person(vector, space.items, find, precision, counts), SLATE, seed).ids
+    return explore(level, CandidateContext(vector, space.items, find, precision, counts), SLATE, seed).ids
 
 
 def draw(curves: dict[str, Any], path: Path) -> None:

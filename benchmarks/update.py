@@ -23,7 +23,7 @@ from rich.table import Table
 import segue
 from data import DATA, load_split
 from segue.data.interactions import Interactions
-from segue.metrics import measure, rank
+from segue.evaluation.metrics import measure, rank
 
 MODELS: dict[str, Any] = {
     "ials": segue.IALS(threads=2),

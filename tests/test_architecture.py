@@ -11,21 +11,21 @@ import segue
 from segue import index, models
 
 SOURCE = Path(segue.__file__).parent
-STOREYS = [  # a module imports from lower storeys and from its own folder, never from a higher one
+LAYERS = [  # a module imports from lower layers and from its own folder, never from a higher one
     {"__main__"},
     {"cli"},
-    {"demo", "play", "compat", "serve", "spark"},
-    {"terminal", "parquet", "study_chart"},
+    {"compat", "serve", "spark"},
     {"bench"},
-    {"evaluation", "tuning"},
-    {"recommender", "study"},
-    {"online", "packing", "growing"},
+    {"tuning"},
+    {"evaluation"},
+    {"recommender"},
+    {"online"},
     {"models"},
     {"text"},
     {"index"},
-    {"data", "store", "metrics"},
-    {"axes", "picture", "registry"},
-    {"progress", "blas", "kernels", "errors"},
+    {"data", "store"},
+    {"numerics", "validation", "types"},
+    {"progress", "kernels", "errors"},
 ]
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 
@@ -35,8 +35,8 @@ def part_of(path):
     return path.parts[0].removesuffix(".py")
 
 
-def storey_of(part):
-    return next(number for number, parts in enumerate(STOREYS) if part in parts)
+def layer_of(part):
+    return next(number for number, parts in enumerate(LAYERS) if part in parts)
 
 
 def imported(path):
@@ -55,7 +55,8 @@ def test_public_names():
         "BPR", "BiasedMF", "Blend", "Contrastive", "EASE", "Embeddings", "Evaluation", "Exact", "Features",
         "IALS", "Interactions", "Item2Vec", "ItemKNN", "KOSWARP", "Logistic", "Popularity", "Recommender",
         "SVDAE", "SegueError", "Text", "TrainedRecommender", "Tuned", "WARP", "compat", "data", "errors",
-        "evaluate", "evaluate_ratings", "index", "load", "metrics", "models", "online", "read_interactions",
+        "evaluate", "evaluate_ratings", "evaluation", "index", "load", "models", "online",
+        "read_interactions",
         "read_items", "serve", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
@@ -84,7 +85,7 @@ def test_imports_go_down(path):
             assert own == "cli", f"{path} imports the package that re-exports it"
             continue
         other = parts[1]
-        assert other == own or storey_of(other) > storey_of(own), (
+        assert other == own or layer_of(other) > layer_of(own), (
             f"{path} imports {name}, which is not below it"
         )
         if other == own:
@@ -92,8 +93,8 @@ def test_imports_go_down(path):
             assert not package or len(parts) > 2, f"{path} imports the __init__ of its own folder"
 
 
-def test_every_module_has_a_storey():
-    assert {part_of(path) for path in MODULES} - {"__init__"} == set().union(*STOREYS)
+def test_every_module_has_a_layer():
+    assert {part_of(path) for path in MODULES} - {"__init__"} == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "kernels"], ids=str)

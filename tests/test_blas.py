@@ -1,7 +1,7 @@
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from segue.blas import on_one_thread
+from segue.numerics.blas import on_one_thread
 
 
 def blas_threads():

@@ -23,8 +23,8 @@ import typer
 from polars.testing import assert_frame_equal
 
 import segue
-from segue import cli, store, terminal
-from segue.cli import commands
+from segue import cli, store
+from segue.cli import commands, terminal
 from segue.data import simulate
 
 COMMANDS = typer.main.get_command(cli.app).commands
@@ -692,7 +692,7 @@ SLOW = {
 }
 PROGRAM = """
 import itertools, sys, time
-import segue.cli, segue.cli.batch, segue.models.ials, segue.parquet, segue.store.version
+import segue.cli, segue.cli.batch, segue.models.ials, segue.data.parquet, segue.store.version
 
 def wait(*_, seconds=60, **__):
     print("now", flush=True)

@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 import segue
-from segue import cli, demo
+from segue import cli
+from segue.cli import walkthrough as demo
 from segue.data import download, simulate
 from segue.errors import DataError
 from test_download import nobody_serving, serving, zipped

@@ -115,11 +115,11 @@ def test_the_form_can_be_chosen_and_wrong_ones_are_refused(monkeypatch):
 
 COMPILE = """
 import numba, numpy as np
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.kernels import scan, simd
-layout = [fixed(np.empty((0,) * ndim, kind)) for kind, ndim in
+layout = [readonly(np.empty((0,) * ndim, kind)) for kind, ndim in
           [("u1", 1), ("i4", 1), ("f4", 2), ("f4", 2), ("f4", 2), ("i8", 1), ("f4", 2), ("f4", 2), ("f4", 1)]]
-asked = [fixed(np.empty((0,) * ndim, kind)) for kind, ndim in [("f4", 2), ("?", 2), ("i8", 1), ("i4", 1)]]
+asked = [readonly(np.empty((0,) * ndim, kind)) for kind, ndim in [("f4", 2), ("?", 2), ("i8", 1), ("i4", 1)]]
 answers = [np.empty(0, kind) for kind in ("i4", "f4", "i8")]
 arguments = [simd.MARKS["avx512"], *layout, 0.5, 127, False, False, *asked, 0, 4, *answers]
 scan.search.compile(tuple(numba.typeof(value) for value in arguments))

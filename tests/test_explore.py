@@ -7,10 +7,10 @@ import pytest
 
 import segue
 from segue.errors import DataError, SettingError
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.kernels.inclusion import fewer_than_k
 from segue.online import DIVERSIFIERS, EXPLORERS, explore
-from segue.online.candidates import Person
+from segue.online.candidates import CandidateContext
 from segue.online.diversify import DPP, MMR, diversify
 from segue.online.explore import Buckets, Gaussian, Gumbel, Optimism, Reserved, Thompson
 from segue.online.inclusion import gumbel_inclusion
@@ -30,7 +30,7 @@ def person(count=60, dim=5, seed=0, banned=()):
 
     root = rng.standard_normal((dim, dim))
     precision = root @ root.T + np.eye(dim)
-    return Person(rng.standard_normal(dim).astype(np.float32), items, find, precision, counts)
+    return CandidateContext(rng.standard_normal(dim).astype(np.float32), items, find, precision, counts)
 
 
 def best(who, banned=()):
@@ -125,7 +125,7 @@ def test_the_counting_kernel_is_the_sum_over_all_subsets(m, k):
     come = np.random.default_rng(m).random((m, 3))
     places = np.arange(m)[::-1][:k].copy()
     out = np.empty((k, 3))
-    fewer_than_k(fixed(come), fixed(places), out)
+    fewer_than_k(readonly(come), readonly(places), out)
     for a, node in itertools.product(range(k), range(3)):
         others = np.delete(come[:, node], places[a])
         expected = 0.0
@@ -152,7 +152,7 @@ def test_noise_and_likeness_leave_biases_alone():
         found = index.search(vector[None], k)
         return found.ids[0], found.scores[0]
 
-    biased = Person(np.append(who.vector, [0, 1]).astype(np.float32), items, find, biases=2)
+    biased = CandidateContext(np.append(who.vector, [0, 1]).astype(np.float32), items, find, biases=2)
     for seed in range(20):  # noise on the bias would turn its sign now and then
         assert explore(Gaussian(3.0), biased, 3, seed).ids[0] == 7
     assert len(set(diversify(MMR(1.0), biased, 5).ids[1:].tolist())) == 4
@@ -169,8 +169,8 @@ def test_optimism_is_the_best_of_score_and_bonus():
 
 def test_thompson_draws_more_widely_where_less_is_known():
     who = person()
-    sure = Person(who.vector, who.items, who.find, 1e10 * np.eye(5), who.counts)
-    unsure = Person(who.vector, who.items, who.find, np.eye(5), who.counts)
+    sure = CandidateContext(who.vector, who.items, who.find, 1e10 * np.eye(5), who.counts)
+    unsure = CandidateContext(who.vector, who.items, who.find, np.eye(5), who.counts)
     lists = [
         {tuple(explore(Thompson(1.0), one, 5, seed).ids.tolist()) for seed in range(30)}
         for one in (sure, unsure)
@@ -244,13 +244,13 @@ def test_diversity_with_few_items_and_items_that_are_the_same(name):
         found = index.search(vector[None], k)
         return found.ids[0], found.scores[0]
 
-    same = diversify(name, Person(np.ones(3, np.float32), items, find), 8)
+    same = diversify(name, CandidateContext(np.ones(3, np.float32), items, find), 8)
     assert sorted(same.ids.tolist()) == list(range(8))
 
 
 def test_wrong_settings_say_what_is_wrong():
     who = person()
-    bare = Person(who.vector, who.items, who.find)
+    bare = CandidateContext(who.vector, who.items, who.find)
     cases = [
         (
             lambda: explore("bold", who, 3, 0),

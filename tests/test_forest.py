@@ -8,7 +8,7 @@ from numba import njit
 import segue
 from segue.errors import DataError, SettingError
 from segue.index import Exact, Forest
-from segue.index.grove import grow_tree, squares_of
+from segue.index.forest_arrays import grow_tree, squares_of
 from segue.kernels import queue, trees
 from test_index import similarity
 
@@ -350,6 +350,6 @@ def test_a_recommender_keeps_its_forest(tmp_path):
 
 
 def test_more_trees_than_links_can_number(monkeypatch):
-    monkeypatch.setattr("segue.index.grove.LINKS", 1998)
+    monkeypatch.setattr("segue.index.forest_arrays.LINKS", 1998)
     with pytest.raises(SettingError, match="10 trees over 100 vectors are too many; at most 9 fit"):
         Forest(trees=10).build(np.ones((100, 2), np.float32))

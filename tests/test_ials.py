@@ -8,7 +8,7 @@ import segue
 from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
 from segue.kernels import ials as kernels
-from segue.models.centres import Centres
+from segue.models.feature_priors import Centres
 from segue.models.ials import principal_axes, turn
 
 

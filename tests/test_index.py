@@ -170,7 +170,7 @@ def test_the_parts_of_a_search_change_nothing(kind, monkeypatch):
     allow = np.random.default_rng(2).random((30, 100)) < 0.5
     index = kind().build(vectors)
     whole = index.search(queries, 6, exclude=excluded, allow=allow)
-    monkeypatch.setattr("segue.index.neighbors.PART", 7)
+    monkeypatch.setattr("segue.index.base.PART", 7)
     heard = []
     parts = index.search(
         queries,

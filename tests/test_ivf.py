@@ -6,9 +6,9 @@ import scipy.sparse as sp
 
 from segue.errors import DataError, SettingError
 from segue.index import IVF, Exact
+from segue.index.base import Neighbors
 from segue.index.effort import least_effort
 from segue.index.exact import chosen_form
-from segue.index.neighbors import Neighbors
 from segue.index.partitions import averaged, centroid_codes, cuts_of, k_means, nearest, packed, padded
 from segue.kernels import ivf, scan, simd
 

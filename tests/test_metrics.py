@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from segue import metrics
 from segue.errors import DataError, SettingError
-from segue.metrics import check_ks, difference, measure, rank
+from segue.evaluation import metrics
+from segue.evaluation.metrics import check_ks, difference, measure, rank
 
 PER_USER = ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")
 

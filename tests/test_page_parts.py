@@ -9,7 +9,7 @@ from segue.online import Profile
 from segue.serve.atlas import Atlas
 from segue.serve.facets import facets
 from segue.serve.pages import page_files
-from segue.serve.people import Deed
+from segue.serve.user_state import UserEvent
 from serving import POOL
 
 
@@ -60,8 +60,9 @@ def test_a_path_follows_what_moves(paged_folder):
     profile = Profile("halflife", trained.space)
     atlas = Atlas.of(trained.embeddings.item_directions)
     deeds = [
-        Deed(4, "5", "like", 1.0, 10.0), Deed(9, "10", "seen", 0.0, 20.0), Deed(-1, "x", "like", 1.0, 30.0),
-        Deed(7, "8", "like", 1.0, 40.0),
+        UserEvent(4, "5", "like", 1.0, 10.0), UserEvent(9, "10", "seen", 0.0, 20.0),
+        UserEvent(-1, "x", "like", 1.0, 30.0),
+        UserEvent(7, "8", "like", 1.0, 40.0),
     ]  # fmt: skip
     path = atlas.path(profile, None, deeds)
     assert path[0] is None

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from segue.data.parquet import write_parts
 from segue.errors import CorruptModelError, DataError
-from segue.parquet import write_parts
 
 SCHEMA = {"user": pl.String, "item": pl.Int64, "score": pl.Float32, "rank": pl.Int32}
 
@@ -97,7 +97,7 @@ import resource, signal, sys
 from pathlib import Path
 import numpy as np, polars as pl
 from segue.errors import DataError
-from segue.parquet import write_parts
+from segue.data.parquet import write_parts
 file = Path(sys.argv[1])
 write_parts([pl.DataFrame({"a": [1]})], file)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

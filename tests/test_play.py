@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 import segue
+from segue.cli.session import OTHERS, PANELS, Session, finder, titles_like
 from segue.errors import DataError, SettingError, UnknownIdError
 from segue.online import PROFILES, Profile
-from segue.play import OTHERS, PANELS, Session, finder, titles_like
 
 
 @pytest.fixture(scope="module")

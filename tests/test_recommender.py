@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 import segue
-from segue import recommender as module
 from segue import store
 from segue.data import IdMap, simulate
 from segue.data.interactions import from_csr, from_frame
 from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError, UnknownIdError
+from segue.recommender import facade as module
 
 USERS, ITEMS = 90, 70
 STRANGER = 10_000  # no id of a user or an item

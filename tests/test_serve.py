@@ -19,10 +19,10 @@ import segue
 from segue.cli import app
 from segue.online import Profile
 from segue.serve import Client, ServiceError
-from segue.serve.gate import short_events
-from segue.serve.people import People
+from segue.serve.middleware import short_events
 from segue.serve.schemas import EventBody
 from segue.serve.settings import Limits, Settings
+from segue.serve.user_state import People
 from serving import POOL, free_port, serving
 
 USERS, ITEMS = 60, 90
@@ -341,7 +341,7 @@ def test_people_items_map_and_search(server, trained, data):
 def test_people_in_memory_are_as_many_as_have_room(trained, monkeypatch):
     profile = Profile("ema", trained.space)
     size = sum(array.nbytes for array in profile.start().values())
-    monkeypatch.setattr("segue.serve.people.ROOM", 3 * size)
+    monkeypatch.setattr("segue.serve.user_state.ROOM", 3 * size)
     people = People(trained, profile)
     for name in "abcde":
         people.keep(name, people.make(name, -1, []))

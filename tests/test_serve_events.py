@@ -12,8 +12,8 @@ import urllib3
 
 import segue
 from segue.errors import SettingError
-from segue.serve.events import KINDS, Event, Write, event, open_store
-from segue.serve.journal import Journal
+from segue.serve.events.base import KINDS, Event, StoreCommand, event, open_store
+from segue.serve.events.journal import Journal
 from segue.serve.metrics import Metrics
 from segue.serve.problems import StoreError
 from segue.serve.settings import Settings
@@ -53,9 +53,14 @@ def one(user, item, key=None, weight=1.0):
 def test_a_store_keeps_events_in_order_and_once(opened, url):
     assert opened.last() == 0
     assert opened.write(
-        [Write((one("u", "1", "a"), one("u", "2"))), Write((one("u", "1", "a"), one("v", "1", "a")))]
+        [
+            StoreCommand((one("u", "1", "a"), one("u", "2"))),
+            StoreCommand((one("u", "1", "a"), one("v", "1", "a"))),
+        ]
     ) == [2, 1]
-    assert opened.write([Write((one("u", "9", "a"),)), Write((one("u", "3"), one("u", "3")))]) == [0, 2]
+    assert opened.write(
+        [StoreCommand((one("u", "9", "a"),)), StoreCommand((one("u", "3"), one("u", "3")))]
+    ) == [0, 2]
     rows = opened.after(0, 100)
     assert [(row.user_id, row.item_id) for row in rows] == [
         ("u", "1"), ("u", "2"), ("v", "1"), ("u", "3"), ("u", "3")
@@ -73,18 +78,18 @@ def test_a_store_keeps_events_in_order_and_once(opened, url):
 
 
 def test_a_store_forgets(opened):
-    opened.write([Write((one("u", "1", "a"), one("v", "1")))])
-    assert opened.write([Write(forget="u")]) == [2]
+    opened.write([StoreCommand((one("u", "1", "a"), one("v", "1")))])
+    assert opened.write([StoreCommand(forget="u")]) == [2]
     assert [row.kind for row in opened.of_user("u")] == ["forget"]
     assert len(opened.of_user("v")) == 1
-    assert opened.write([Write((one("u", "1", "a"),))]) == [1]
+    assert opened.write([StoreCommand((one("u", "1", "a"),))]) == [1]
 
 
 def test_a_store_keeps_new_items(opened):
-    opened.write([Write(item=("a", "{}")), Write(item=("b", "{}"))])
+    opened.write([StoreCommand(item=("a", "{}")), StoreCommand(item=("b", "{}"))])
     first = opened.items(0)
     assert [(row.item_id, row.known) for row in first] == [("a", "{}"), ("b", "{}")]
-    opened.write([Write(item=("a", '{"x": 1}'))])
+    opened.write([StoreCommand(item=("a", '{"x": 1}'))])
     assert [(row.item_id, row.known) for row in opened.items(first[-1].id)] == [("a", '{"x": 1}')]
 
 
@@ -92,7 +97,7 @@ def test_a_store_keeps_new_items(opened):
     "text", ["'; DROP TABLE events; --", "<script>alert(1)</script>", "\u202e\U0001f600%s?", '"\\']
 )
 def test_ids_are_only_text(opened, text):
-    opened.write([Write((one(text, text, text),)), Write(item=(text, text))])
+    opened.write([StoreCommand((one(text, text, text),)), StoreCommand(item=(text, text))])
     assert opened.of_user(text)[0][1:3] == (text, text)
     assert opened.users() == {text}
 
@@ -105,7 +110,9 @@ def test_ids_become_visible_in_their_order(url):
 
     def write(number):
         for place in range(40):
-            stores[number].write([Write((one(f"u{number}", str(place)), one(f"u{number}", str(place))))])
+            stores[number].write(
+                [StoreCommand((one(f"u{number}", str(place)), one(f"u{number}", str(place))))]
+            )
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -127,9 +134,9 @@ def test_writes_that_come_at_once_are_one_commit(url):
     async def main():
         heard, metrics = [], Metrics()
         journal = Journal(lambda: open_store(url), heard.extend, metrics)
-        waiting = [journal.write(Write((one("u", str(place), str(place)),))) for place in range(300)]
+        waiting = [journal.write(StoreCommand((one("u", str(place), str(place)),))) for place in range(300)]
         answered = [await asyncio.gather(*waiting), len(heard)]
-        again = await journal.write(Write((one("u", "0", "0"),)))
+        again = await journal.write(StoreCommand((one("u", "0", "0"),)))
         await journal.close()
         return answered, again, heard, metrics
 
@@ -146,12 +153,12 @@ def test_journals_hear_each_other(url):
     async def main():
         heard = [[], []]
         journals = [Journal(lambda: open_store(url), heard[which].extend, Metrics()) for which in range(2)]
-        await journals[0].write(Write((one("u", "1"),)))
+        await journals[0].write(StoreCommand((one("u", "1"),)))
         waiting = journals[1].unheard()
         if waiting is not None:
             await waiting
         assert [row.item_id for row in heard[1]] == ["1"]
-        await journals[1].write(Write((one("u", "2"),)))
+        await journals[1].write(StoreCommand((one("u", "2"),)))
         while len(heard[0]) < 2:  # by polling
             await asyncio.sleep(0.01)
         for journal in journals:
@@ -302,7 +309,7 @@ def test_a_store_that_may_only_be_read(folder, tmp_path):
             check_as_nobody(path)
         else:
             with pytest.raises(StoreError, match="see that there is room, that the file may be written"):
-                open_store(f"sqlite:///{path}").write([Write((one("u", "1"),))])
+                open_store(f"sqlite:///{path}").write([StoreCommand((one("u", "1"),))])
     finally:
         tmp_path.chmod(0o755)
 
@@ -312,11 +319,12 @@ def check_as_nobody(path):
     import sys
 
     code = (
-        "import sys\nimport segue.serve.sqlite\n"
-        "from segue.serve.events import Event, Write, open_store\n"
+        "import sys\nimport segue.serve.events.sqlite\n"
+        "from segue.serve.events.base import Event, StoreCommand, open_store\n"
         "from segue.serve.problems import StoreError\n"
         "import os; os.setuid(65534)\n"
-        "try: open_store(f'sqlite:///{sys.argv[1]}').write([Write((Event('u', '1', 'like', 1.0, 5.0),))])\n"
+        "command = StoreCommand((Event('u', '1', 'like', 1.0, 5.0),))\n"
+        "try: open_store(f'sqlite:///{sys.argv[1]}').write([command])\n"
         "except StoreError as error: print(error)\n"
     )
     for parent in path.parents:

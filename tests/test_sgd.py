@@ -13,9 +13,10 @@ from segue.data import Features
 from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
 from segue.kernels import sgd as kernels
-from segue.kernels.arrays import fixed
-from segue.models import BPR, HYBRID, KOSWARP, WARP, Logistic, sgd
-from segue.models.sgd import Pairs, learn, losses_of_ranks, new_side
+from segue.kernels.arrays import readonly
+from segue.models import BPR, HYBRID, KOSWARP, WARP, Logistic
+from segue.models.sgd import losses as sgd
+from segue.models.sgd.losses import Pairs, learn, losses_of_ranks, new_side
 
 RATE, SQUARES = 1e-3, 1e6  # with so large a sum of squares, adagrad's step is -RATE × gradient
 ITEMS = 50
@@ -79,13 +80,13 @@ def test_a_step_goes_against_the_numerical_gradient(kind, weight, dim, summed):
     users.vectors[:, 0] *= 0.1  # scores near 0: WARP's margin is violated
     before = users.values(), items.values()
     pairs = Pairs(
-        *map(fixed, (np.array([0], np.int32), np.array([weight], np.float32), np.array([0, 1]))),
+        *map(readonly, (np.array([0], np.int32), np.array([weight], np.float32), np.array([0, 1]))),
         np.zeros(1, np.int64),
     )
     settings = kind(
         dim=dim, learning_rate=RATE * np.sqrt(SQUARES), **({"sampled": 0} if kind is Logistic else {})
     )
-    found = learn(settings, pairs, users, items, fixed(np.array([1], np.int32)), 0)
+    found = learn(settings, pairs, users, items, readonly(np.array([1], np.int32)), 0)
     after = users.values(), items.values()
     np.testing.assert_allclose(found[0], loss(kind, *before, (fu, fi), np.sign(weight)), rtol=1e-4)
     assert found[2] == 1

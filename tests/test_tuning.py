@@ -17,13 +17,16 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import segue
-from segue import cli, study_chart, terminal, tuning
+from segue import cli
+from segue.cli import terminal
 from segue.cli.values import seconds_of
 from segue.data.interactions import from_csr
 from segue.errors import DataError, MissingExtraError, SettingError
 from segue.models import IALS, MODELS, BiasedMF
 from segue.models.spaces import SPACES, Span, passes_of, space_of
-from segue.study import opened
+from segue.tuning import plot as study_chart
+from segue.tuning import search as tuning
+from segue.tuning.study import opened
 
 QUICK = {"dim": 4, "threads": 1}
 KEPT = ["trial", "model", "default", "state", "value", "error", "first_look", "settings", "problem"]
@@ -341,7 +344,7 @@ class TestStudy:
             locks.append(path)
             yield
 
-        monkeypatch.setattr("segue.study.locked", locked)
+        monkeypatch.setattr("segue.tuning.study.locked", locked)
         tune(data, trials=3, study=tmp_path / "s.db")
         opening_three_trials_and_no_more = 5
         assert locks == [tmp_path / "s.db.lock"] * opening_three_trials_and_no_more
@@ -365,7 +368,10 @@ class TestStudy:
         assert {trial.user_attrs["process"] for trial in trials} == {one.pid, other.pid}
 
 
-DATA = "import time, segue; from segue import tuning; data = segue.data.simulate(120, 60, 2400, seed=1)"
+DATA = (
+    "import time, segue; from segue.tuning import search as tuning; "
+    "data = segue.data.simulate(120, 60, 2400, seed=1)"
+)
 SLOW = (
     "fit = segue.IALS.fit; "
     "segue.IALS.fit = lambda *given, **more: "

@@ -327,7 +327,7 @@ def test_a_start_that_does_not_fit(data, new):
 
 def test_rows_are_placed_as_those_that_were_trained():
     """Planted: vectors are a linear function of the mean of what a row is with, and of the count."""
-    from segue.models.placing import placed
+    from segue.models.cold_start import placed
 
     rng = np.random.default_rng(0)
     others = rng.standard_normal((30, 3)).astype(np.float32)

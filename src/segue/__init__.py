@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segue import compat, data, errors, index, metrics, models, online, serve, store
+    from segue import compat, data, errors, evaluation, index, models, online, serve, store
     from segue.data.features import Features
     from segue.data.interactions import Interactions
     from segue.data.sources import read_interactions, read_items
     from segue.errors import SegueError
-    from segue.evaluation import Evaluation, evaluate, evaluate_ratings
+    from segue.evaluation.evaluate import Evaluation, evaluate, evaluate_ratings
     from segue.index.exact import Exact
     from segue.models.baselines import ItemKNN, Popularity
     from segue.models.blend import Blend
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from segue.models.explicit import BiasedMF
     from segue.models.ials import IALS
     from segue.models.item2vec import Item2Vec
-    from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
+    from segue.models.sgd.losses import BPR, KOSWARP, WARP, Logistic
     from segue.models.svdae import SVDAE
     from segue.models.text import Text
-    from segue.recommender import Recommender, TrainedRecommender, load
-    from segue.tuning import Tuned, tune
+    from segue.recommender.facade import Recommender, TrainedRecommender, load
+    from segue.tuning.search import Tuned, tune
 
 __version__ = "0.1.0"
 
@@ -56,9 +56,9 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluate_ratings",
+    "evaluation",
     "index",
     "load",
-    "metrics",
     "models",
     "online",
     "read_interactions",
@@ -73,7 +73,7 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "data.interactions": ("Interactions",),
     "data.sources": ("read_interactions", "read_items"),
     "errors": ("SegueError",),
-    "evaluation": ("Evaluation", "evaluate", "evaluate_ratings"),
+    "evaluation.evaluate": ("Evaluation", "evaluate", "evaluate_ratings"),
     "index.exact": ("Exact",),
     "models.baselines": ("ItemKNN", "Popularity"),
     "models.blend": ("Blend",),
@@ -83,11 +83,11 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.explicit": ("BiasedMF",),
     "models.ials": ("IALS",),
     "models.item2vec": ("Item2Vec",),
-    "models.sgd": ("BPR", "KOSWARP", "WARP", "Logistic"),
+    "models.sgd.losses": ("BPR", "KOSWARP", "WARP", "Logistic"),
     "models.svdae": ("SVDAE",),
     "models.text": ("Text",),
-    "recommender": ("Recommender", "TrainedRecommender", "load"),
-    "tuning": ("Tuned", "tune"),
+    "recommender.facade": ("Recommender", "TrainedRecommender", "load"),
+    "tuning.search": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,8 +1,19 @@
-"""What segue raises when the input or the world is wrong; anything else that escapes is a bug."""
+"""The exceptions that segue raises on purpose; any other exception that escapes is a bug."""
+
+from __future__ import annotations
 
 
 class SegueError(Exception):
-    """The base of every error that segue raises on purpose; its message says what to do."""
+    """Base class of all exceptions raised on purpose. The message says what to do.
+
+    Attributes:
+        arguments: names of the Python arguments that the message mentions as `name=` or `name=value`;
+            the command line replaces them with the names of its options.
+    """
+
+    def __init__(self, message: str = "", *, arguments: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.arguments = arguments
 
 
 class DataError(SegueError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from segue import picture
+from segue.evaluation import figures
 
 FAMILIES = (
     "hnswlib", "faiss HNSW", "faiss IVF", "faiss PQ", "scann", "svs", "usearch", "voyager", "annoy",
@@ -21,7 +21,7 @@ def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """
     columns = min(2, len(curves))
     lines = -(-len(curves) // columns)
-    figure = picture.figure(7.5 * columns, 5 * lines)
+    figure = figures.figure(7.5 * columns, 5 * lines)
     panels = figure.subplots(lines, columns, squeeze=False)
     for panel in panels.flat[len(curves) :]:
         panel.set_visible(False)

@@ -15,14 +15,14 @@ from segue.bench.race import Runner, built, race
 from segue.bench.truth import Truth
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
-from segue.evaluation import Held, hold
+from segue.evaluation.evaluate import Held, hold
+from segue.evaluation.metrics import Scorer, difference
+from segue.index.base import check_k
 from segue.index.kinds import KINDS
-from segue.index.neighbors import check_k
 from segue.index.timing import single_microseconds
 from segue.kernels import threads
-from segue.metrics import Scorer, difference
 from segue.progress import Progress, silent
-from segue.recommender import TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
 
 ALONE = 200  # queries that are asked one at a time
 TURNS = 5

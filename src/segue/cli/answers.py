@@ -9,11 +9,11 @@ from typing import Any
 
 import polars as pl
 
+from segue.cli.terminal import UNBROKEN, errors, evaluation_table, output, reasoned_table, rows_table
 from segue.data.interactions import Interactions
-from segue.evaluation import Evaluation, RatingErrors, evaluate_ratings
+from segue.evaluation.evaluate import Evaluation, RatingErrors, evaluate_ratings
 from segue.models import BiasedMF
-from segue.recommender import TrainedRecommender
-from segue.terminal import UNBROKEN, errors, evaluation_table, output, reasoned_table, rows_table
+from segue.recommender.facade import TrainedRecommender
 
 
 def print_rows(frame: pl.DataFrame) -> None:

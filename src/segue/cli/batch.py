@@ -10,11 +10,11 @@ import typer
 from segue.cli.answers import print_json
 from segue.cli.cluster import Spark, batch_on_spark
 from segue.cli.options import Allow, Depth, Exclude, IncludeSeen, Json, ModelArgument, OnUnknown, Quiet
+from segue.cli.terminal import Bars, output
 from segue.cli.values import ids_of
+from segue.data.parquet import write_parts
 from segue.data.sources import read_table
-from segue.parquet import write_parts
-from segue.recommender import load
-from segue.terminal import Bars, output
+from segue.recommender.facade import load
 
 
 def batch(

@@ -11,11 +11,11 @@ import typer
 
 from segue.cli.answers import print_json
 from segue.cli.options import Item, Json, MinWeight, ModelArgument, Quiet, Time, User, Weight
+from segue.cli.terminal import Bars, output, rows_table
 from segue.data.sources import read_interactions
+from segue.evaluation.figures import check_picture
 from segue.index.kinds import KINDS
-from segue.picture import check_picture
-from segue.recommender import load
-from segue.terminal import Bars, output, rows_table
+from segue.recommender.facade import load
 
 
 def bench(

@@ -24,11 +24,11 @@ from segue.cli.recommend import recommend
 from segue.cli.search import search
 from segue.cli.serve import serve
 from segue.cli.similar import similar
+from segue.cli.terminal import errors, output
 from segue.cli.tune import tune
 from segue.cli.update import update
 from segue.cli.verify import verify
 from segue.errors import SegueError
-from segue.terminal import errors, output
 
 INTERRUPTED = 130  # the exit code of what SIGINT ended
 # An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from segue.cli.options import Quiet
-from segue.terminal import output
+from segue.cli.terminal import output
 
 
 def demo(
@@ -26,7 +26,7 @@ def demo(
 
     [dim]Example: segue demo --data ~/ml-latest-small[/dim]
     """
-    from segue.demo import demo_data, run_demo  # what only the demo needs
+    from segue.cli.walkthrough import demo_data, run_demo  # what only the demo needs
 
     found, what = demo_data(data, simulated=simulated, seed=seed)
     run_demo(found, what, model, output(), progress=not quiet)

@@ -19,11 +19,11 @@ from segue.cli.options import (
     User,
     Weight,
 )
+from segue.cli.terminal import Bars
 from segue.cli.values import depths_of
 from segue.data.sources import read_interactions
-from segue.evaluation import evaluate
-from segue.recommender import load
-from segue.terminal import Bars
+from segue.evaluation.evaluate import evaluate
+from segue.recommender.facade import load
 
 
 def evaluate_model(

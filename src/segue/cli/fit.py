@@ -12,16 +12,16 @@ from segue import store
 from segue.cli.answers import evaluation_json, print_evaluation, print_json, rating_errors
 from segue.cli.cluster import Spark, fit_on_spark
 from segue.cli.options import Duplicates, Item, Json, MinWeight, Query, Quiet, Time, User, Weight
+from segue.cli.terminal import Bars, output, summary
 from segue.cli.values import ids_of, model_settings
 from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions, read_items, read_table
 from segue.errors import SettingError
-from segue.evaluation import Evaluation, RatingErrors, evaluate
+from segue.evaluation.evaluate import Evaluation, RatingErrors, evaluate
 from segue.index import INDEXES
 from segue.models import MODELS, Text
-from segue.recommender import Recommender, TrainedRecommender
-from segue.terminal import Bars, output, summary
+from segue.recommender.facade import Recommender, TrainedRecommender
 
 
 def fit(

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from segue.cli.options import ModelArgument
+from segue.cli.session import OTHERS, PANELS, Line, Session, finder
+from segue.cli.terminal import output
 from segue.errors import DataError, SegueError
 from segue.online.profile import AUTO, PROFILES, Profile
-from segue.play import OTHERS, PANELS, Line, Session, finder
-from segue.recommender import load
-from segue.terminal import output
+from segue.recommender.facade import load
 
 HELP = f"""text      search the titles                 5         like number 5
 -5        dislike number 5                  u         undo the last pick

@@ -14,7 +14,7 @@ from segue.cli.values import ids_of
 from segue.errors import SettingError
 from segue.online.diversify import DIVERSIFIERS
 from segue.online.explore import EXPLORERS
-from segue.recommender import TrainedRecommender, load
+from segue.recommender.facade import TrainedRecommender, load
 
 REASONS = 3  # of each item
 

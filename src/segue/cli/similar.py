@@ -9,10 +9,10 @@ import typer
 
 from segue.cli.answers import print_json, print_rows
 from segue.cli.options import Allow, Depth, Exclude, Json, ModelArgument
+from segue.cli.terminal import output
 from segue.cli.titles import looked_up
 from segue.cli.values import ids_of
-from segue.recommender import load
-from segue.terminal import output
+from segue.recommender.facade import load
 
 
 def similar(

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from segue.errors import UnknownIdError
-from segue.recommender import TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
 
 
 @contextmanager

@@ -9,20 +9,21 @@ from typing import Annotated, Any
 
 import typer
 
-from segue import store, tuning
+from segue import store
 from segue.cli.answers import evaluation_json, json_number, print_evaluation, print_json, rating_errors
 from segue.cli.options import Duplicates, Item, Json, MinWeight, Query, Quiet, Time, User, Weight
+from segue.cli.terminal import Bars, output, summary, trials_table, verdict
 from segue.cli.values import fixed_settings, seconds_of
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions
-from segue.evaluation import Evaluation, evaluate
+from segue.evaluation.evaluate import Evaluation, evaluate
+from segue.evaluation.figures import check_picture
+from segue.evaluation.metrics import difference
 from segue.index import INDEXES
-from segue.metrics import difference
 from segue.models.spaces import SPACES
-from segue.picture import check_picture
 from segue.progress import Progress
-from segue.recommender import Recommender, TrainedRecommender
-from segue.terminal import Bars, output, summary, trials_table, verdict
+from segue.recommender.facade import Recommender, TrainedRecommender
+from segue.tuning import search as tuning
 
 
 def tune(
@@ -97,8 +98,8 @@ def tune(
 
     [dim]Example: segue tune ratings.csv -o model --min-weight 4 --trials 20 --study study.db[/dim]
     """
-    from segue.study import check_file  # what only tuning needs
-    from segue.study_chart import draw
+    from segue.tuning.plot import draw
+    from segue.tuning.study import check_file  # what only tuning needs
 
     names = model or ["ials"]
     budget = None if time_budget is None else seconds_of(time_budget)

@@ -9,12 +9,12 @@ import typer
 
 from segue.cli.answers import print_json
 from segue.cli.options import Item, Json, MinWeight, ModelArgument, Query, Quiet, Time, User, Weight
+from segue.cli.terminal import Bars, output
 from segue.data.features import rows_of
 from segue.data.ids import IdMap
 from segue.data.sources import read_interactions, read_table
 from segue.errors import SettingError
-from segue.recommender import load
-from segue.terminal import Bars, output
+from segue.recommender.facade import load
 
 
 def update(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from segue import store
 from segue.cli.answers import print_json
 from segue.cli.options import Json, ModelArgument, Quiet
+from segue.cli.terminal import Bars, output
 from segue.progress import NOTHING, Progress
-from segue.terminal import Bars, output
 
 
 def verify(model: ModelArgument, as_json: Json = False, quiet: Quiet = False) -> None:

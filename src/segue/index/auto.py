@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.base import Neighbors, check_vectors
 from segue.index.exact import Exact
 from segue.index.kinds import KINDS
-from segue.index.neighbors import Neighbors, check_vectors
 from segue.index.timing import Point, climb, microseconds, single_microseconds
 from segue.progress import NOTHING, Progress, silent
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from segue.errors import SettingError
-from segue.index.neighbors import check_k
+from segue.index.base import check_k
 
 TYPICAL_K = 10  # answers to a query, by which recall is measured
 CHANCE = 2.0  # standard errors of the sample by which its recall must exceed what is aimed at

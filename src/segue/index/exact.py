@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.base import Neighbors, answered, check_asked, check_vectors
+from segue.index.brute_force import MEASURES, BruteForceIndex
 from segue.index.layout import Layout, lay_out, layout_of
-from segue.index.measured import MEASURES, MeasuredIndex
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
 from segue.kernels import measures, scan, simd, threads
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.progress import Progress, silent
 
 CALLS = 16  # of the kernel by each thread, about
@@ -45,7 +45,7 @@ class Exact:
     def build(
         self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
     ) -> Any:
-        """Lay out vectors (n, dim), finite, as an `ExactIndex` or a `MeasuredIndex`, or raise `DataError`.
+        """Lay out vectors (n, dim), finite, as an `ExactIndex` or a `BruteForceIndex`, or raise `DataError`.
 
         `queries`: a sample of what will be asked, by which the layout is chosen; None takes some of
         the vectors. Answers do not depend on it. `progress` hears of the vectors.
@@ -60,7 +60,7 @@ class Exact:
 
     def _built(self, checked: np.ndarray, queries: np.ndarray | None) -> Any:
         if self.metric in MEASURES:
-            return MeasuredIndex.of(self, checked)
+            return BruteForceIndex.of(self, checked)
         metric = METRICS[self.metric]
         turned = metric.turn(checked)
         asked = turned
@@ -71,7 +71,7 @@ class Exact:
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Any:
         """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
         if self.metric in MEASURES:
-            return MeasuredIndex.from_arrays(self, arrays)
+            return BruteForceIndex.from_arrays(self, arrays)
         return ExactIndex(self, arrays["vectors"], layout_of(arrays, arrays["vectors"].shape))
 
 
@@ -114,14 +114,17 @@ class ExactIndex:
         asked = check_asked(
             check_vectors(queries, "queries", self.vectors.shape[1]), k, exclude, allow, len(self)
         )
-        turned = fixed(METRICS[self.settings.metric].turn(asked.queries))
+        turned = readonly(METRICS[self.settings.metric].turn(asked.queries))
         few = few_allowed(asked.allow, len(self))
         search: Any = scan.search
         given: tuple[Any, ...] = self._given
         filters: tuple[Any, ...] = asked.filters
         if few is not None:
             is_distance = METRICS[self.settings.metric].is_distance
-            search, given = measures.search_members, (is_distance, fixed(self.vectors), *map(fixed, few))
+            search, given = (
+                measures.search_members,
+                (is_distance, readonly(self.vectors), *map(readonly, few)),
+            )
             filters = filters[1:]
 
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
@@ -139,7 +142,7 @@ class ExactIndex:
         )  # fmt: skip
         rounding = float(layout.rounding[0])
         is_distance = METRICS[self.settings.metric].is_distance
-        return (simd.MARKS[form.name], *map(fixed, arrays), rounding, form.top, form.halves, is_distance)
+        return (simd.MARKS[form.name], *map(readonly, arrays), rounding, form.top, form.halves, is_distance)
 
 
 def few_allowed(allow: np.ndarray, items: int) -> tuple[np.ndarray, np.ndarray] | None:

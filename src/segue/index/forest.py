@@ -10,14 +10,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.base import Neighbors, answered, check_asked, check_vectors
+from segue.index.brute_force import MEASURES
 from segue.index.exact import chosen_form
-from segue.index.grove import Grove, grove_of, plant
-from segue.index.measured import MEASURES
+from segue.index.forest_arrays import ForestArrays, grove_of, grow_forest
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_vectors
 from segue.index.timing import geometric
 from segue.kernels import forest, simd
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.progress import Progress, silent
 
 SCORES = {
@@ -75,7 +75,7 @@ class Forest:
         if not len(checked):
             raise DataError("there are no vectors to search in")
         turned = turn_for(self.metric, checked, "the vectors")
-        grove = plant(turned, self.metric, self.trees, self.leaf, self.seed, progress)
+        grove = grow_forest(turned, self.metric, self.trees, self.leaf, self.seed, progress)
         return ForestIndex(self, turned, checked.shape[1], grove)
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ForestIndex:
@@ -100,7 +100,7 @@ class ForestIndex:
     settings: Forest
     vectors: np.ndarray
     dim: int
-    grove: Grove
+    grove: ForestArrays
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -137,7 +137,7 @@ class ForestIndex:
         placed = self.grove.placed(turned, metric)
         none = np.empty((0, 0), np.float32)
         floats, bits = (none, turned) if metric == "hamming" else (turned, NO_WORDS)
-        arrays = (*map(fixed, (floats, bits, placed)), np.int64(least), *asked.filters)
+        arrays = (*map(readonly, (floats, bits, placed)), np.int64(least), *asked.filters)
         few = least >= (len(self) if not len(asked.allow) else int(asked.allow.sum(1).max(initial=0)))
 
         score_all: Any = forest.score_all
@@ -156,8 +156,8 @@ class ForestIndex:
         """What scoring needs of the index: its vectors as float32 or as words, the other empty."""
         measure = np.int64(SCORES[self.settings.metric])
         if self.settings.metric == "hamming":
-            return measure, fixed(np.empty((0, 0), np.float32)), fixed(self.vectors)
-        return measure, fixed(self.vectors), fixed(NO_WORDS)
+            return measure, readonly(np.empty((0, 0), np.float32)), readonly(self.vectors)
+        return measure, readonly(self.vectors), readonly(NO_WORDS)
 
     @cached_property
     def _given(self) -> tuple[Any, ...]:
@@ -167,7 +167,7 @@ class ForestIndex:
             grove.order, grove.codes, grove.offsets, grove.tails, grove.limits, grove.scales, grove.nodes,
             grove.nodes.view(np.float32), grove.planes, grove.members, grove.roots,
         )  # fmt: skip
-        return (simd.MARKS[chosen_form().name], *self._scored, *map(fixed, arrays))
+        return (simd.MARKS[chosen_form().name], *self._scored, *map(readonly, arrays))
 
 
 NO_WORDS = np.empty((0, 0), np.uint64)

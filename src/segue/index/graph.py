@@ -12,7 +12,7 @@ from segue.errors import DataError
 from segue.index.exact import chosen_form
 from segue.index.metric import METRICS
 from segue.kernels import hnsw, simd, threads
-from segue.kernels.arrays import aligned, fixed
+from segue.kernels.arrays import aligned, readonly
 from segue.progress import Progress, silent
 
 kernels: Any = hnsw
@@ -97,7 +97,7 @@ def width_of(dim: int) -> int:
 
 def encode(graph: Graph, vectors: np.ndarray, settings: Any, first: int) -> None:
     """Write the records of the nodes from `first` on."""
-    given, order, centre = fixed(vectors), fixed(graph.order), fixed(graph.centre)
+    given, order, centre = readonly(vectors), readonly(graph.order), readonly(graph.centre)
     floats, is_distance = graph.records.view(np.float32), METRICS[settings.metric].is_distance
 
     def work(start: int, stop: int) -> None:
@@ -119,7 +119,7 @@ def link(graph: Graph, settings: Any, level: int, done: int, progress: Progress 
     size, first = int(graph.sizes[level]), int(graph.sizes[1:level].sum())
     rows = graph.upper[first : first + size] if level else graph.links
     layer: tuple[Any, ...] = (rows.reshape(-1), rows.shape[1])
-    layers = (fixed(graph.upper).reshape(-1), settings.m, graph.sizes, level)
+    layers = (readonly(graph.upper).reshape(-1), settings.m, graph.sizes, level)
     while done < size:
         progress("indexing", done, size)
         count = min(size - done, BATCH, max(1, done // SHARE))
@@ -150,7 +150,7 @@ def by_target(chosen: np.ndarray, first: int) -> tuple[np.ndarray, np.ndarray, n
 
 def flat(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
     """The records as kernels read them: bytes, and the same as float32."""
-    return fixed(graph.records).reshape(-1), fixed(graph.records.view(np.float32)).reshape(-1)
+    return readonly(graph.records).reshape(-1), readonly(graph.records.view(np.float32)).reshape(-1)
 
 
 def graph_of(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...], settings: Any) -> Graph:

@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.base import Neighbors, SearchRequest, answered, check_asked, check_vectors
 from segue.index.exact import chosen_form
 from segue.index.graph import Graph, build_graph, flat, graph_of, grown
 from segue.index.metric import METRICS
-from segue.index.neighbors import Asked, Neighbors, answered, check_asked, check_vectors
 from segue.index.timing import geometric
 from segue.kernels import hnsw, simd
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.progress import Progress, silent
 
 NOBODY = np.empty(0, np.int32)
@@ -145,12 +145,12 @@ class HNSWIndex:
             asked = asked._replace(allow=asked.allow & self.alive if len(asked.allow) else self.alive[None])
         metric = METRICS[self.settings.metric]
         turned = metric.turn(asked.queries)
-        seen_from = fixed(turned - self.graph.centre) if metric.is_distance else fixed(turned)
+        seen_from = readonly(turned - self.graph.centre) if metric.is_distance else readonly(turned)
         efs = self._efs(asked, max(ef, asked.width))
         members = NOBODY
         if len(asked.allow) == 1 and not efs.all():
             members = np.flatnonzero(asked.allow).astype(np.int32)
-        told = (fixed(turned), seen_from, fixed(efs), self._limit, fixed(members))
+        told = (readonly(turned), seen_from, readonly(efs), self._limit, readonly(members))
         given: tuple[Any, ...] = (*self._given, *told, *asked.filters)
 
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
@@ -158,7 +158,7 @@ class HNSWIndex:
 
         return answered(asked, work, progress)
 
-    def _efs(self, asked: Asked, ef: int) -> np.ndarray:
+    def _efs(self, asked: SearchRequest, ef: int) -> np.ndarray:
         """The candidates that each query keeps, (q,) int64, so that about `ef` may be got; 0: score all."""
         wanted = ef + np.diff(asked.indptr)
         eligible = np.full(1, len(self))
@@ -180,11 +180,11 @@ class HNSWIndex:
     def _given(self) -> tuple[Any, ...]:
         """What the search needs of the index."""
         graph = self.graph
-        layers = (fixed(graph.upper).reshape(-1), graph.upper.shape[1], fixed(graph.sizes))
+        layers = (readonly(graph.upper).reshape(-1), graph.upper.shape[1], readonly(graph.sizes))
         return (
             simd.MARKS[chosen_form().name], *flat(graph), graph.records.shape[1],
-            fixed(graph.links).reshape(-1), graph.links.shape[1], *layers, fixed(graph.order),
-            fixed(self.vectors), METRICS[self.settings.metric].is_distance,
+            readonly(graph.links).reshape(-1), graph.links.shape[1], *layers, readonly(graph.order),
+            readonly(self.vectors), METRICS[self.settings.metric].is_distance,
         )  # fmt: skip
 
 

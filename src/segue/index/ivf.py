@@ -9,12 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from segue.axes import principal_axes, turn
 from segue.errors import DataError, SettingError
+from segue.index.base import Neighbors, answered, check_asked, check_k, check_vectors
 from segue.index.effort import check_counts, check_recall, least_effort
 from segue.index.exact import chosen_form, few_allowed
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_k, check_vectors
 from segue.index.partitions import (
     FAR,
     TURNS,
@@ -28,7 +27,8 @@ from segue.index.partitions import (
 )
 from segue.index.timing import geometric
 from segue.kernels import ivf, measures, scan, simd
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
+from segue.numerics.axes import principal_axes, turn
 from segue.progress import Progress, silent
 
 TIMES = 5  # as many partitions as the root of the number of vectors, times this
@@ -177,7 +177,7 @@ class IVFIndex:
         dim = self.vectors.shape[1]
         asked = check_asked(check_vectors(queries, "queries", dim), k, exclude, allow, len(self))
         metric, count = METRICS[self.settings.metric], len(self.parts.means)
-        turned = fixed(metric.turn(asked.queries))
+        turned = readonly(metric.turn(asked.queries))
         probes = self.probes if effort is None else check_k(effort, "effort")
         if len(asked.allow):  # the best of a few lie farther apart
             probes = round(probes / np.sqrt(max(asked.allow.mean(1).min(), 1 / len(self))))
@@ -189,8 +189,8 @@ class IVFIndex:
         given: tuple[Any, ...] = (*self._given, probes, loose, reach, turned, *asked.filters)
         few = few_allowed(asked.allow, len(self))
         if few is not None:
-            search, vectors = measures.search_members, fixed(self.vectors)
-            given = (metric.is_distance, vectors, *map(fixed, few), turned, *asked.filters[1:])
+            search, vectors = measures.search_members, readonly(self.vectors)
+            given = (metric.is_distance, vectors, *map(readonly, few), turned, *asked.filters[1:])
 
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
             search(*given, start, stop, *answers)
@@ -214,8 +214,8 @@ class IVFIndex:
         )  # fmt: skip
         unit = float(centroids.table[0, scan.INVERSE])
         return (
-            simd.MARKS[form.name], *map(fixed, arrays), float(parts.rounding[0]),
-            *map(fixed, (centroids.codes, leans, parts.spreads)), unit, form.top, form.halves,
+            simd.MARKS[form.name], *map(readonly, arrays), float(parts.rounding[0]),
+            *map(readonly, (centroids.codes, leans, parts.spreads)), unit, form.top, form.halves,
             metric.is_distance,
         )  # fmt: skip
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from segue.axes import principal_axes, turn
 from segue.errors import DataError
-from segue.kernels import scan, shelves, simd, threads
+from segue.kernels import scan, simd, threads, tiles
 from segue.kernels.arrays import aligned
+from segue.numerics.axes import principal_axes, turn
 
 BAND, LIKE = 512, 0.95  # items at least, and norms, of a band in which direction decides the order
 LEAST = 1024  # fewer items are not worth axes of their own
@@ -115,7 +115,7 @@ def _ordered(placed: np.ndarray) -> np.ndarray:
 
     def work(start: int, stop: int) -> None:
         for band in range(start, stop):
-            shelves.group_by_direction(placed, order, bands[band], bands[band + 1], simd.LANES)
+            tiles.group_by_direction(placed, order, bands[band], bands[band + 1], simd.LANES)
 
     threads.run(work, len(bands) - 1, chunk=1)
     return order
@@ -222,7 +222,7 @@ def _packed(
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
 
     def work(start: int, stop: int) -> None:
-        shelves.pack(placed, order, cuts, tails, start, stop, codes, table, means, widest[start // CHUNK])
+        tiles.pack(placed, order, cuts, tails, start, stop, codes, table, means, widest[start // CHUNK])
 
     threads.run(work, count, chunk=CHUNK)
     if is_distance:

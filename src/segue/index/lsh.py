@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.base import Neighbors, answered, check_asked, check_k, check_vectors
 from segue.index.effort import check_counts, check_recall, least_effort
 from segue.index.exact import few_allowed
 from segue.index.metric import METRICS
-from segue.index.neighbors import Neighbors, answered, check_asked, check_k, check_vectors
 from segue.index.timing import geometric
 from segue.kernels import lsh, measures, threads
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.progress import Progress, silent
 
 BUCKET = 16  # vectors to a bucket, about, unless bits are given
@@ -151,15 +151,21 @@ class LSHIndex:
         dim = self.vectors.shape[1]
         asked = check_asked(check_vectors(queries, "queries", dim), k, exclude, allow, len(self))
         metric, buckets = METRICS[self.settings.metric], self.starts.shape[2] - 1
-        turned = fixed(metric.turn(asked.queries))
+        turned = readonly(metric.turn(asked.queries))
         probes = min(int(self.probes[0]) if effort is None else check_k(effort, "effort"), buckets)
         arrays = (self.vectors, self.planes, self.starts, self.items, self.ceilings, self.centre)
         search: Any = lsh.search
-        given: tuple[Any, ...] = (*map(fixed, arrays), metric.is_distance, probes, turned, *asked.filters)
+        given: tuple[Any, ...] = (*map(readonly, arrays), metric.is_distance, probes, turned, *asked.filters)
         few = few_allowed(asked.allow, len(self))
         if few is not None:
             search = measures.search_members
-            given = (metric.is_distance, fixed(self.vectors), *map(fixed, few), turned, *asked.filters[1:])
+            given = (
+                metric.is_distance,
+                readonly(self.vectors),
+                *map(readonly, few),
+                turned,
+                *asked.filters[1:],
+            )
 
         def work(start: int, stop: int, *answers: np.ndarray) -> None:
             search(*given, start, stop, *answers)
@@ -186,7 +192,7 @@ def _hashed(settings: LSH, vectors: np.ndarray) -> dict[str, np.ndarray]:
         lifts = np.sqrt(np.maximum(ceilings[where] ** 2 - lengths**2, 0)).astype(np.float32)
     random = np.random.default_rng(settings.seed)
     planes = random.standard_normal((settings.tables * bits, dim + 1), np.float32)
-    placed = fixed(vectors - centre if metric.is_distance else vectors)
+    placed = readonly(vectors - centre if metric.is_distance else vectors)
     codes = np.empty((settings.tables, n), np.int32)
 
     def work(start: int, stop: int) -> None:

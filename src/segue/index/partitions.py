@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from segue.kernels import ivf, scan, simd, threads
-from segue.kernels.arrays import aligned, fixed
+from segue.kernels.arrays import aligned, readonly
 
 TURNS = 8  # of k-means
 SAMPLED = 48  # vectors to a partition that it looks at
@@ -78,7 +78,15 @@ def nearest(placed: np.ndarray, means: np.ndarray, form: simd.Form) -> np.ndarra
     found = np.empty(len(placed), np.int32)
     given = (coded.codes, cuts, coded.halves)
     mark, unit = simd.MARKS[form.name], float(coded.table[0, scan.INVERSE])
-    given_fixed = (mark, *map(fixed, given), unit, fixed(coded.widest), form.top, form.halves, fixed(placed))
+    given_fixed = (
+        mark,
+        *map(readonly, given),
+        unit,
+        readonly(coded.widest),
+        form.top,
+        form.halves,
+        readonly(placed),
+    )
 
     assign: Any = ivf.assign
 

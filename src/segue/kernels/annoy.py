@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import as_written, bare, inline, kernel
+from segue.kernels.compile import as_written, inline, kernel, njit_noref
 from segue.kernels.queue import drop, push
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
@@ -242,7 +242,7 @@ def prepare(metric, N, F, size, vector, f, start, stop):
             F[i * size + 3] = np.sqrt(square)
 
 
-@bare
+@njit_noref
 def write_leaf(N, row, lists, below, present, rows, first, last):
     """Write the list of a leaf."""
     N[row] = below

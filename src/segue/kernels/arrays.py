@@ -7,7 +7,7 @@ import numpy as np
 LINE = 64  # bytes
 
 
-def fixed(array: np.ndarray) -> np.ndarray:
+def readonly(array: np.ndarray) -> np.ndarray:
     """A read-only view: kernels are compiled once for it, whether the array is mapped from a file or not."""
     if not array.flags.writeable:
         return array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare, kernel
+from segue.kernels.compile import kernel, njit_noref
 
 TILE = 4
 
@@ -71,7 +71,7 @@ def turn(X, turned, start, stop, out):
             store(out, first, filled, j, a0, a1, a2, a3)
 
 
-@bare
+@njit_noref
 def store(out, first, filled, j, a, b, c, d):
     """Put the column j of a tile, as far as it is filled, into its rows."""
     out[first, j] = a

@@ -19,7 +19,7 @@ def kernel(function: F) -> F:
     return _compiled(function, {})
 
 
-def bare(function: F) -> F:
+def njit_noref(function: F) -> F:
     """Compile a part of kernels, which Python cannot call, without counting references: it makes no arrays.
 
     Counting takes an atomic write for every array at every call, which costs more than short steps do and
@@ -33,7 +33,7 @@ def inline(function: F) -> F:
     return _compiled(function, {"_nrt": False, "no_cpython_wrapper": True, "forceinline": True})
 
 
-def pasted(function: F) -> F:
+def njit_inlined(function: F) -> F:
     """Paste a part, where it is called, into the kernel before that is compiled, so that it is compiled once.
 
     A part of any other kind is compiled by itself and again within its kernel. What is pasted into a loop

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import inline, kernel, njit_noref
 from segue.kernels.measures import hamming, manhattan
 from segue.kernels.queue import drop, push
 from segue.kernels.scan import TINY, dot, goal_of, length, may_get, nearness
@@ -35,7 +35,7 @@ def product(form, codes, i, words, first, last):
     return simd.sum_of(sums)
 
 
-@bare
+@njit_noref
 def encode(turned, q, scales, words):
     """A query's dimensions, times the items' steps, as int16; return the step and how far off they are."""
     largest = total = 0.0
@@ -54,7 +54,7 @@ def encode(turned, q, scales, words):
     return step, np.sqrt(error)
 
 
-@bare
+@njit_noref
 def follow(
     form, by_bits, nodes, floats, planes, members, asked, q, words, step,
     at, levels, count, priorities, numbers, size,
@@ -97,7 +97,7 @@ def follow(
     return size
 
 
-@bare
+@njit_noref
 def gather(members, at, count, seen, fresh, codes):
     """The items of some leaves that were not seen before, by position; asks for their codes."""
     found = 0

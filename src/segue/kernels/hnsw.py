@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import inline, kernel, njit_noref
 from segue.kernels.scan import dot, length, may_get, nearness
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
@@ -52,7 +52,7 @@ def encode(vectors, order, centre, power, is_distance, start, stop, codes, float
             floats[i, width // 4 - 1] = step * square ** (0.5 * (power - 1)) if step > 0 else 0.0
 
 
-@bare
+@njit_noref
 def take_query(Q, q, shorts):
     """A query's int16 codes; returns what a code of 1 stands for."""
     d = Q.shape[1]
@@ -65,7 +65,7 @@ def take_query(Q, q, shorts):
     return np.float32(step)
 
 
-@bare
+@njit_noref
 def take_node(codes, floats, width, is_distance, i, shorts):
     """A node's codes as those of a query; returns its scale, weight and offset for links."""
     for j in range(len(shorts)):
@@ -102,7 +102,7 @@ def node_of(key):
     return (key >> 1) & 0x7FFFFFFF
 
 
-@bare
+@njit_noref
 def put(pool, count, most, key):
     """Put a candidate among the best `most`, best first; returns its place, or `most` if it is none."""
     if count == most:
@@ -119,7 +119,7 @@ def put(pool, count, most, key):
     return low
 
 
-@bare
+@njit_noref
 def descend(form, codes, floats, width, upper, m, sizes, level, shorts, column, scale, weight, offset):
     """The node that greedy steps lead to, from the first node of the top level down to above `level`."""
     node = 0
@@ -146,7 +146,7 @@ def descend(form, codes, floats, width, upper, m, sizes, level, shorts, column, 
     return node
 
 
-@bare
+@njit_noref
 def walk(
     form, codes, floats, width, links, cap, shorts, column, scale, weight, offset, node, ef, pool, seen, trail
 ):
@@ -211,7 +211,7 @@ def straight(floats, width, is_distance, i):
     return floats[meta + 1] / floats[meta] if not is_distance and floats[meta] > 0 else np.float32(1)
 
 
-@bare
+@njit_noref
 def select(form, codes, floats, width, is_distance, i, pool, count, most, shorts, chosen):
     """The candidates that are nearer to the node i than to any chosen before; returns how many.
 
@@ -308,7 +308,7 @@ def accept(form, codes, floats, width, dim, is_distance, links, cap, targets, so
             links[i * cap + z] = chosen[z] if z < kept else -1
 
 
-@bare
+@njit_noref
 def place_in(links, cap, known, node):
     """A place among a node's links that is free, or leads to where others lead too; -1 if there is none."""
     place = -1
@@ -407,7 +407,7 @@ def search(
         sort_heap(scores, ids, q * k, k)
 
 
-@bare
+@njit_noref
 def answer(
     codes, floats, width, order, vectors, is_distance, queries, q, size, pool, count,
     allow, indptr, excluded, k, ids, scores,
@@ -438,7 +438,7 @@ def answer(
     return got
 
 
-@bare
+@njit_noref
 def score_all(vectors, is_distance, queries, q, members, allow, indptr, excluded, k, ids, scores):
     """Score every member, or every item if there are none, that may be got; returns how many."""
     scored = 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, inline, kernel, pasted
+from segue.kernels.compile import inline, kernel, njit_inlined, njit_noref
 from segue.kernels.scan import (
     BOUNDS,
     INVERSE,
@@ -33,7 +33,7 @@ from segue.kernels.scan import (
     note,
     rounding_of,
 )
-from segue.kernels.shelves import above, begin_with, count_code, part_at
+from segue.kernels.tiles import above, begin_with, count_code, part_at
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCK = simd.LANES * 4  # bytes of a block's line
@@ -65,7 +65,7 @@ def pack(X, order, bounds, cuts, start, stop, codes, table, halves, widest):
             pack_item(X, order, bounds, cuts, p, z, unit, codes, table, halves, widest, sums, squares)
 
 
-@bare
+@njit_noref
 def pack_item(X, order, bounds, cuts, p, z, unit, codes, table, halves, widest, sums, squares):
     """Encode one item of a partition, or the emptiness that fills up its last block."""
     d, segments, i = X.shape[1], len(cuts) - 1, order[z]
@@ -105,7 +105,7 @@ def place_of(first, last, block, cuts, s):
     return (begin + block * rest + cuts[s] - cuts[1] + s - 1) * BLOCK
 
 
-@bare
+@njit_noref
 def score_centroids(form, codes, cuts, offsets, scale, words, q, sums):
     """sums = codes of query q · codes of all centroids, minus their offsets in the same unit.
 
@@ -192,7 +192,7 @@ def average(X, order, bounds, start, stop, means, spreads):
         spreads[p] = np.float32(np.sqrt(square / (members * d)))
 
 
-@bare
+@njit_noref
 def choose(sums, P, wanted, along, order):
     """Put the `wanted` best partitions, the best first, then the next few, at the front of `order`."""
     least, most = sums[0], sums[0]
@@ -232,14 +232,14 @@ def choose(sums, P, wanted, along, order):
         found = min(found, place)
 
 
-@bare
+@njit_noref
 def tail(share):
     """About how many deviations above the mean this share of a normal distribution lies (Hastings 1955)."""
     t = np.sqrt(-2 * np.log(min(share, 0.5)))
     return t - (2.30753 + 0.27061 * t) / (1 + 0.99229 * t + 0.04481 * t * t)
 
 
-@bare
+@njit_noref
 def last_of(number, probes):
     """How many partitions have been visited after a round."""
     if number == 0:
@@ -341,7 +341,7 @@ def search(
         sort_heap(scores, ids, (start + q) * k, k)
 
 
-@pasted
+@njit_inlined
 def room(bounds):
     """The blocks of the largest partition, and one more."""
     most = np.int64(1)
@@ -350,7 +350,7 @@ def room(bounds):
     return most + 1
 
 
-@pasted
+@njit_inlined
 def gather(lists, hopes, goals, first, last, firsts, waiting):
     """Sort by partition who visits it among the places [first, last) of the lists.
 
@@ -374,7 +374,7 @@ def gather(lists, hopes, goals, first, last, firsts, waiting):
                 firsts[p] += 1
 
 
-@bare
+@njit_noref
 def offer(i, vectors, is_distance, queries, allow, indptr, excluded, q, k, ids, scores, examined):
     """Score an item that the query may get, and keep it if it is among the k best."""
     if i >= 0 and may_get(i, q, allow, indptr, excluded):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, kernel
+from segue.kernels.compile import kernel, njit_noref
 from segue.kernels.scan import dot, may_get, nearness
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
@@ -87,7 +87,7 @@ def search(
         sort_heap(scores, ids, q * k, k)
 
 
-@bare
+@njit_noref
 def offer_bucket(
     items, t, first, last, vectors, is_distance, queries, q, k, allow, indptr, excluded,
     seen, touched, found, ids, scores, examined,
@@ -112,7 +112,7 @@ def offer_bucket(
     return found
 
 
-@bare
+@njit_noref
 def cheapest_flips(sides, order, costs, states, masks):
     """The sets of bits, as masks, in the order of their cost, the sum of `sides` (Lv et al. 2007).
 
@@ -144,7 +144,7 @@ def cheapest_flips(sides, order, costs, states, masks):
             waiting = push(costs, states, waiting, more - sides[order[last]], moved)
 
 
-@bare
+@njit_noref
 def push(costs, states, size, cost, state):
     """Add to a heap whose root is the cheapest; returns its size."""
     place = size
@@ -155,7 +155,7 @@ def push(costs, states, size, cost, state):
     return size + 1
 
 
-@bare
+@njit_noref
 def pop(costs, states, size):
     """Take the root from a heap; returns its size."""
     size -= 1

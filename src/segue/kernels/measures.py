@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.compile import bare, kernel
+from segue.kernels.compile import kernel, njit_noref
 from segue.kernels.scan import dot, may_get, nearness
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
@@ -13,7 +13,7 @@ BLOCK = 256  # vectors that all queries are compared with before the next
 STRIDE = 32  # dimensions after which a distance is compared with the worst kept
 
 
-@bare
+@njit_noref
 def manhattan(Q, q, X, i, worst):
     """The negative sum of absolute differences of two rows; -inf as soon as it is below `worst`."""
     total = np.float32(0)
@@ -25,7 +25,7 @@ def manhattan(Q, q, X, i, worst):
     return -total
 
 
-@bare
+@njit_noref
 def hamming(Q, q, X, i):
     """The negative number of bits in which two rows of uint64 differ."""
     total = 0
@@ -88,7 +88,7 @@ def begin(start, stop, k, ids, scores, examined):
         examined[q] = 0
 
 
-@bare
+@njit_noref
 def offer(q, i, score, k, allow, indptr, excluded, ids, scores, examined):
     """Keep what is among the k best so far and may be got."""
     examined[q] += 1

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from segue.kernels.compile import bare
+from segue.kernels.compile import njit_noref
 
 
-@bare
+@njit_noref
 def push(priorities, numbers, size, priority, number):
     """Add to a queue of `size` entries; return its new size."""
     place = size
@@ -19,7 +19,7 @@ def push(priorities, numbers, size, priority, number):
     return size + 1
 
 
-@bare
+@njit_noref
 def drop(priorities, numbers, size):
     """Remove the first entry, which stands at 0, of a queue of `size` entries; return its new size."""
     size -= 1

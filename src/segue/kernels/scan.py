@@ -24,7 +24,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.axes import turn
-from segue.kernels.compile import bare, inline, kernel, pasted
+from segue.kernels.compile import inline, kernel, njit_inlined, njit_noref
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCKS = 16  # to a shelf
@@ -38,7 +38,7 @@ HELD = 1024  # items that may wait to be scored
 TINY = 1e-37  # more than underflow can change a sum
 
 
-@bare
+@njit_noref
 def dot(Q, q, X, i):
     """The inner product of two rows as every answer states it: always summed in the same order."""
     total = np.float32(0)
@@ -47,7 +47,7 @@ def dot(Q, q, X, i):
     return total
 
 
-@bare
+@njit_noref
 def nearness(Q, q, X, i):
     """The negative euclidean distance of two rows, from the differences themselves."""
     total = np.float32(0)
@@ -57,7 +57,7 @@ def nearness(Q, q, X, i):
     return -np.sqrt(total)
 
 
-@bare
+@njit_noref
 def may_get(i, q, allow, indptr, excluded):
     """Whether query q may get the item i: its bit of `allow` (0, 1 or q rows) is set, its row lacks it."""
     if len(allow) and not allow[min(q, len(allow) - 1), i]:
@@ -72,7 +72,7 @@ def may_get(i, q, allow, indptr, excluded):
     return low == indptr[q + 1] or excluded[low] != i
 
 
-@pasted
+@njit_inlined
 def encode(turned, cuts, tails, widest, top, halves, codes, inverses, parts):
     """Queries (m, d) to codes (m, 4 groups) uint8, and what the bounds need of them.
 
@@ -114,7 +114,7 @@ def encode(turned, cuts, tails, widest, top, halves, codes, inverses, parts):
             parts[s, 2, q] = np.sqrt(max(square - seen, 0.0)) if 0 < s < segments - 1 else 0.0
 
 
-@bare
+@njit_noref
 def tail_length(X, u, cuts, tails, part):
     """The length, rounded up, of one of the 4 tails parts of a row beyond the first segment."""
     d, first = X.shape[1], min(X.shape[1], 4 * cuts[1])
@@ -122,7 +122,7 @@ def tail_length(X, u, cuts, tails, part):
     return length(X, u, start, stop) * (1 + 1e-9)
 
 
-@bare
+@njit_noref
 def length(X, u, start, stop):
     """The length of a part of a row."""
     total = 0.0
@@ -200,7 +200,7 @@ def search(
             sort_heap(scores, ids, q * k, k)
 
 
-@pasted
+@njit_inlined
 def best_shelves(nearest, table, best, seeds):
     """The shelf with the highest mean score (shelves, queries) for each query, and that score."""
     for q in range(len(seeds)):
@@ -213,7 +213,7 @@ def best_shelves(nearest, table, best, seeds):
             best[q] = max(best[q], score)
 
 
-@pasted
+@njit_inlined
 def walk(
     form, codes, order, vectors, table, cuts, rounding, is_distance,
     queries, allow, indptr, excluded, start, ids, scores, examined,
@@ -367,7 +367,7 @@ def note(partial, places, bits, place, sums, block, alive):
     return place + (1 if alive else 0)
 
 
-@bare
+@njit_noref
 def bar_of(partial, blocks, k):
     """A sum that at least k items of some blocks exceed, and not many more."""
     low = high = np.int64(partial[0])
@@ -386,7 +386,7 @@ def bar_of(partial, blocks, k):
     return np.int32(low)
 
 
-@bare
+@njit_noref
 def count_above(sums, blocks, edge):
     """How many sums of some blocks exceed an edge."""
     count = np.int64(0)
@@ -395,7 +395,7 @@ def count_above(sums, blocks, edge):
     return count
 
 
-@pasted
+@njit_inlined
 def lay_out(X, start, stop, centre, axes, out):
     """out = (X[start:stop] - centre) in the given axes, the rows of (d, d); either may be empty."""
     d = X.shape[1]

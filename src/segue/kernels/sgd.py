@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import inline, kernel, njit_noref
 from segue.kernels.simd import prefetch
 
 LINE = 16  # float32 in a cache line
@@ -65,7 +65,7 @@ def fresh(state, drawn, place, pool, P, summed, slots):
     return q
 
 
-@bare
+@njit_noref
 def begin(state, drawn, seed, start, pool, P, summed, slots):
     """Seed by splitmix64, differently for every seed and start, and draw the first negatives."""
     x = np.uint64(seed) + np.uint64(start + 1) * np.uint64(0x9E3779B97F4A7C15)
@@ -90,7 +90,7 @@ def known(indices, lo, hi, item):
     return lo < end and indices[lo] == item
 
 
-@bare
+@njit_noref
 def represent(P, b, indptr, features, weights, row, R, Rb, slot):
     """Sum the features of a row into R[slot], Rb[slot]."""
     for j in range(P.shape[2]):
@@ -183,7 +183,7 @@ def difference(B, y, z, R):
         R[DIFFERENCE, 0, j] = B[z, 0, j] - B[y, 0, j]
 
 
-@bare
+@njit_noref
 def enqueue(weights, indptr, order, start, stop, state, queue):
     """Write (user, place) of the interactions of the users order[start:stop], shuffled; return how many.
 
@@ -215,7 +215,7 @@ def ask_ahead(items, weights, queue, t, count, U, V, u_summed, i_summed):
         ask(V, np.int64(items[queue[near, 1]]), 2)
 
 
-@bare
+@njit_noref
 def kth_best(items, lo, hi, A, x, V, bV, i_summed, i_indptr, i_features, i_weights, k, best, state):
     """Draw some of the places [lo, hi) of a user's items; return the one of the k-th highest score."""
     count = min(len(best), hi - lo)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare, inline
+from segue.kernels.compile import inline, njit_noref
 
 
 @inline
@@ -13,7 +13,7 @@ def worse(score, i, other, j):
     return score < other or (score == other and i > j)
 
 
-@bare
+@njit_noref
 def sink(scores, ids, first, size, score, i):
     """Put (score, i) in the place of the root of the heap at [first, first + size); let it sink.
 
@@ -34,7 +34,7 @@ def sink(scores, ids, first, size, score, i):
     scores[first + place], ids[first + place] = score, i
 
 
-@bare
+@njit_noref
 def empty_heap(scores, ids, first, size):
     """Fill a heap with what is worse than anything: score -inf; the ids only keep the order total."""
     for place in range(first, first + size):
@@ -42,7 +42,7 @@ def empty_heap(scores, ids, first, size):
         ids[place] = np.iinfo(np.int32).max
 
 
-@bare
+@njit_noref
 def sort_heap(scores, ids, first, size):
     """Turn a heap into a list, best first, in place; what was never filled gets the id -1."""
     for last in range(first + size - 1, first, -1):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import bare, inline, kernel
+from segue.kernels.compile import inline, kernel, njit_noref
 
 ANGULAR, EUCLIDEAN, MANHATTAN, BITS = 0, 1, 2, 3
 ATTEMPTS = 3  # at a split that is not lopsided
@@ -55,7 +55,7 @@ def below(state, count):
     return np.int64(drawn(state) % np.uint64(count))
 
 
-@bare
+@njit_noref
 def product(a, X, i):
     """The inner product of a vector and a row."""
     total = np.float32(0)
@@ -64,7 +64,7 @@ def product(a, X, i):
     return total
 
 
-@bare
+@njit_noref
 def apart(kind, a, square, X, i, squares):
     """The distance by which two means divide items between them."""
     total = np.float32(0)
@@ -82,7 +82,7 @@ def apart(kind, a, square, X, i, squares):
     return total
 
 
-@bare
+@njit_noref
 def begin_mean(kind, a, X, i, squares):
     """The first item of a mean, and its square."""
     length = np.float32(1)
@@ -93,7 +93,7 @@ def begin_mean(kind, a, X, i, squares):
     return square_of(a)
 
 
-@bare
+@njit_noref
 def square_of(a):
     """The squared length of a vector."""
     total = np.float32(0)
@@ -102,7 +102,7 @@ def square_of(a):
     return total
 
 
-@bare
+@njit_noref
 def take_in(a, count, X, i, length):
     """Move the mean of `count` items towards one more, brought to length 1 by `length`; return its square."""
     part = np.float32(1) / np.float32(count + 1)
@@ -114,7 +114,7 @@ def take_in(a, count, X, i, length):
     return total
 
 
-@bare
+@njit_noref
 def two_means(kind, X, squares, rows, first, last, steps, state, p, q):
     """Two means (d,) of the items rows[first:last], each weighed by how many it has, so that they balance."""
     i = below(state, last - first)
@@ -138,7 +138,7 @@ def two_means(kind, X, squares, rows, first, last, steps, state, p, q):
             count_q += 1
 
 
-@bare
+@njit_noref
 def plane_between(kind, p, q, plane):
     """The plane (d,) halfway between two means, at length 1; return its offset."""
     total = np.float32(0)
@@ -162,7 +162,7 @@ def bit_of(words, i, bit):
     return (words[i, bit >> 6] >> np.uint64(63 - (bit & 63))) & np.uint64(1)
 
 
-@bare
+@njit_noref
 def splitting_bit(words, rows, first, last, state):
     """A bit that some of the items have and some have not; the last one if there is none."""
     width = 64 * words.shape[1]
@@ -184,7 +184,7 @@ def lopsidedness(ones, count):
     return max(share, np.float32(1) - share)
 
 
-@bare
+@njit_noref
 def split(kind, X, squares, words, rows, first, last, steps, state, p, q, plane, sides):
     """Choose a plane, or a bit, for rows[first:last], and each one's side; return the offset."""
     ones, offset, count = np.int64(0), np.float32(0), last - first
@@ -220,7 +220,7 @@ def split(kind, X, squares, words, rows, first, last, steps, state, p, q, plane,
     return offset
 
 
-@bare
+@njit_noref
 def part(rows, first, last, sides, spare):
     """Bring the items of the side 0 before those of the side 1, each in its order; return where 1 begins."""
     middle, others = first, 0

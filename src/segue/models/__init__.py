@@ -11,7 +11,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.explicit import BiasedMF
 from segue.models.ials import IALS
 from segue.models.item2vec import Item2Vec
-from segue.models.sgd import BPR, KOSWARP, WARP, Logistic
+from segue.models.sgd.losses import BPR, KOSWARP, WARP, Logistic
 from segue.models.svdae import SVDAE
 from segue.models.text import Text
 

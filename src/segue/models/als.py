@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.kernels import threads
-from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit
+from segue.models.updates import Update
+from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
 
 ROWS = 64  # that a thread takes at a time
@@ -73,7 +73,7 @@ class ALS:
         progress("training", self.iterations, self.iterations)
         return Embeddings(users.astype(np.float32), items.astype(np.float32))
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Solve anew for the users and then the items with new interactions, all others standing still."""
         made = replace(
             change.embeddings, users=change.embeddings.users.copy(), items=change.embeddings.items.copy()

@@ -10,9 +10,9 @@ import scipy.sparse as sp
 
 from segue.data.interactions import Interactions
 from segue.kernels import knn, threads
-from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit
+from segue.models.updates import Update
 from segue.progress import Progress, silent
 
 ITEMS = 64  # items between two reports of progress, for each thread
@@ -34,7 +34,7 @@ class Popularity:
         """Nothing is to be prepared."""
         return self
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Count anew."""
         return self.fit(change.interactions)
 

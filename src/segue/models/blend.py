@@ -9,12 +9,12 @@ import numpy as np
 
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
-from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 from segue.models.ials import Folding as Solving
 from segue.models.settings import at_least, check_implicit
 from segue.models.svdae import SVDAE, Projection
+from segue.models.updates import Update
 from segue.progress import Progress, silent
 
 
@@ -72,7 +72,7 @@ class Blend:
         first, second = self._parts(embeddings)
         return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Let each model take in what is new."""
         first, second = self._parts(change.embeddings)
         first = self._ials().update(replace(change, embeddings=first))

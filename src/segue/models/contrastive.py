@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
-from segue.models.change import Change
+from segue.models.cold_start import placed_anew
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
-from segue.models.placing import placed_anew
 from segue.models.settings import at_least, check_implicit, one_of
+from segue.models.updates import Update
+from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
 
 ROWS = 1024  # vectors that a thread takes at a time
@@ -121,7 +121,7 @@ class Contrastive:
         """Nothing is to be prepared: histories fold in by their items' vectors."""
         return CosineFolding(embeddings.items)
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Place users with new interactions and items that had none before; others stand still."""
         check_implicit(change.interactions)
         return placed_anew(change, lambda items: CosineFolding(items))

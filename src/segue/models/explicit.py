@@ -11,9 +11,9 @@ from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
 from segue.kernels import explicit as kernels
 from segue.kernels import threads
-from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least
+from segue.models.updates import Update
 from segue.progress import Progress, silent
 
 UPDATES = 3  # times that an update solves for users and items in turn
@@ -103,7 +103,7 @@ class BiasedMF:
         rows[:, -1] -= np.float32(self.mean)
         return ItemRatingFolding(self, rows)
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Solve anew for the rows with new ratings, all others standing still, some times in turn."""
         by_user = change.interactions.matrix
         by_item = by_user.T.tocsr()[change.moving_items]

@@ -8,17 +8,17 @@ from typing import Any, cast
 import numpy as np
 import scipy.sparse as sp
 
-from segue.axes import principal_axes, turn
 from segue.data.features import Features
 from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.kernels import ials as kernels
 from segue.kernels import threads
-from segue.models.centres import Centres, centres_of, feature_vectors
-from segue.models.change import Change
 from segue.models.embeddings import Embeddings
+from segue.models.feature_priors import Centres, centres_of, feature_vectors
 from segue.models.settings import at_least, check_implicit, one_of
+from segue.models.updates import Update
+from segue.numerics.axes import principal_axes, turn
 from segue.progress import Progress, silent
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
@@ -151,7 +151,7 @@ class IALS:
         """Prepare the user side, for folding in items from the users who had them (q × users CSR)."""
         return self._folding(embeddings.users)
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Solve anew for the rows that were added to, all others standing still, some times in turn."""
         check_implicit(change.interactions)
         by_user = change.interactions.matrix

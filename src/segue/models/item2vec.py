@@ -11,10 +11,10 @@ import scipy.sparse as sp
 from segue.data.interactions import Interactions
 from segue.kernels import item2vec as kernels
 from segue.kernels import threads
-from segue.models.change import Change
+from segue.models.cold_start import placed_anew
 from segue.models.embeddings import Embeddings
-from segue.models.placing import placed_anew
 from segue.models.settings import at_least, check_implicit
+from segue.models.updates import Update
 from segue.progress import Progress, silent
 
 NOISE = 1 << 20  # places in the table from which negatives are drawn, at least
@@ -86,7 +86,7 @@ class Item2Vec:
         """Nothing is to be prepared: histories fold in as the mean of their items' vectors."""
         return MeanFolding(embeddings.items)
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Place items that nobody had before; users with new interactions are the means of what they had."""
         check_implicit(change.interactions)
         return placed_anew(change, lambda items: MeanFolding(items), means=True)

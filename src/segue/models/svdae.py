@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from segue.blas import on_one_thread
 from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
-from segue.models.change import GROWN, Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_implicit
+from segue.models.updates import GROWN, Update
+from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
 
 ROWS = 1024  # rows that a thread takes at a time
@@ -86,7 +86,7 @@ class SVDAE:
         weights = np.divide(right * inverse.astype(np.float32), roots, out=right, where=roots > 0)
         return Projection(np.hstack([weights, np.zeros((len(weights), 1), np.float32)]))
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Project users with new interactions, and predict items of which enough is new from their users.
 
         The directions stand still, and so do all others.

@@ -11,9 +11,9 @@ import polars as pl
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.index.metric import normalised
-from segue.models.change import Change
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least
+from segue.models.updates import Update
 from segue.progress import Progress, silent
 from segue.text.documents import columns_of, documents_of
 from segue.text.index import TextIndex
@@ -65,7 +65,7 @@ class Text:
         """Return the vectors of items that were built, and of the users who had them."""
         return Embeddings(Means(built.vectors).vectors(interactions.matrix), built.vectors)
 
-    def update(self, change: Change) -> Embeddings:
+    def update(self, change: Update) -> Embeddings:
         """Find the means of what users with new interactions had; items stand where their texts put them."""
         users, moving = change.embeddings.users.copy(), change.moving_users
         users[moving] = Means(change.embeddings.items).vectors(change.interactions.matrix[moving])

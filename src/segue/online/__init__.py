@@ -1,7 +1,7 @@
 """What happens between two trainings: profiles, exploration, diversity, reasons."""
 
 from segue.online.averages import EMA, HalfLife, Neighbours, Recent
-from segue.online.candidates import Chosen, Person
+from segue.online.candidates import CandidateContext, Selection
 from segue.online.diversify import DIVERSIFIERS, DPP, MMR, diversify
 from segue.online.explore import EXPLORERS, Buckets, Gaussian, Gumbel, Optimism, Reserved, Thompson, explore
 from segue.online.interests import Interests
@@ -18,19 +18,19 @@ __all__ = [
     "MMR",
     "PROFILES",
     "Buckets",
-    "Chosen",
+    "CandidateContext",
     "Gaussian",
     "Gumbel",
     "HalfLife",
     "Interests",
     "Neighbours",
     "Optimism",
-    "Person",
     "Posterior",
     "Profile",
     "Queries",
     "Recent",
     "Reserved",
+    "Selection",
     "Space",
     "State",
     "Thompson",

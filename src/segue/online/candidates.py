@@ -13,7 +13,7 @@ from segue.errors import DataError
 Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
-class Chosen(NamedTuple):
+class Selection(NamedTuple):
     """What one person is shown, and what must be known of it to learn from the outcome.
 
     Attributes:
@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class CandidateContext:
     """Somebody who is to be shown something.
 
     Attributes:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from segue.errors import SettingError
-from segue.index.neighbors import check_k
+from segue.index.base import check_k
 from segue.models.settings import at_least
-from segue.online.candidates import Chosen, Person
-from segue.registry import named
+from segue.online.candidates import CandidateContext, Selection
+from segue.validation import named
 
 BEST = 100  # items that are chosen from, unless set
 LEAST = 1e-9  # what a further item must add to a volume
@@ -95,7 +95,7 @@ class DPP:
 DIVERSIFIERS: dict[str, Any] = {"dpp": DPP, "mmr": MMR}
 
 
-def diversify(settings: Any, person: Person, k: int) -> Chosen:
+def diversify(settings: Any, person: CandidateContext, k: int) -> Selection:
     """Choose k items for a person that are good and not all alike.
 
     `settings` are those of a method, or its name in `DIVERSIFIERS`. Raises `SettingError` for one that does
@@ -109,4 +109,4 @@ def diversify(settings: Any, person: Person, k: int) -> Chosen:
     range_ = float(scores.max() - scores.min()) if len(scores) else 0.0
     relevance = (scores - scores.min()).astype(np.float64) / range_ if range_ > 0 else np.ones(len(scores))
     places = method.order(directions, relevance, k)
-    return Chosen(ids[places], scores[places], np.ones(len(places)))
+    return Selection(ids[places], scores[places], np.ones(len(places)))

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from segue.blas import on_one_thread
 from segue.errors import SettingError
+from segue.index.base import check_k
 from segue.index.exact import Exact
-from segue.index.neighbors import check_k
 from segue.models.settings import at_least
-from segue.online.candidates import Chosen, Person
+from segue.numerics.blas import on_one_thread
+from segue.online.candidates import CandidateContext, Selection
 from segue.online.inclusion import gumbel_inclusion, redrawn
 from segue.online.state import above
-from segue.registry import named
+from segue.validation import named
 
 BEST = 300  # items from which chance chooses, unless set
 SPREAD = 100  # of the best items, whose scores tell what a bonus is measured in
@@ -40,7 +40,7 @@ class Gaussian:
     def __post_init__(self) -> None:
         at_least(self, scale=0.0, draws=0)
 
-    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a person."""
         dim = len(person.vector) - person.biases
         spread = self.scale * np.linalg.norm(person.vector[:dim]) / np.sqrt(dim)
@@ -62,7 +62,7 @@ class Buckets:
     def __post_init__(self) -> None:
         at_least(self, width=1)
 
-    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a person."""
         ids, scores = person.best(k * self.width)
         starts = np.arange(0, len(ids), self.width)
@@ -70,7 +70,7 @@ class Buckets:
             starts = np.unique(np.linspace(0, len(ids), min(k, len(ids)), endpoint=False).astype(int))
         sizes = np.diff(np.append(starts, len(ids)))
         places = starts + rng.integers(0, np.maximum(sizes, 1))
-        return Chosen(ids[places], scores[places], 1.0 / sizes)
+        return Selection(ids[places], scores[places], 1.0 / sizes)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Thompson:
     def __post_init__(self) -> None:
         at_least(self, noise=0.0, draws=0)
 
-    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a person."""
         factor = np.linalg.cholesky(person.known_precision())
         z = rng.standard_normal((len(person.vector), 1 + self.draws))
@@ -118,13 +118,13 @@ class Optimism:
     def __post_init__(self) -> None:
         at_least(self, weight=0.0)
 
-    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a person."""
         _, best = person.best(SPREAD)
         bonus = np.float32(self.weight * (best.std() if len(best) else 0.0))
         ids, _ = person.find(np.append(person.vector, bonus).astype(np.float32), min(k, len(person.items)))
         ids = ids[ids >= 0]
-        return Chosen(ids, person.scores(ids), np.ones(len(ids)))
+        return Selection(ids, person.scores(ids), np.ones(len(ids)))
 
     @staticmethod
     def widened(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -133,7 +133,7 @@ class Optimism:
 
     @staticmethod
     def index(items: np.ndarray, counts: np.ndarray) -> Any:
-        """The index that `Person.find` must search for this exploration."""
+        """The index that `CandidateContext.find` must search for this exploration."""
         return Exact().build(Optimism.widened(items, counts))
 
 
@@ -157,13 +157,13 @@ class Gumbel:
         above(self, temperature=0.0)
         at_least(self, best=1)
 
-    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a person."""
         ids, scores = person.best(max(k, self.best))
         spread = float(scores.std()) if len(scores) else 0.0
         logits = scores.astype(np.float64) / (self.temperature * max(spread, 1e-12))
         places = np.argsort(-(logits + rng.gumbel(size=len(ids))), kind="stable")[:k]
-        return Chosen(ids[places], scores[places], gumbel_inclusion(logits, places))
+        return Selection(ids[places], scores[places], gumbel_inclusion(logits, places))
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class Reserved:
     def __post_init__(self) -> None:
         at_least(self, slots=0, best=1)
 
-    def choose(self, person: Person, k: int, rng: np.random.Generator) -> Chosen:
+    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a person."""
         ids, scores = person.best(max(k, self.best))
         sure = max(0, min(k, len(ids)) - self.slots)
@@ -189,7 +189,7 @@ class Reserved:
         drawn = rng.choice(others, min(k, len(ids)) - sure, replace=False)
         places = np.concatenate([np.arange(sure), np.sort(drawn)])
         propensities = np.where(places < sure, 1.0, len(drawn) / max(1, len(others)))
-        return Chosen(ids[places], scores[places], propensities)
+        return Selection(ids[places], scores[places], propensities)
 
 
 EXPLORERS: dict[str, Any] = {
@@ -202,7 +202,7 @@ EXPLORERS: dict[str, Any] = {
 }
 
 
-def explore(explorer: Any, person: Person, k: int, seed: int) -> Chosen:
+def explore(explorer: Any, person: CandidateContext, k: int, seed: int) -> Selection:
     """Choose k items for a person with an explorer, by its settings or its name in `EXPLORERS`.
 
     The same seed chooses the same items. Raises `SettingError` for one that does not exist, a seed below 0
@@ -214,15 +214,15 @@ def explore(explorer: Any, person: Person, k: int, seed: int) -> Chosen:
     return settings.choose(person, check_k(k), np.random.default_rng(seed))  # type: ignore[no-any-return]
 
 
-def _by_vectors(person: Person, k: int, drawn: np.ndarray) -> Chosen:
+def _by_vectors(person: CandidateContext, k: int, drawn: np.ndarray) -> Selection:
     """What the first of some drawn vectors finds; the others say how often each item would be found."""
     ids, _ = person.find(drawn[0].astype(np.float32), min(k, len(person.items)))
     ids = ids[ids >= 0]
     if len(drawn) == 1:
-        return Chosen(ids, person.scores(ids), np.full(len(ids), np.nan))
+        return Selection(ids, person.scores(ids), np.full(len(ids), np.nan))
     near, _ = person.best(max(NEAR, 4 * k))
     rows = np.union1d(near, ids)
     with on_one_thread():
         every = drawn.astype(np.float32) @ person.items[rows].T
     shares = redrawn(every, len(ids))[np.searchsorted(rows, ids)]
-    return Chosen(ids, person.scores(ids), shares)
+    return Selection(ids, person.scores(ids), shares)

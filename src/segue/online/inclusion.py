@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.kernels.inclusion import fewer_than_k
 
 WIDEST = 300.0  # logits farther apart are as good as certain
@@ -45,7 +45,7 @@ def gumbel_inclusion(logits: np.ndarray, places: np.ndarray) -> np.ndarray:
     times = np.exp(np.linspace(*ends, int((ends[1] - ends[0]) / STEP) + 2))
     come = -np.expm1(-rates[:, None] * times)  # (m, nodes)
     few = np.empty((k, len(times)))
-    fewer_than_k(fixed(come), fixed(places), few)
+    fewer_than_k(readonly(come), readonly(places), few)
     waits = rates[places, None] * times
     density = waits * np.exp(-waits) * few
     spacing = np.log(times[1] / times[0])

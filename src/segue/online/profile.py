@@ -15,7 +15,7 @@ from segue.online.interests import Interests
 from segue.online.posterior import Posterior
 from segue.online.space import Space
 from segue.online.state import Pick, Queries, State
-from segue.registry import named
+from segue.validation import named
 
 PROFILES: dict[str, Any] = {
     "ema": EMA,

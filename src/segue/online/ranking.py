@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.errors import SettingError
-from segue.online.candidates import Chosen, Person
+from segue.online.candidates import CandidateContext, Selection
 from segue.online.diversify import DIVERSIFIERS, diversify
 from segue.online.explore import EXPLORERS, Optimism, Thompson, explore
 from segue.online.posterior import Posterior
 from segue.online.space import Space
-from segue.registry import named
+from segue.validation import named
 
 
-class Shown(NamedTuple):
+class RankedLists(NamedTuple):
     """Like `Neighbors`, with propensities (q, k) float64, NaN where there is no item."""
 
     ids: np.ndarray
@@ -27,7 +27,7 @@ class Shown(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectionPolicy:
     """How a list is chosen where it is not simply the best: by exploration or for diversity.
 
     Attributes:
@@ -60,7 +60,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Audience:
+class ListRanker:
     """What lists for anybody are chosen from.
 
     Attributes:
@@ -80,20 +80,20 @@ class Audience:
 
     def shown(
         self,
-        choice: Choice,
+        choice: SelectionPolicy,
         vectors: np.ndarray,
         k: int,
         seen: Any,
         eligible: np.ndarray | None,
         histories: Callable[[int], tuple[np.ndarray, np.ndarray]],
         keys: np.ndarray,
-    ) -> Shown:
+    ) -> RankedLists:
         """Choose k items for each vector.
 
         `seen` and `eligible` are as in `search`; `histories` gives the rows and weights of a person's picks,
         for Thompson sampling; a person's chance depends on the seed and the key alone.
         """
-        made = Shown(
+        made = RankedLists(
             np.full((len(vectors), k), -1, np.int32),
             np.full((len(vectors), k), -np.inf, np.float32),
             np.full((len(vectors), k), np.nan),
@@ -111,7 +111,9 @@ class Audience:
             precision = None
             if isinstance(choice.explore, Thompson):
                 precision = Posterior().precision(self.space, *histories(place))
-            person = Person(vector, self.space.items, find, precision, self.counts, self.space.biases)
+            person = CandidateContext(
+                vector, self.space.items, find, precision, self.counts, self.space.biases
+            )
             if choice.explore is None:
                 chosen = diversify(choice.diversify, person, k)
             else:
@@ -121,7 +123,7 @@ class Audience:
         return made
 
 
-def _put(chosen: Chosen, made: Shown, place: int) -> None:
+def _put(chosen: Selection, made: RankedLists, place: int) -> None:
     count = len(chosen.ids)
     made.ids[place, :count], made.scores[place, :count] = chosen.ids, chosen.scores
     made.propensities[place, :count] = chosen.propensities

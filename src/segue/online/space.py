@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from segue.errors import DataError, SettingError
+from segue.index.base import check_vectors
 from segue.index.exact import Exact
-from segue.index.neighbors import check_vectors
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 

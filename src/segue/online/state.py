@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.errors import SettingError
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 from segue.online.space import Space
 
 State = dict[str, np.ndarray]  # arrays of float64; their names are those of the kind of profile
-WHOLE = fixed(np.ones(1))
+WHOLE = readonly(np.ones(1))
 LEAST = 1e-9  # length of a profile below which picks have cancelled out
 
 

@@ -16,12 +16,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from segue.errors import SegueError
-from segue.serve.gate import Answer, App, Gate
 from segue.serve.keys import Keys
+from segue.serve.middleware import Answer, App, Gate
 from segue.serve.pages import page_router
 from segue.serve.problems import listed, problem, problem_of
 from segue.serve.routes import router
-from segue.serve.service import Service
+from segue.serve.service.service import Service
 from segue.serve.settings import Settings
 
 KEYS = 1.0  # seconds between looks at the file of keys

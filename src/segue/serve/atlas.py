@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from segue.axes import principal_axes
+from segue.numerics.axes import principal_axes
 from segue.online import Profile
-from segue.serve.people import Deed
+from segue.serve.user_state import UserEvent
 
 
 class Atlas(NamedTuple):
@@ -42,7 +42,7 @@ class Atlas(NamedTuple):
         return placed
 
     def path(
-        self, profile: Profile, start: np.ndarray | None, deeds: Sequence[Deed]
+        self, profile: Profile, start: np.ndarray | None, deeds: Sequence[UserEvent]
     ) -> list[list[float] | None]:
         """Return where a profile stood before the deeds and after each; None where it has no one place."""
         state = profile.start(start)

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from segue.errors import SettingError
-from segue.recommender import TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
 
 CONDITION = re.compile(r"(?P<column>[^=!<>~]+?)\s*(?P<sign>!=|>=|<=|=|>|<)\s*(?P<value>.*)", re.DOTALL)
 SEPARATOR = "|"  # parts the values of a text, as in Drama|Comedy, and those of which one is wanted

@@ -9,11 +9,11 @@ from pathlib import Path
 from segue import store
 from segue.errors import MissingExtraError, SettingError
 from segue.online.profile import AUTO, PROFILES
-from segue.registry import named
-from segue.serve.events import open_store
+from segue.serve.events.base import open_store
 from segue.serve.keys import Keys
 from segue.serve.logs import FORMATS, logging_of
 from segue.serve.settings import Settings
+from segue.validation import named
 
 GRACE = 5  # seconds beyond the deadline that running requests have when the service is stopped
 MOST = 64  # workers

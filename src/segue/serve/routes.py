@@ -8,8 +8,9 @@ import orjson
 from fastapi import APIRouter, Query, Response
 
 from segue.errors import DataError, SettingError
-from segue.serve.events import LONGEST, checked_id
+from segue.serve.events.base import LONGEST, checked_id
 from segue.serve.metrics import CONTENT_TYPE
+from segue.serve.options import Wish, check_ids, checked
 from segue.serve.schemas import (
     EventBody,
     EventsAnswer,
@@ -21,8 +22,7 @@ from segue.serve.schemas import (
     Problem,
     as_float,
 )
-from segue.serve.service import Service
-from segue.serve.wishes import Wish, check_ids, checked
+from segue.serve.service.service import Service
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {"model": Problem, "description": what, "content": {"application/problem+json": {}}}

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
-from segue.serve.events import KINDS, Event, event
+from segue.serve.events.base import KINDS, Event, event
 
 Id = Annotated[StrictStr | StrictInt, Field(examples=["42"], description="text, or a whole number")]
 Number = StrictFloat | StrictInt

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import polars as pl
 import pyarrow as pa
 
-from segue import recommender, store
+from segue import store
 from segue.errors import ModelFolderError, NotAModelError
-from segue.recommender import TrainedRecommender
+from segue.recommender import facade as recommender
+from segue.recommender.facade import TrainedRecommender
 from segue.store.lock import locked
 
 T = TypeVar("T")

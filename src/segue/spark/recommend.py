@@ -11,12 +11,12 @@ import polars as pl
 import pyarrow as pa
 import scipy.sparse as sp
 
-from segue import recommender as library
 from segue.data.ids import Id
 from segue.errors import DataError
-from segue.index.neighbors import check_k
-from segue.online.ranking import Choice
-from segue.recommender import TrainedRecommender, check_choice
+from segue.index.base import check_k
+from segue.online.ranking import SelectionPolicy
+from segue.recommender import facade as library
+from segue.recommender.facade import TrainedRecommender, check_choice
 from segue.spark.host import Place, batches, frames, load, opened
 from segue.spark.place import placed
 from segue.spark.session import check_spark
@@ -68,7 +68,7 @@ def recommend(
     check_spark()
     check_k(k)
     check_choice(on_unknown)
-    Choice(explore, diversify, seed)
+    SelectionPolicy(explore, diversify, seed)
     asked = _asked(users, user)
     spark = users.sparkSession
     place = placed(spark, model, ship=ship)

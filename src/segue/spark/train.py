@@ -18,7 +18,7 @@ from segue.data.ids import IdMap
 from segue.errors import DataError
 from segue.models.als import ALS
 from segue.models.embeddings import Embeddings
-from segue.recommender import Recommender, TrainedRecommender
+from segue.recommender.facade import Recommender, TrainedRecommender
 from segue.spark.session import check_spark
 from segue.spark.write import stage
 

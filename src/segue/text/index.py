@@ -11,9 +11,9 @@ import polars as pl
 import scipy.sparse as sp
 
 from segue.errors import SettingError
+from segue.index.base import check_k
 from segue.index.exact import Exact
 from segue.index.metric import normalised
-from segue.index.neighbors import check_k
 from segue.progress import Progress, silent
 from segue.text.cache import encoded
 from segue.text.documents import Documents, documents_of, stacked, words_of

@@ -20,14 +20,14 @@ import numpy as np
 from segue.compat.annoy import nodes as files
 from segue.compat.annoy.errors import IndexFileError, ItemError, StateError, UnsavableError
 from segue.errors import DataError, SettingError
-from segue.index.grove import Tree, grown_together
+from segue.index.forest_arrays import Tree, grown_together
 from segue.kernels import threads, trees
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 
 log = logging.getLogger("segue")
 DEFAULT_SEED = 1234567890987654321
 GROWTH = 1.3
-NO_QUERY, NO_WORDS = fixed(np.empty(0, np.float32)), fixed(np.empty(0, np.uint64))
+NO_QUERY, NO_WORDS = readonly(np.empty(0, np.float32)), readonly(np.empty(0, np.uint64))
 NO_NODES = np.empty(0, np.int32)
 
 

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.compat.annoy.errors import IndexFileError
-from segue.index.grove import Tree, grow_tree, levelling, squares_of
+from segue.index.forest_arrays import Tree, grow_tree, levelling, squares_of
 from segue.kernels import annoy, trees
-from segue.kernels.arrays import fixed
+from segue.kernels.arrays import readonly
 
 kernels: Any = annoy  # whose arguments are views of arrays, as many as a tuple holds
 NO_WORDS = np.empty(0, np.uint64)
@@ -97,13 +97,13 @@ class Nodes:
     def vectors(self) -> np.ndarray:
         """The vectors, one row a node, read-only: float32, or uint64 for hamming."""
         wide, scale = (self.words, 2) if self.shape.kind == trees.BITS else (self.floats, 1)
-        return fixed(wide.reshape(-1, self.shape.size // scale)[:, self.shape.vector // scale :])
+        return readonly(wide.reshape(-1, self.shape.size // scale)[:, self.shape.vector // scale :])
 
     @cached_property
     def given(self) -> tuple[Any, ...]:
         """What kernels that read take first: the metric, the nodes three times, and the layout."""
         shape = self.shape
-        return (shape.metric, fixed(self.ints), fixed(self.floats), fixed(self.words), *shape.given)
+        return (shape.metric, readonly(self.ints), readonly(self.floats), readonly(self.words), *shape.given)
 
 
 class Found(NamedTuple):

@@ -9,8 +9,8 @@ import scipy.sparse as sp
 
 from segue.compat.lightfm.errors import UnsupportedError
 from segue.errors import DataError, SettingError
-from segue.kernels.arrays import fixed
-from segue.models.sgd import Pairs
+from segue.kernels.arrays import readonly
+from segue.models.sgd.losses import Pairs
 
 
 def rows_of(matrix: Any, what: str) -> sp.csr_matrix:
@@ -108,7 +108,7 @@ def pairs_of(interactions: sp.coo_matrix, weights: np.ndarray) -> Pairs:
         columns, weights = columns[order], weights[order]
     indptr = np.zeros(interactions.shape[0] + 1, np.int64)
     np.cumsum(np.bincount(rows, minlength=interactions.shape[0]), out=indptr[1:])
-    return Pairs(fixed(columns), fixed(weights), fixed(indptr), np.arange(interactions.shape[0]))
+    return Pairs(readonly(columns), readonly(weights), readonly(indptr), np.arange(interactions.shape[0]))
 
 
 def ids_of(given: Any, what: str) -> np.ndarray:

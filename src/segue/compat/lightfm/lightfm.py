@@ -12,15 +12,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from segue import store
-from segue.blas import on_one_thread
 from segue.compat.lightfm import inputs, training
 from segue.compat.lightfm.errors import ParameterError
 from segue.compat.lightfm.parameters import Packed, Parameters, begin, pack, unpack
 from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError
 from segue.kernels import pairs as kernels
 from segue.kernels import threads
-from segue.kernels.arrays import fixed
-from segue.models.sgd import side_of
+from segue.kernels.arrays import readonly
+from segue.models.sgd.losses import side_of
+from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
 
 CYTHON_DTYPE = np.float32  # the name that programs import
@@ -205,8 +205,8 @@ class LightFM:
         features = self._features(shape, user_features, item_features)
         x, users = self._rows("user", features["user"], user_ids.astype(np.int64))
         y, items = self._rows("item", features["item"], item_ids.astype(np.int64))
-        x, y = (Packed(*map(fixed, table)) for table in (x, y))
-        pairs = fixed(users), fixed(items)
+        x, y = (Packed(*map(readonly, table)) for table in (x, y))
+        pairs = readonly(users), readonly(items)
         threads.run(
             lambda start, stop: kernels.score_pairs(*x, *y, *pairs, scores, start, stop),
             len(scores), chunk=max(4096, -(-len(scores) // num_threads)), threads=num_threads,
@@ -483,7 +483,7 @@ class LightFM:
         (y, b), items = self._rows("item", features["item"], every)
         vectors, biases = y[items, 0] if len(items) != len(y) else y[:, 0], b[items, 0]
         above = np.zeros(test.nnz, np.float32)
-        held, hidden = ((fixed(matrix.indptr), fixed(matrix.indices)) for matrix in (test, train))
+        held, hidden = ((readonly(matrix.indptr), readonly(matrix.indices)) for matrix in (test, train))
 
         def work(start: int, stop: int) -> None:
             scores = x[users[start:stop], 0] @ vectors.T + biases
@@ -510,7 +510,7 @@ def _told(verbose: bool) -> Iterator[Progress]:
     if not verbose:
         yield silent
         return
-    from segue.terminal import Bars
+    from segue.cli.terminal import Bars
 
     with Bars() as bars:
         yield bars

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from segue.kernels import sgd as kernels
-from segue.kernels.arrays import fixed
-from segue.models.sgd import TRIES, Pairs, Sampling, Side, one_pass
+from segue.kernels.arrays import readonly
+from segue.models.sgd.losses import TRIES, Pairs, Sampling, Side, one_pass
 
 KERNELS = {
     "logistic": kernels.logistic,
@@ -41,7 +41,7 @@ def rates_of(
 
 def sampling_of(loss: str, pairs: Pairs, items: int, k: int, n: int, max_sampled: int) -> Sampling:
     """The loss's kernel and its draws: BPR draws items as often as they occur, WARP all alike."""
-    pool = pairs.items if loss == "bpr" else fixed(np.arange(items, dtype=np.int32))
+    pool = pairs.items if loss == "bpr" else readonly(np.arange(items, dtype=np.int32))
     draws = {"logistic": 0, "bpr": TRIES}.get(loss, max_sampled)
     return Sampling(KERNELS[loss], pool, draws, *((k, n) if loss == "warp-kos" else (0, 1)))
 
@@ -74,7 +74,7 @@ def epoch(
         part_of = rng.randint(parts, size=len(rows))
     for part in range(parts):
         now = part_of == part
-        some = pairs if parts == 1 else pairs._replace(weights=fixed(np.where(now, pairs.weights, 0)))
+        some = pairs if parts == 1 else pairs._replace(weights=readonly(np.where(now, pairs.weights, 0)))
         half = np.where(
             growth < STEEP, growth / 2, 0
         )  # to the middle of the part, if it grows as the last did

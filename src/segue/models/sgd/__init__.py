@@ -1,0 +1,1 @@
+"""Models learned by stochastic gradient descent: WARP, k-OS WARP, BPR, logistic."""

@@ -1,0 +1,1 @@
+"""The recommender: ids and frames outside, rows and vectors inside."""

@@ -1,0 +1,1 @@
+"""Events: what a user did, and the stores that keep it."""
