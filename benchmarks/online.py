@@ -43,7 +43,7 @@ from segue.online import (
     Gumbel,
     HalfLife,
     Interests,
-    Neighbours,
+    Neighbors,
     Optimism,
     Posterior,
     Profile,
@@ -53,7 +53,7 @@ from segue.online import (
     Thompson,
     explore,
 )
-from segue.online.candidates import blended
+from segue.online.interleaving import interleave
 
 HOUR, DAY, YEAR = 3600.0, 86_400.0, 365.25 * 86_400.0
 KINDS: dict[str, Any] = {
@@ -68,9 +68,9 @@ KINDS: dict[str, Any] = {
     "half-life of a year": HalfLife(YEAR),
     "recent 20, gaussian": Recent(),
     "recent 5, gaussian": Recent(5),
-    "next-nearest of the pick": Neighbours("next"),
-    "mean of 10 nearest": Neighbours("mean"),
-    "weighted 10 nearest": Neighbours("weighted"),
+    "next-nearest of the pick": Neighbors("next"),
+    "mean of 10 nearest": Neighbors("mean"),
+    "weighted 10 nearest": Neighbors("weighted"),
     "interests": Interests(),
     "posterior": Posterior(),
     "posterior that halves by 1 pick": Posterior(picks=1.0),
@@ -218,8 +218,8 @@ def rank_in_blend(items: np.ndarray, queries: Any, had: list[int], target: int) 
     scores = queries.vectors @ items.T
     scores[:, had] = -np.inf
     lists = [np.argpartition(-row, 10)[:10] for row in scores]
-    lists = [rows[np.argsort(-row[rows])] for rows, row in zip(lists, scores, strict=True)]
-    found = np.flatnonzero(blended(lists, queries.weights, 10) == target)
+    ranked = [rows[np.argsort(-row[rows])].tolist() for rows, row in zip(lists, scores, strict=True)]
+    found = np.flatnonzero(np.array(interleave(ranked, ranked, queries.weights, 10)[0], int) == target)
     return int(found[0]) if len(found) else 10
 
 

@@ -11,7 +11,7 @@ from segue.errors import SettingError
 HAND = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 5.0]])
 
 
-def naive_neighbours(matrix, neighbours, shrink):
+def naive_neighbours(matrix, neighbors, shrink):
     seen = (matrix.toarray() > 0).astype(np.float64)
     common, lengths = seen.T @ seen, np.sqrt(seen.sum(0))
     denominator = np.outer(lengths, lengths) + shrink
@@ -19,7 +19,7 @@ def naive_neighbours(matrix, neighbours, shrink):
     np.fill_diagonal(similarity, 0)
     for row in similarity:
         order = np.lexsort((np.arange(len(row)), -row.astype(np.float32)))
-        row[order[neighbours:]] = 0
+        row[order[neighbors:]] = 0
     return similarity
 
 
@@ -38,14 +38,12 @@ def test_similarities_by_hand():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("neighbours", [1, 3, 100])
+@pytest.mark.parametrize("neighbors", [1, 3, 100])
 @pytest.mark.parametrize("shrink", [0.0, 2.5])
-def test_similarities_against_naive(neighbours, shrink):
+def test_similarities_against_naive(neighbors, shrink):
     matrix = sp.random(50, 150, 0.08, "csr", np.float32, np.random.default_rng(1))
-    found = segue.ItemKNN(neighbours=neighbours, shrink=shrink, threads=2).fit(from_csr(matrix))
-    np.testing.assert_allclose(
-        found.matrix.toarray(), naive_neighbours(matrix, neighbours, shrink), rtol=1e-5
-    )
+    found = segue.ItemKNN(neighbors=neighbors, shrink=shrink, threads=2).fit(from_csr(matrix))
+    np.testing.assert_allclose(found.matrix.toarray(), naive_neighbours(matrix, neighbors, shrink), rtol=1e-5)
 
 
 def test_scores_sum_the_similarities_of_the_history():
@@ -57,7 +55,7 @@ def test_scores_sum_the_similarities_of_the_history():
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(SettingError, match=r"ItemKNN\(neighbours=0\)"):
-        segue.ItemKNN(neighbours=0)
+    with pytest.raises(SettingError, match=r"ItemKNN\(neighbors=0\)"):
+        segue.ItemKNN(neighbors=0)
     with pytest.raises(SettingError, match=r"ItemKNN\(shrink=-1\)"):
         segue.ItemKNN(shrink=-1)

@@ -96,7 +96,7 @@ REFUSED_LATER = {
     "similar model -i nothing": "unknown item: 'nothing'. The model knows ",
     "similar model -i 1 -k 0": "-k 0 must be a whole number of at least 1",
     "similar ratings.csv -i 1": "ratings.csv is a file; name the folder that a model was saved to",
-    "search model x": "the model was fit without text; fit it with --text and the columns that tell of the",
+    "search model x --by words": "--by 'words' needs text, and the model was fit without; fit it with --text",
     "search written ''": "the query '' has no words: say what to look for",
     "search written x --by luck": "--by 'luck' must be one of 'words', 'meaning', 'both'",
     "search written x -k 0": "-k 0 must be a whole number of at least 1",
@@ -249,7 +249,7 @@ class TestFit:
         trained = segue.load(tmp_path / "m")
         wanted = segue.evaluate(trained, held)
         assert code == 0
-        assert trained.seen.nnz == len(train)
+        assert trained.interactions.nnz == len(train)
         assert f"Learning from {len(train):,} of them; the others are held out" in told
         assert trained.metrics == pytest.approx(dict(wanted))
         assert re.search(
@@ -292,7 +292,7 @@ class TestFit:
         )
         assert (code, errors) == (0, "")
         trained = segue.load("m")
-        assert set(trained.seen.data) == {2, 3}
+        assert set(trained.interactions.data) == {2, 3}
         assert trained.settings.model.confidence == "weights"
         assert trained.item_metadata["title"].drop_nulls().to_list() == ["One, [bold]two[/] :smile:"]
         code, told, errors = run("similar m -i p1 -k 1")
@@ -700,7 +700,7 @@ def wait(*_, seconds=60, **__):
 
 def late(parts, file):
     first = next(parts)
-    return segue.parquet.write_parts((wait(seconds=0.1) or first for _ in itertools.count()), file)
+    return segue.data.parquet.write_parts((wait(seconds=0.1) or first for _ in itertools.count()), file)
 
 {replaced}
 sys.argv = {argv}

@@ -22,7 +22,7 @@ def random_matrix(users, items, density, seed):
 
 @pytest.mark.parametrize("d", DIMS)
 def test_sums_of_neighbours(d):
-    """Rows of 0 to 9 neighbours: with and without a rest after the fours."""
+    """Rows of 0 to 9 neighbors: with and without a rest after the fours."""
     rng = np.random.default_rng(d)
     counts = np.arange(10)
     columns = np.concatenate([np.sort(rng.choice(30, n, replace=False)) for n in counts]).astype(np.int32)

@@ -106,7 +106,7 @@ class TestSimulated:
         user = int(re.search(r"user (\d+) had (\d+) items", told[4])[1])
         history, lists = told[4].split("and gets these recommended, out of 120\n")
         had = rows_of(history)
-        seen = trained.history(trained.users.rows(user))
+        seen = trained.histories(trained.users.rows(user))
         assert len(had) == 8
         assert f"had {seen.nnz} items" in told[4]
         assert {int(row[0]) for row in had} <= set(trained.items.ids[seen.indices].tolist())

@@ -47,16 +47,16 @@ def sets_of(interactions):
 
 
 def training_of(trained):
-    return Interactions(trained.seen, trained.users, trained.items)
+    return Interactions(trained.interactions, trained.users, trained.items)
 
 
 def naive_popularity(trained):
-    return np.array([(trained.seen[:, item] != 0).sum() for item in range(len(trained.items))], float)
+    return np.array([(trained.interactions[:, item] != 0).sum() for item in range(len(trained.items))], float)
 
 
-def naive_knn(trained, history, neighbours=100):
+def naive_knn(trained, history, neighbors=100):
     """The cosines of each item's nearest others, summed over the items of a history (ids)."""
-    users = [set(trained.seen[:, item].nonzero()[0]) for item in range(len(trained.items))]
+    users = [set(trained.interactions[:, item].nonzero()[0]) for item in range(len(trained.items))]
     n = len(users)
     scores = np.zeros(n)
     for one in trained.items.rows(sorted(history)):
@@ -65,7 +65,7 @@ def naive_knn(trained, history, neighbours=100):
             for other in range(n)
             if other != one and users[one] & users[other]
         }
-        for other in sorted(cosines, key=lambda other: (-cosines[other], other))[:neighbours]:
+        for other in sorted(cosines, key=lambda other: (-cosines[other], other))[:neighbors]:
             scores[other] += cosines[other]
     return scores
 

@@ -12,8 +12,8 @@ import segue
 from segue.cli import app
 from segue.errors import DataError, SettingError, UnknownIdError
 from segue.online import PROFILES, Profile, Space
-from segue.online.averages import EMA, HalfLife, Neighbours, Recent
-from segue.online.explain import by_events
+from segue.online.averages import EMA, HalfLife, Neighbors, Recent
+from segue.online.explanations import by_events
 from segue.online.posterior import Posterior
 
 MODELS = {
@@ -49,7 +49,7 @@ def test_the_shares_of_a_user_add_up_to_the_score(trained):
             assert mine["share"].sum() == pytest.approx(score(trained, user, item), abs=2e-5)
             assert (mine["reason"] == "pick").sum() == 4
             picked = mine.filter(pl.col("reason") == "pick")["value"].to_list()
-            had = trained.history(np.array([user - 1])).indices
+            had = trained.histories(np.array([user - 1])).indices
             assert set(picked) <= set(trained.items.series.gather(had))
 
 
@@ -59,7 +59,7 @@ def test_the_shares_of_a_history_add_up_and_leave_no_rest_where_the_model_is_a_s
     shares = trained.explain(found["item_id"].to_list(), history=history)
     sums = shares.group_by("item_id", maintain_order=True).agg(pl.col("share").sum())
     np.testing.assert_allclose(sums["share"], found["score"], atol=2e-5)
-    rest = shares.filter(pl.col("reason") == "rest")["share"].abs().max()
+    rest = shares.filter(pl.col("reason") == "remainder")["share"].abs().max()
     if not isinstance(trained.settings.model, segue.WARP):
         assert rest < 2e-4
     assert "title" in shares.columns
@@ -84,7 +84,7 @@ def test_the_share_of_a_pick_is_what_the_formula_says(data):
         EMA(),
         HalfLife(3.0),
         Recent(4, 2.0),
-        Neighbours("mean", 3, Recent(9)),
+        Neighbors("mean", 3, Recent(9)),
         Posterior(),
         Posterior(5.0),
         Posterior(4.0, picks=2.0),
@@ -130,7 +130,7 @@ def test_the_shares_of_features_add_up_to_the_score():
         assert f"id={item}" in names
         told = {f"genres={genre}" for genre in data.item_metadata["genres"][item - 1]}
         assert set(names) == told | {f"id={item}"}
-    assert mine.filter(pl.col("reason") == "rest")["share"][0] == pytest.approx(
+    assert mine.filter(pl.col("reason") == "remainder")["share"][0] == pytest.approx(
         trained.embeddings.users[6, -2], abs=1e-5
     )
 
@@ -155,7 +155,7 @@ class TestLists:
             alone = trained.recommend(2, k=4, explore=name, seed=5)
             assert every.filter(pl.col("user_id") == 2).equals(alone)
             assert every["propensity"].is_between(0, 1).all()
-            seen = trained.seen[1].indices + 1
+            seen = trained.interactions[1].indices + 1
             assert not set(alone["item_id"]) & set(seen)
 
     def test_another_seed_gives_another_list_and_no_seed_the_same(self, trained):
@@ -185,7 +185,7 @@ class TestLists:
         assert explored["propensity"].to_list() == [1.0, 1.0, 1.0]
 
     def test_both_at_once_are_refused(self, trained):
-        with pytest.raises(SettingError, match="exploration and diversity cannot go together"):
+        with pytest.raises(SettingError, match="explore= and diversify= exclude each other"):
             trained.recommend(1, explore="gumbel", diversify="mmr")
         with pytest.raises(SettingError, match="seed=-1 must be a whole number"):
             trained.recommend(1, explore="gumbel", seed=-1)

@@ -11,8 +11,8 @@ from segue.kernels.arrays import readonly
 from segue.kernels.inclusion import fewer_than_k
 from segue.online import DIVERSIFIERS, EXPLORERS, explore
 from segue.online.candidates import CandidateContext
-from segue.online.diversify import DPP, MMR, diversify
-from segue.online.explore import Buckets, Gaussian, Gumbel, Optimism, Reserved, Thompson
+from segue.online.diversity import DPP, MMR, diversify
+from segue.online.exploration import Buckets, Gaussian, Gumbel, Optimism, Reserved, Thompson
 from segue.online.inclusion import gumbel_inclusion
 
 

@@ -57,7 +57,7 @@ def test_new_people_and_items_by_features_alone(trained):
         (
             lambda r: r.recommend_for(features={"kind": ["k1", "k2"]}),
             DataError,
-            "features of 2 people came, but recommend_for is for one",
+            "features= has 2 rows, but recommend_for takes those of one user",
         ),
         (lambda r: r.with_items(["x"], {"group": "g1"}), DataError, "items have integer ids, but 'x' came"),
         (lambda r: r.with_items([3], {"group": "g1"}), DataError, "the item 3 is in the model already"),
@@ -82,7 +82,7 @@ def test_a_model_without_features_says_so(data):
             ask()
     assert plain.feature_biases().is_empty()
     with pytest.raises(
-        SettingError, match=r"Contrastive takes no item_features; those that do are BPR, IALS, KOSWARP, Lo"
+        SettingError, match=r"Contrastive does not take item_features; models that do: BPR, IALS, KOSWARP, Lo"
     ):
         segue.Recommender("contrastive").fit(data, item_features=Features.from_csr(np.eye(40)))
     fitted = segue.Recommender(segue.IALS(dim=2, iterations=1)).fit(data)

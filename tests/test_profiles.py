@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import segue
 from segue.errors import DataError, SettingError
 from segue.online import PROFILES, Profile, Space, stored
-from segue.online.averages import DAY, EMA, HalfLife, Neighbours, Recent
+from segue.online.averages import DAY, EMA, HalfLife, Neighbors, Recent
 from segue.online.interests import Interests
 from segue.online.posterior import Posterior
 
@@ -19,8 +19,8 @@ KINDS = {
     **{name: kind() for name, kind in PROFILES.items()},
     "fading posterior": Posterior(half_life=5.0),
     "forgetful posterior": Posterior(picks=3.0),
-    "next of recent": Neighbours("next", base=Recent(4)),
-    "mean of fading": Neighbours("mean", 3, base=HalfLife(3.0)),
+    "next of recent": Neighbors("next", base=Recent(4)),
+    "mean of fading": Neighbors("mean", 3, base=HalfLife(3.0)),
     "short": Recent(3, 1.0),
     "quick interests": Interests(half_life=2.0, size=7),
 }
@@ -129,7 +129,7 @@ def test_neighbours_take_what_lies_around(how, count):
     cosines = units @ units[6]
     nearest = [row for row in np.argsort(-cosines) if row != 6][:count]
     shares = np.maximum(cosines[nearest], 0) if how == "weighted" else np.ones(count)
-    (found,) = read(Neighbours(how, count), space, [(6, 1.0, 0.0)])
+    (found,) = read(Neighbors(how, count), space, [(6, 1.0, 0.0)])
     np.testing.assert_allclose(found, unit(shares @ units[nearest]), atol=1e-5)
 
 
@@ -293,7 +293,7 @@ def test_likes_attract_and_dislikes_repel(name):
     space = space_of()
     profile = Profile(KINDS[name], space)
     start = profile.update(profile.start(), [1, 2, 3], 1.0, [1.0, 2.0, 3.0])
-    around = space.neighbours(9, 3)[0] if isinstance(profile.kind, Neighbours) else [9]
+    around = space.neighbors(9, 3)[0] if isinstance(profile.kind, Neighbors) else [9]
 
     def score(state):
         return float(np.mean(space.items[around] @ unit(profile.vectors(state).vectors[0])))
@@ -359,14 +359,14 @@ WRONG_SETTINGS = [
     (lambda: EMA("8"), "EMA(n='8') must be a number above 0, and finite"),
     (lambda: Recent(0), "Recent(size=0) must be at least 1"),
     (lambda: Recent(2.5), "Recent(size=2.5) must be a whole number of at least 1"),
-    (lambda: Neighbours("far"), "Neighbours(how='far') must be one of 'next', 'mean', 'weighted'"),
+    (lambda: Neighbors("far"), "Neighbors(how='far') must be one of 'next', 'mean', 'weighted'"),
     (
-        lambda: Neighbours(base=Posterior()),
-        "Neighbours(base=Posterior(half_life=None, picks=None)) must be an EMA, a HalfLife or a Recent",
+        lambda: Neighbors(base=Posterior()),
+        "Neighbors(base=Posterior(half_life=None, picks=None)) must be an EMA, a HalfLife or a Recent",
     ),
     (
         lambda: Profile("emma", space_of()),
-        "there is no profile 'emma'; there are ema, halflife, interests, neighbours, posterior, recent",
+        "there is no profile 'emma'; there are ema, halflife, interests, neighbors, posterior, recent",
     ),
     (
         lambda: Profile("posterior", Space(space_of().items, model=segue.WARP())).start(),
@@ -453,7 +453,7 @@ def test_spaces_check_their_vectors():
 def test_one_item_has_no_neighbours_but_itself():
     space = Space(np.array([[3.0, 4.0]], np.float32))
     for how in ("next", "mean", "weighted"):
-        np.testing.assert_allclose(read(Neighbours(how), space, [(0, 1.0, 0.0)]), [[0.6, 0.8]], rtol=1e-6)
+        np.testing.assert_allclose(read(Neighbors(how), space, [(0, 1.0, 0.0)]), [[0.6, 0.8]], rtol=1e-6)
 
 
 def test_what_suits_a_model_needs_nothing_that_it_lacks():

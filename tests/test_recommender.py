@@ -82,11 +82,11 @@ def scores_of(trained, row):
 
 
 def seen_by(trained, row):
-    return set(trained.seen[row].indices.tolist())
+    return set(trained.interactions[row].indices.tolist())
 
 
 def users_of_items(trained):
-    return np.asarray((trained.seen != 0).sum(0)).ravel()
+    return np.asarray((trained.interactions != 0).sum(0)).ravel()
 
 
 def items_of(frame, column="item_id"):
@@ -207,7 +207,7 @@ class TestRecommend:
         whole, everyone = trained.recommend(asked, **options), trained.recommend(**options)
         similar = trained.similar(k=3)
         told = []
-        monkeypatch.setattr(module, "USERS", size)
+        monkeypatch.setattr(module, "BATCH", size)
         parts = list(trained.recommend_in_parts(asked, **options, progress=lambda *args: told.append(args)))
         assert [part["user_id"].n_unique() for part in parts] == [
             min(size, len(asked) - first) for first in range(0, len(asked), size)
@@ -298,7 +298,7 @@ class TestRecommendFor:
         """The exact half step from the item vectors is where training converges to."""
         trained = segue.Recommender(segue.IALS(dim=5, iterations=60, solver="cholesky")).fit(data)
         mine = trained.recommend(9, 10)
-        again = trained.recommend_for(trained.items.ids[trained.seen[8].indices], 10)
+        again = trained.recommend_for(trained.items.ids[trained.interactions[8].indices], 10)
         assert len(set(items_of(mine)) & set(items_of(again))) >= 9
 
     def test_list_mapping_and_other_kinds_agree(self, trained):
@@ -447,7 +447,7 @@ class TestSaveAndLoad:
         assert loaded.users == saved.users
         assert loaded.items == saved.items
         assert_frame_equal(loaded.item_metadata, saved.item_metadata)
-        assert (loaded.seen != saved.seen).nnz == 0
+        assert (loaded.interactions != saved.interactions).nnz == 0
         np.testing.assert_array_equal(loaded.embeddings.users, saved.embeddings.users)
         assert not loaded.embeddings.items.flags.writeable
         assert np.shares_memory(loaded.index.index.vectors, loaded.embeddings.items), "kept once"
@@ -522,7 +522,16 @@ class TestForeignFolders:
 
     @pytest.mark.parametrize(
         "part",
-        ["model", "index", "index_arrays", "metrics", "users", "items", "seen.data", "seen.indptr"],
+        [
+            "model",
+            "index",
+            "index_arrays",
+            "metrics",
+            "users",
+            "items",
+            "interactions.data",
+            "interactions.indptr",
+        ],
     )
     def test_missing_parts(self, reopened, part):
         with pytest.raises(CorruptModelError, match="is not a recommender of this release"):
@@ -536,7 +545,7 @@ class TestForeignFolders:
             {"users": vectors.items, "items": vectors.users},
             {"users": vectors.users[:, :-1].copy()},
             {"users": vectors.users.astype(np.float64)},
-            {"seen.indptr": trained.seen.indptr[:-1]},
+            {"interactions.indptr": trained.interactions.indptr[:-1]},
         ):
             with pytest.raises(CorruptModelError, match="is not a recommender of this release"):
                 reopened(arrays=arrays)
@@ -544,23 +553,23 @@ class TestForeignFolders:
             reopened(tables={"users": pl.DataFrame({"name": trained.users.series})})
 
     def test_seen_items_out_of_bounds(self, reopened, trained):
-        outside = trained.seen.indices.copy()
+        outside = trained.interactions.indices.copy()
         outside[0] = ITEMS
         with pytest.raises(DataError, match=r"exclude names items outside 0\.\.69"):
-            reopened(arrays={"seen.indices": outside}).recommend(1)
-        starts = trained.seen.indptr.copy()
-        starts[2] = trained.seen.nnz + 1
-        with pytest.raises(CorruptModelError, match="the table of seen items is damaged"):
-            reopened(arrays={"seen.indptr": starts}).recommend([2, 5])
+            reopened(arrays={"interactions.indices": outside}).recommend(1)
+        starts = trained.interactions.indptr.copy()
+        starts[2] = trained.interactions.nnz + 1
+        with pytest.raises(CorruptModelError, match="the table of interactions is damaged"):
+            reopened(arrays={"interactions.indptr": starts}).recommend([2, 5])
 
 
 class TestHistory:
     def test_rows_in_any_order(self, trained):
         for rows in ([5, 0, 5], [], range(USERS), [USERS - 1]):
             rows = np.array(rows, np.int32)
-            found = trained.history(rows)
+            found = trained.histories(rows)
             assert found.shape == (len(rows), ITEMS)
-            assert (found != trained.seen[rows]).nnz == 0
+            assert (found != trained.interactions[rows]).nnz == 0
 
 
 class TestRefused:

@@ -106,7 +106,7 @@ def test_lists_are_those_of_the_library(server, trained):
     assert features["source"] == "features"
     assert told(features) == rows(trained.recommend_for(features={"group": "1"}, k=5))
     vector = trained.embeddings.users[4].tolist()
-    found = trained.nearest(np.array([vector], np.float32), 5).ids[0]
+    found = trained.ranker.top(np.array([vector], np.float32), 5).ids[0]
     assert (
         listed(server.post("/v1/recommend", {"vector": vector, "k": 5})) == trained.items.ids[found].tolist()
     )
@@ -147,9 +147,9 @@ def test_filters(server, trained, data):
     assert set(listed(server.post("/v1/recommend", posted)["users"][0])) == set(few) & late
     assert listed(server.post("/v1/recommend", {"users": [1], "allow": []})["users"][0]) == []
     for where, words in (
-        ("colour=red", "the items have no 'colour'; there are title, year, genres"),
-        ("year>=Drama", "'year' is a number, but it is compared with 'Drama'"),
-        ("genres>=Drama", "'genres' is no number; ask with = or !="),
+        ("colour=red", "the item metadata has no column 'colour'; it has title, year, genres"),
+        ("year>=Drama", "the column 'year' is numeric, but it is compared with 'Drama'"),
+        ("genres>=Drama", "the column 'genres' is not numeric; compare it with = or !="),
         ("genres", "the condition 'genres' must be COLUMN=VALUE"),
         ("year>1|2", "'year'> takes one number, not 2"),
     ):
@@ -186,7 +186,7 @@ def test_events_move_profiles_and_leave_out_what_was_seen(server, trained):
 
 
 def test_likes_bring_near_what_dislikes_push_away(server, trained):
-    one = trained.items.ids[np.argmax(np.bincount(trained.seen.indices))].item()
+    one = trained.items.ids[np.argmax(np.bincount(trained.interactions.indices))].item()
     near = trained.similar(one, 20)["neighbor_id"].to_list()
 
     def mean_rank(user):
@@ -317,7 +317,7 @@ def test_people_items_map_and_search(server, trained, data):
     table = data.item_metadata.with_columns(pl.Series("item_id", data.items.ids))
     expected = table.filter(pl.col("item_id") == 1).row(0, named=True)
     assert {name: item[name] for name in ("item_id", "title", "year", "genres")} == expected
-    assert item["users"] == int((trained.seen.indices == trained.items.find(1)).sum())
+    assert item["users"] == int((trained.interactions.indices == trained.items.find(1)).sum())
     assert server.call("GET", "/v1/items/unheard")[0] == 404
     assert server.call("GET", "/v1/similar/unheard")[1]["detail"] == "there is no item 'unheard'"
     plane = server.get("/v1/map?most=50")["items"]
@@ -617,7 +617,11 @@ def test_exploration_diversity_and_reasons(server, trained):
     assert len({str(listed(one)) for one in others}) > 1
     row = trained.users.find(11)
     had = set(
-        trained.items.ids[trained.seen.indices[trained.seen.indptr[row] : trained.seen.indptr[row + 1]]]
+        trained.items.ids[
+            trained.interactions.indices[
+                trained.interactions.indptr[row] : trained.interactions.indptr[row + 1]
+            ]
+        ]
     )
     for name in ("gaussian", "buckets:2", "reserved", "optimism"):
         found = server.get(f"/v1/recommend/11?k=8&explore={name}")
@@ -634,11 +638,11 @@ def test_exploration_diversity_and_reasons(server, trained):
     assert many["users"][0]["items"] == explored["items"]
     assert many["users"][1]["source"] == "popular"
     for query, words in (
-        ("explore=dice", "there is no exploration 'dice'; there are buckets, gaussian"),
-        ("explore=gumbel:x", "explore='gumbel:x' must be NAME:NUMBER"),
+        ("explore=dice", "there is no exploration 'dice'; choose one of buckets, gaussian"),
+        ("explore=gumbel:x", "explore='gumbel:x' must be NAME or NAME:NUMBER"),
         ("explore=gumbel:-1", "temperature"),
         ("explore=thompson", "a posterior is that of iALS"),
-        ("explore=gumbel&diversity=0.5", "cannot go together"),
+        ("explore=gumbel&diversity=0.5", "exclude each other"),
     ):
         status, problem = server.call("GET", f"/v1/recommend/11?{query}")
         assert (status, words in problem["detail"]) == (422, True), problem

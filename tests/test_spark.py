@@ -396,10 +396,10 @@ class TestTraining:
         assert f"learned from {data.matrix.nnz:,} pairs" in caplog.text
         had = np.flatnonzero(np.diff(data.matrix.indptr))
         assert trained.users.series.to_list() == [f"u{row:03}" for row in had]
-        assert trained.seen.nnz == data.matrix.nnz
+        assert trained.interactions.nnz == data.matrix.nnz
         # MLlib solves for the users last, so folding in what they had must find them again.
         np.testing.assert_allclose(
-            trained.fold_in(trained.seen), trained.embeddings.users, rtol=1e-4, atol=1e-5
+            trained.fold_in(trained.interactions), trained.embeddings.users, rtol=1e-4, atol=1e-5
         )
         assert list(tmp_path.iterdir()) == [tmp_path / "m"]
         again = segue.load(tmp_path / "m")
@@ -410,7 +410,7 @@ class TestTraining:
     def test_repeated_pairs_add_up(self, spark, tmp_path):
         table = frame(spark, user_id=[1, 1, 2, 2], item_id=[7, 7, 7, 8])
         trained = fit(table, tmp_path / "m", ALS(dim=2, iterations=1))
-        assert trained.seen.toarray().tolist() == [[2, 0], [1, 1]]
+        assert trained.interactions.toarray().tolist() == [[2, 0], [1, 1]]
 
     def test_refused(self, spark, tmp_path):
         for table, match in [

@@ -468,8 +468,8 @@ def test_what_search_refuses(films):
         films.search("x", by="luck")
     with pytest.raises(SettingError, match="k=0 must be a whole number of at least 1"):
         films.search("x", 0)
-    with pytest.raises(DataError, match="the model was fit without text; fit it with text= and the columns"):
-        dataclasses.replace(films, texts=None).search("x")
+    with pytest.raises(DataError, match="by='words' needs text, and the model was fit without; fit it with"):
+        dataclasses.replace(films, texts=None).search("x", by="words")
     with pytest.raises(UnknownIdError, match="unknown user: 'u'"):
         films.search("x", user="u")
     assert found_by(films, "qqqq", by="words") == []

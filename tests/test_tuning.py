@@ -617,7 +617,7 @@ class TestCommand:
         assert code == 0
         assert errors.startswith("tuning: 24 in ")
         assert trained.settings.model == wanted.settings.resolved(data)
-        assert trained.seen.nnz == len(data)
+        assert trained.interactions.nnz == len(data)
         assert trained.metrics == {"validation_recall@5": wanted.value}
         assert Path("p.png").exists()
         kept = pl.read_csv("m.trials.csv", schema=wanted.trials.schema)
@@ -644,7 +644,7 @@ class TestCommand:
         made = json.loads(told)
         assert (code, errors) == (0, "")
         train, held = segue.read_interactions("ratings.csv").split(0.25, seed=3)
-        assert segue.load("m").seen.nnz == len(train)
+        assert segue.load("m").interactions.nnz == len(train)
         assert (made["metric"], made["split"], made["interrupted"]) == ("map@4", "random", False)
         assert len(made["trials"]) == 5
         assert list(made["metrics"]) == ["model", "default", "popularity", "item-knn"]

@@ -81,8 +81,8 @@ def name_of(one):
 def test_everybody_is_there_and_rows_keep_their_places(trained, updated, data, new):
     assert updated.users.ids.tolist() == [*range(80), *range(100, 108)]
     assert updated.items.ids.tolist() == [*range(60), *range(200, 208)]
-    assert updated.seen.shape == (88, 68)
-    assert updated.seen.nnz == len(data) + len(new)
+    assert updated.interactions.shape == (88, 68)
+    assert updated.interactions.nnz == len(data) + len(new)
     assert np.isfinite(updated.embeddings.users).all()
     assert updated.embeddings.items[60:].any(1).all()
     assert len(trained.items) == 60
@@ -131,7 +131,7 @@ def test_scores_are_those_of_the_index_and_seen_items_are_left_out(updated):
     users, items = updated.users.rows(found["user_id"]), updated.items.rows(found["item_id"])
     expected = updated.embeddings.users @ updated.embeddings.items.T
     np.testing.assert_allclose(found["score"], expected[users, items], rtol=1e-5, atol=1e-6)
-    assert not np.asarray(updated.seen[users, items]).any()
+    assert not np.asarray(updated.interactions[users, items]).any()
 
 
 def test_it_is_saved_and_goes_on(updated, new, tmp_path):
@@ -140,14 +140,14 @@ def test_it_is_saved_and_goes_on(updated, new, tmp_path):
     assert loaded.recommend(k=3).equals(updated.recommend(k=3))
     again = loaded.partial_fit(new, duplicates="last")
     assert len(again.users) == len(updated.users)
-    assert (again.seen != updated.seen).nnz == 0
+    assert (again.interactions != updated.interactions).nnz == 0
 
 
 def test_interactions_of_known_pairs_change_nothing_but_their_users_and_items(trained, data):
     some = data.where(np.repeat(np.arange(80), np.diff(data.matrix.indptr)) < 2).compact()
     last, summed = (trained.partial_fit(some, duplicates=policy) for policy in ("last", "sum"))
-    assert (last.seen != data.matrix).nnz == 0
-    assert summed.seen.sum() == data.matrix.sum() + len(some)
+    assert (last.interactions != data.matrix).nnz == 0
+    assert summed.interactions.sum() == data.matrix.sum() + len(some)
     np.testing.assert_array_equal(last.embeddings.users[2:], trained.embeddings.users[2:])
 
 
@@ -165,13 +165,13 @@ def test_ials_solves_the_normal_equations_of_new_rows(data, new):
     updated = trained.partial_fit(new)
     model, Y = trained.settings.model, updated.embeddings.items.astype(np.float64)
     for row in (*range(80, 88), 10):
-        seen = updated.seen[row].indices
+        seen = updated.interactions[row].indices
         penalty = model.reg * (len(seen) + model.unobserved_weight * len(Y))
         moved = updated.embeddings.users[row]
         users = updated.embeddings.users.astype(np.float64)
         A = model.unobserved_weight * Y.T @ Y + penalty * np.eye(5) + Y[seen].T @ Y[seen]
         assert np.abs(np.linalg.solve(A, Y[seen].sum(0)) - moved).max() < 0.02
-    by_item = updated.seen.T.tocsr()
+    by_item = updated.interactions.T.tocsr()
     for row in range(60, 68):  # items come last, so they are exact
         had = by_item[row].indices
         penalty = model.reg * (len(had) + model.unobserved_weight * len(users))
@@ -249,10 +249,10 @@ def test_what_cannot_be_taken_in(data, new):
         trained.partial_fit(from_csr(np.array([[-1.0]]), users=[500], items=[1]))
     with pytest.raises(DataError, match=r"trained without user features; fit it with user_features="):
         trained.partial_fit(new, user_features={"kind": ["k1"] * 40})
-    broken = trained.seen.copy()
+    broken = trained.interactions.copy()
     broken.indices = broken.indices + 1000
-    with pytest.raises(CorruptModelError, match="the table of seen items is damaged; run `segue verify`"):
-        dataclasses.replace(trained, seen=broken).partial_fit(new)
+    with pytest.raises(CorruptModelError, match="the table of interactions is damaged; run `segue verify`"):
+        dataclasses.replace(trained, interactions=broken).partial_fit(new)
 
 
 def test_metadata_grows_with_the_items(data, new):
@@ -312,7 +312,7 @@ def test_five_epochs_and_five_more_are_ten(data, tmp_path, kind, schedule):
 def test_a_start_that_does_not_fit(data, new):
     model = segue.BPR(dim=4, epochs=1)
     half = segue.Recommender(model).fit(data, keep_state=True)
-    with pytest.raises(DataError, match=r"was not trained on the users and items of .*partial_fit takes in"):
+    with pytest.raises(DataError, match=r"was not trained on the users and items of .*use its partial_fit"):
         segue.Recommender(model).fit(new, start=half)
     other = segue.BPR(dim=4, epochs=1, schedule="adadelta")
     with pytest.raises(DataError, match=r"has user_vectors of the shape \(80, 2, 4\), but \(80, 3, 4\) is"):
@@ -320,7 +320,7 @@ def test_a_start_that_does_not_fit(data, new):
     lost = dataclasses.replace(half.embeddings, state={"order": np.arange(80)})
     with pytest.raises(DataError, match=r"has no 'item_biases'; it must come from fit\(keep_state=True\)"):
         model.fit(data, start=lost)
-    with pytest.raises(SettingError, match=r"IALS takes no keep_state; those that do are BPR, KOSWARP"):
+    with pytest.raises(SettingError, match=r"IALS does not take keep_state; models that do: BPR, KOSWARP"):
         segue.Recommender("ials").fit(data, keep_state=True)
     assert half.partial_fit(new).embeddings.state is None
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from segue.models.sgd.losses import BPR, KOSWARP, WARP, Logistic
     from segue.models.svdae import SVDAE
     from segue.models.text import Text
-    from segue.recommender.facade import Recommender, TrainedRecommender, load
+    from segue.recommender.facade import TrainedRecommender
+    from segue.recommender.fitting import Recommender, load
     from segue.tuning.search import Tuned, tune
 
 __version__ = "0.1.0"
@@ -86,7 +87,8 @@ _HOMES = {  # the modules of the names; each is imported when it is first asked 
     "models.sgd.losses": ("BPR", "KOSWARP", "WARP", "Logistic"),
     "models.svdae": ("SVDAE",),
     "models.text": ("Text",),
-    "recommender.facade": ("Recommender", "TrainedRecommender", "load"),
+    "recommender.facade": ("TrainedRecommender",),
+    "recommender.fitting": ("Recommender", "load"),
     "tuning.search": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -14,7 +14,7 @@ from segue.cli.terminal import Bars, output
 from segue.cli.values import ids_of
 from segue.data.parquet import write_parts
 from segue.data.sources import read_table
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 
 def batch(

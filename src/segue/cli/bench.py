@@ -15,7 +15,7 @@ from segue.cli.terminal import Bars, output, rows_table
 from segue.data.sources import read_interactions
 from segue.evaluation.figures import check_picture
 from segue.index.kinds import KINDS
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 
 def bench(
@@ -27,10 +27,8 @@ def bench(
             help="Held-out interactions: also measure what each index costs in NDCG and recall.",
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Neighbours of each query.")] = 10,
-    target: Annotated[
-        float, typer.Option(help="The share of the true neighbours that must be found.")
-    ] = 0.95,
+    k: Annotated[int, typer.Option("-k", help="Neighbors of each query.")] = 10,
+    target: Annotated[float, typer.Option(help="The share of the true neighbors that must be found.")] = 0.95,
     queries: Annotated[int, typer.Option(help="How many users are drawn to ask.")] = 2000,
     index: Annotated[
         list[str] | None, typer.Option(help=f"Of ours, repeatable: {', '.join(KINDS)}; all if none is named.")
@@ -53,7 +51,7 @@ def bench(
 ) -> None:
     """Compare all indexes, and the libraries that are installed, on a model's own vectors.
 
-    Each index is built, and its dial turned up until it finds the target share of the true neighbours. The
+    Each index is built, and its dial turned up until it finds the target share of the true neighbors. The
     table has the time of a query in a batch and of one alone, the time to build, the memory, and, with TEST,
     what the index costs in NDCG and recall. SEGUE_THREADS sets the threads of all of them.
 

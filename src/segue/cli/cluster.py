@@ -35,7 +35,7 @@ def batch_on_spark(
     master: str, model: Path, file: Path, users: str | None, k: int, rules: dict[str, Any]
 ) -> tuple[int, str | None]:
     """Recommend on the cluster into a folder of Parquet files; return the number of rows and the version."""
-    from segue.recommender.facade import load
+    from segue.recommender.fitting import load
     from segue.spark import recommend, session, write
 
     if file.exists():

@@ -23,7 +23,7 @@ from segue.cli.terminal import Bars
 from segue.cli.values import depths_of
 from segue.data.sources import read_interactions
 from segue.evaluation.evaluate import evaluate
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 
 def evaluate_model(

@@ -21,7 +21,8 @@ from segue.errors import SettingError
 from segue.evaluation.evaluate import Evaluation, RatingErrors, evaluate
 from segue.index import INDEXES
 from segue.models import MODELS, Text
-from segue.recommender.facade import Recommender, TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
+from segue.recommender.fitting import Recommender
 
 
 def fit(

@@ -19,7 +19,7 @@ from segue.cli.session import OTHERS, PANELS, Line, Session, finder
 from segue.cli.terminal import output
 from segue.errors import DataError, SegueError
 from segue.online.profile import AUTO, PROFILES, Profile
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 HELP = f"""text      search the titles                 5         like number 5
 -5        dislike number 5                  u         undo the last pick

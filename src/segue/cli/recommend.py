@@ -12,9 +12,10 @@ from segue.cli.options import Allow, Depth, Exclude, IncludeSeen, Json, ModelArg
 from segue.cli.titles import looked_up
 from segue.cli.values import ids_of
 from segue.errors import SettingError
-from segue.online.diversify import DIVERSIFIERS
-from segue.online.explore import EXPLORERS
-from segue.recommender.facade import TrainedRecommender, load
+from segue.online.diversity import DIVERSIFIERS
+from segue.online.exploration import EXPLORERS
+from segue.recommender.facade import TrainedRecommender
+from segue.recommender.fitting import load
 
 REASONS = 3  # of each item
 

@@ -9,7 +9,7 @@ import typer
 from segue.cli.answers import print_json, print_rows
 from segue.cli.options import Allow, Depth, Exclude, Json, ModelArgument
 from segue.cli.values import ids_of
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 
 def search(

@@ -15,14 +15,14 @@ import polars as pl
 from segue.data.ids import Id
 from segue.errors import DataError, SegueError, SettingError
 from segue.models import IALS
-from segue.online.candidates import CandidateContext, Selection, blended
-from segue.online.diversify import DIVERSIFIERS, diversify
-from segue.online.explain import by_events
-from segue.online.explore import EXPLORERS, Optimism, explore
+from segue.online.diversity import DIVERSIFIERS
+from segue.online.explanations import by_events
+from segue.online.exploration import EXPLORERS
 from segue.online.interests import Interests
-from segue.online.posterior import Posterior
 from segue.online.profile import Profile
 from segue.recommender.facade import TrainedRecommender
+from segue.recommender.options import ListOptions
+from segue.recommender.queries import Picks, profile_query
 
 FORMAT = 1  # of a saved session
 PANELS = ("search", "recommended", "gaussian", "buckets")
@@ -123,41 +123,30 @@ class Session:
         """The items of a panel."""
         if panel == "search":
             return self.find(self.query, self.k) if self.query else np.empty(0, np.int32)
-        queries = self.profile.vectors(self._state)
-        if not len(queries.vectors):
-            ids = self.trained.recommend_for([], self.k, exclude=[one.item for one in self.events])["item_id"]
-            return self.trained.items.rows(ids) if panel == "recommended" else np.empty(0, np.int32)
-        people = [self._person(vector) for vector in queries.vectors]
-        if panel == "recommended":
-            lists = [person.best(self.k)[0] for person in people]
-            return blended(lists, queries.weights, self.k)
-        if panel == "thompson" and people[0].precision is None:
+        options = self._options(panel)
+        if panel == "thompson" and not isinstance(self.profile.space.model, IALS):
             return np.empty(0, np.int32)
-        return self._chosen(panel, people[0]).ids
+        picked = self._picked_rows
+        query = profile_query(
+            self.profile,
+            self._state,
+            exclude=np.unique(picked).astype(np.int32),
+            picks=Picks(picked, np.array(self._weights)),
+        )
+        if not query.vectors.any() and panel != "recommended":
+            return np.empty(0, np.int32)
+        lists = self.trained.ranker.rank(query, options)
+        rows: np.ndarray = lists.ids[0][lists.ids[0] >= 0]
+        return rows
 
-    def _chosen(self, panel: str, person: CandidateContext) -> Selection:
-        if panel in DIVERSIFIERS:
-            return diversify(panel, person, self.k)
-        return explore(EXPLORERS[panel](), person, self.k, len(self.events))
-
-    def _person(self, vector: np.ndarray) -> CandidateContext:
-        space, trained = self.profile.space, self.trained
-        allow = np.ones(len(trained.items), bool)
-        allow[self._picked_rows] = False
-        counts = np.bincount(trained.seen.indices, minlength=len(trained.items))
-
-        def find(query: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-            wide = len(query) > space.items.shape[1]
-            index = Optimism.index(space.items, counts) if wide else trained.index
-            found = index.search(query[None], count, allow=allow)
-            return found.ids[0], found.scores[0]
-
-        precision = None
-        if isinstance(self.profile.kind, Posterior):
-            precision = self.profile.kind.system(space, self._state, None)[0]
-        elif isinstance(space.model, IALS):
-            precision = Posterior().precision(space, self._picked_rows, np.array(self._weights))
-        return CandidateContext(vector, space.items, find, precision, counts, space.biases)
+    def _options(self, panel: str) -> ListOptions:
+        """The list options of a panel."""
+        return ListOptions(
+            self.k,
+            explore=panel if panel in EXPLORERS else None,
+            diversify=panel if panel in DIVERSIFIERS else None,
+            seed=len(self.events),
+        )
 
     @property
     def _picked_rows(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from segue.cli.options import Allow, Depth, Exclude, Json, ModelArgument
 from segue.cli.terminal import output
 from segue.cli.titles import looked_up
 from segue.cli.values import ids_of
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 
 def similar(

@@ -22,7 +22,8 @@ from segue.evaluation.metrics import difference
 from segue.index import INDEXES
 from segue.models.spaces import SPACES
 from segue.progress import Progress
-from segue.recommender.facade import Recommender, TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
+from segue.recommender.fitting import Recommender
 from segue.tuning import search as tuning
 
 

@@ -14,7 +14,7 @@ from segue.data.features import rows_of
 from segue.data.ids import IdMap
 from segue.data.sources import read_interactions, read_table
 from segue.errors import SettingError
-from segue.recommender.facade import load
+from segue.recommender.fitting import load
 
 
 def update(

@@ -10,7 +10,7 @@ from typing import Any
 from segue.errors import SettingError
 from segue.models import MODELS
 from segue.models.spaces import check_tunable
-from segue.recommender.facade import Recommender
+from segue.recommender.fitting import Recommender
 
 DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 

@@ -20,7 +20,8 @@ from segue.data.simulate import simulate
 from segue.data.sources import read_interactions
 from segue.errors import DataError
 from segue.evaluation.evaluate import evaluate
-from segue.recommender.facade import Recommender, TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
+from segue.recommender.fitting import Recommender
 
 SHOWN = 8  # rows of the small tables
 SIMULATED = {"users": 2000, "items": 5000, "interactions": 200_000}
@@ -59,7 +60,7 @@ def run_demo(data: Interactions, what: str, output: Path, console: Console, *, p
     _head(console, "3 · How good it is", "where the held-out items rank among all items")
     console.print(f"  mean over {result.model.users:,} users ± standard error", evaluation_table(result), "")
     row = _typical_user(recommender)
-    had = recommender.history(np.array([row], np.int32))
+    had = recommender.histories(np.array([row], np.int32))
     best = had.indices[np.argsort(-had.data, kind="stable")]
     _show_person(recommender, row, best, console)
     _show_similar(recommender, recommender.users[row], int(best[0]), console)
@@ -122,5 +123,5 @@ def _popular(data: Interactions) -> np.ndarray:
 
 def _typical_user(recommender: TrainedRecommender) -> int:
     """The user whose number of items is the median."""
-    counts = np.diff(recommender.seen.indptr)
+    counts = np.diff(recommender.interactions.indptr)
     return int(np.argsort(counts, kind="stable")[len(counts) // 2])

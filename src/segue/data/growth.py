@@ -70,7 +70,7 @@ def _check(matrix: Any) -> None:
         matrix.check_format(full_check=True)
     except ValueError as error:
         raise CorruptModelError(
-            "the table of seen items is damaged; run `segue verify` and restore the model"
+            "the table of interactions is damaged; run `segue verify` and restore the model"
         ) from error
 
 

@@ -19,7 +19,7 @@ from segue.models.baselines import ItemKNN, popularity
 from segue.models.ease import EASE
 from segue.models.explicit import BiasedMF
 from segue.progress import NOTHING, Progress, silent
-from segue.recommender.facade import TrainedRecommender, spread
+from segue.recommender.facade import TrainedRecommender
 
 log = logging.getLogger("segue")
 
@@ -219,8 +219,7 @@ def evaluate_ratings(
 
 def _known(recommender: TrainedRecommender, rows: np.ndarray) -> Any:
     """The training interactions of model rows (q × items CSR); nothing for the row -1."""
-    found = recommender.history(rows[rows >= 0])
-    return spread(found, rows >= 0)
+    return recommender.histories(rows)
 
 
 def _aligned(given: Interactions, users: IdMap, items: IdMap) -> tuple[Any, np.ndarray]:
@@ -235,18 +234,18 @@ def _aligned(given: Interactions, users: IdMap, items: IdMap) -> tuple[Any, np.n
 
 
 def _popularity_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
-    counts = popularity(recommender.seen).ravel()
+    counts = popularity(recommender.interactions).ravel()
     return lambda rows: np.tile(counts, (len(rows), 1))
 
 
 def _knn_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
-    training = Interactions(recommender.seen, recommender.users, recommender.items)
+    training = Interactions(recommender.interactions, recommender.users, recommender.items)
     similarity = ItemKNN().fit(training, progress=progress)
     return lambda rows: similarity.scores(known[rows])
 
 
 def _ease_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
-    training = Interactions(recommender.seen, recommender.users, recommender.items)
+    training = Interactions(recommender.interactions, recommender.users, recommender.items)
     similarity = EASE().fit(training, progress=progress)
     return lambda rows: similarity.scores(known[rows])
 

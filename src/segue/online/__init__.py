@@ -1,14 +1,23 @@
 """What happens between two trainings: profiles, exploration, diversity, reasons."""
 
-from segue.online.averages import EMA, HalfLife, Neighbours, Recent
+from segue.online.averages import EMA, HalfLife, Neighbors, Recent
 from segue.online.candidates import CandidateContext, Selection
-from segue.online.diversify import DIVERSIFIERS, DPP, MMR, diversify
-from segue.online.explore import EXPLORERS, Buckets, Gaussian, Gumbel, Optimism, Reserved, Thompson, explore
+from segue.online.diversity import DIVERSIFIERS, DPP, MMR, diversify
+from segue.online.exploration import (
+    EXPLORERS,
+    Buckets,
+    Gaussian,
+    Gumbel,
+    Optimism,
+    Reserved,
+    Thompson,
+    explore,
+)
 from segue.online.interests import Interests
 from segue.online.posterior import Posterior
 from segue.online.profile import PROFILES, Profile, stored
+from segue.online.profile_state import Queries, State
 from segue.online.space import Space
-from segue.online.state import Queries, State
 
 __all__ = [
     "DIVERSIFIERS",
@@ -23,7 +32,7 @@ __all__ = [
     "Gumbel",
     "HalfLife",
     "Interests",
-    "Neighbours",
+    "Neighbors",
     "Optimism",
     "Posterior",
     "Profile",

@@ -10,8 +10,8 @@ import numpy as np
 
 from segue.errors import SettingError
 from segue.models.settings import at_least, one_of
+from segue.online.profile_state import Pick, Queries, State, above, kept, nothing, one, step, waited
 from segue.online.space import Space
-from segue.online.state import Pick, Queries, State, above, kept, nothing, one, step, waited
 
 DAY = 86_400.0  # seconds
 
@@ -155,7 +155,7 @@ class Recent(Average):
 
 
 @dataclass(frozen=True)
-class Neighbours(Average):
+class Neighbors(Average):
     """The items nearest to a pick instead of the pick itself, in another kind of average.
 
     What one has seen is left out of what one gets, so what lies around it may tell more than itself.
@@ -175,7 +175,7 @@ class Neighbours(Average):
         at_least(self, count=1)
         one_of(self, how=("next", "mean", "weighted"))
         if not isinstance(self.base, (EMA, HalfLife, Recent)):
-            raise SettingError(f"Neighbours(base={self.base!r}) must be an EMA, a HalfLife or a Recent")
+            raise SettingError(f"Neighbors(base={self.base!r}) must be an EMA, a HalfLife or a Recent")
 
     def begin(self, space: Space, start: np.ndarray) -> State:
         """Return the state before the first pick."""
@@ -184,7 +184,7 @@ class Neighbours(Average):
     def towards(self, space: Space, row: int) -> np.ndarray:
         """Return the direction (dim,) that stands for an item."""
         direction = space.direction(row)  # refuses a zero vector
-        rows, cosines = space.neighbours(row, 1 if self.how == "next" else self.count)
+        rows, cosines = space.neighbors(row, 1 if self.how == "next" else self.count)
         shares = np.maximum(cosines, 0).astype(np.float64) if self.how == "weighted" else np.ones(len(rows))
         known = space.known(rows) & (shares > 0)
         if known.any():

@@ -73,20 +73,3 @@ class CandidateContext:
         if self.counts is None:
             raise DataError("optimism needs to know how often each item was taken, and nothing came")
         return self.counts
-
-
-def blended(lists: list[np.ndarray], weights: np.ndarray, k: int) -> np.ndarray:
-    """Merge lists of item rows, best first, in turns by their weights: the first k, each item once."""
-    queues = [iter(rows.tolist()) for rows in lists]
-    credit = np.zeros(len(lists))
-    chosen: dict[int, None] = {}
-    while len(chosen) < k and np.isfinite(credit).any():
-        credit += weights
-        turn = int(np.argmax(credit))
-        row = next((row for row in queues[turn] if row >= 0 and row not in chosen), None)
-        if row is None:
-            credit[turn] = -np.inf
-            continue
-        credit[turn] -= 1
-        chosen[row] = None
-    return np.fromiter(chosen, np.int32, len(chosen))

@@ -8,8 +8,8 @@ import numpy as np
 
 from segue.models.settings import at_least
 from segue.online.averages import DAY
+from segue.online.profile_state import Pick, Queries, State, above, kept, nothing
 from segue.online.space import Space
-from segue.online.state import Pick, Queries, State, above, kept, nothing
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from scipy.linalg.lapack import dposv
 
 from segue.errors import DataError
 from segue.kernels.posterior import fill_system, take_pick
+from segue.online.profile_state import WHOLE, Pick, Queries, State, above, step, waited
 from segue.online.space import Space
-from segue.online.state import WHOLE, Pick, Queries, State, above, step, waited
 
 LEAST_PENALTY = 1e-8
 

@@ -4,24 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from segue.errors import DataError
 from segue.models.ials import IALS
-from segue.online.averages import EMA, HalfLife, Neighbours, Recent
+from segue.online.averages import EMA, HalfLife, Neighbors, Recent
 from segue.online.interests import Interests
 from segue.online.posterior import Posterior
+from segue.online.profile_state import Pick, Queries, State
 from segue.online.space import Space
-from segue.online.state import Pick, Queries, State
 from segue.validation import named
 
-PROFILES: dict[str, Any] = {
+
+class ProfileKind(Protocol):
+    """A kind of profile: settings with pure functions over a state of arrays."""
+
+    def begin(self, space: Space, start: np.ndarray) -> State:
+        """Return the state before the first pick; `start` is a vector (dim,), zeros for a new user."""
+        ...
+
+    def add(self, space: Space, state: State, pick: Pick) -> State:
+        """Return the state after a pick; the given state is unchanged."""
+        ...
+
+    def read(self, space: Space, state: State, now: float | None) -> Queries:
+        """Return the queries that the state stands for at a time."""
+        ...
+
+
+PROFILES: dict[str, type[ProfileKind]] = {
     "ema": EMA,
     "halflife": HalfLife,
     "interests": Interests,
-    "neighbours": Neighbours,
+    "neighbors": Neighbors,
     "posterior": Posterior,
     "recent": Recent,
 }

@@ -79,7 +79,7 @@ class Space:
         """Tell which of some item rows have vectors that a profile can learn from: (m,) bool."""
         return np.asarray(self.items[np.asarray(rows), : self.dim].any(-1))
 
-    def neighbours(self, row: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    def neighbors(self, row: int, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows and cosines of the items nearest to an item, itself left out."""
         allowed = min(count + 1, len(self.items))
         found = self._by_cosine.search(self.items[row : row + 1, : self.dim], allowed)

@@ -16,60 +16,61 @@ from segue.errors import CorruptModelError
 from segue.index import INDEXES
 from segue.models import MODELS, Embeddings
 from segue.models.text import kept, opened
+from segue.recommender.state import RecommenderState
 from segue.store import Stored
 
 Packed = tuple[dict[str, np.ndarray], dict[str, pl.DataFrame], dict[str, Any]]
 
 
-def packed(trained: Any) -> Packed:
+def to_stored(state: RecommenderState) -> Packed:
     """Return the arrays, tables and settings of a `TrainedRecommender`."""
     arrays = {
-        "users": trained.embeddings.users,
-        "items": trained.embeddings.items,
-        "seen.indptr": trained.seen.indptr,
-        "seen.indices": trained.seen.indices,
-        "seen.data": trained.seen.data,
+        "users": state.embeddings.users,
+        "items": state.embeddings.items,
+        "interactions.indptr": state.interactions.indptr,
+        "interactions.indices": state.interactions.indices,
+        "interactions.data": state.interactions.data,
     }
-    arrays |= {f"state.{name}": array for name, array in (trained.embeddings.state or {}).items()}
+    arrays |= {f"state.{name}": array for name, array in (state.embeddings.state or {}).items()}
     same = {}
-    for name, array in trained.index.arrays().items():
-        if array is trained.embeddings.items:
+    for name, array in state.index.arrays().items():
+        if array is state.embeddings.items:
             same[name] = "items"
         else:
             arrays[f"index.{name}"] = array
     tables = {
-        "users": trained.users.series.alias("id").to_frame(),
-        "items": trained.items.series.alias("id").to_frame(),
+        "users": state.users.series.alias("id").to_frame(),
+        "items": state.items.series.alias("id").to_frame(),
     }
-    if trained.item_metadata is not None:
-        tables["item_metadata"] = trained.item_metadata
+    if state.item_metadata is not None:
+        tables["item_metadata"] = state.item_metadata
     encodings = {}
     for side in ("item", "user"):
         encoding, vectors = (
-            getattr(trained, f"{side}_encoding"),
-            getattr(trained.embeddings, f"{side}_features"),
+            getattr(state, f"{side}_encoding"),
+            getattr(state.embeddings, f"{side}_features"),
         )
         if encoding is not None:
             arrays[f"{side}_features"] = vectors
             tables[f"{side}_features"] = encoding.table
             encodings[side] = {"separator": encoding.separator, "normalize": encoding.normalize}
     described = None
-    if trained.texts is not None:
-        texts, tables["text"], described = kept(trained.texts, trained.embeddings.items)
+    if state.texts is not None:
+        texts, tables["text"], described = kept(state.texts, state.embeddings.items)
         arrays |= texts
     meta = {
         "text": described,
-        "biases": trained.embeddings.biases,
+        "biases": state.embeddings.biases,
         "encodings": encodings,
-        "model": _described(trained.settings.model, MODELS),
-        "index": _described(trained.settings.index, INDEXES),
+        "model": _described(state.settings.model, MODELS),
+        "index": _described(state.settings.index, INDEXES),
         "index_arrays": same,
-        "metrics": {name: float(value) for name, value in trained.metrics.items() if np.isfinite(value)},
+        "metrics": {name: float(value) for name, value in state.metrics.items() if np.isfinite(value)},
     }
     return arrays, tables, meta
 
 
-def unpacked(stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
+def from_stored(stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
     """Return the settings of the model and the index, and all else that a `TrainedRecommender` is made of.
 
     Raises `CorruptModelError` where the folder holds something else.
@@ -83,8 +84,9 @@ def unpacked(stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
         of_index = {name.removeprefix("index."): arrays[name] for name in arrays if name.startswith("index.")}
         of_index |= {name: arrays[other] for name, other in meta["index_arrays"].items()}
         users, items = (IdMap.trusted(tables[f"{side}s"]["id"], noun=side) for side in ("user", "item"))
-        seen = sp.csr_matrix(
-            (arrays["seen.data"], arrays["seen.indices"], arrays["seen.indptr"]), (len(users), len(items))
+        interactions = sp.csr_matrix(
+            (arrays["interactions.data"], arrays["interactions.indices"], arrays["interactions.indptr"]),
+            (len(users), len(items)),
         )
         encodings = {
             side: Encoding(tables[f"{side}_features"], **settings)
@@ -94,9 +96,9 @@ def unpacked(stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
             arrays["users"], arrays["items"], meta.get("biases", 0),
             arrays.get("user_features"), arrays.get("item_features"), _state_of(arrays),
         )  # fmt: skip
-        if (len(embeddings.users), len(embeddings.items)) != seen.shape:
+        if (len(embeddings.users), len(embeddings.items)) != interactions.shape:
             raise ValueError(
-                f"vectors {embeddings.users.shape} and {embeddings.items.shape} for {seen.shape}"
+                f"vectors {embeddings.users.shape} and {embeddings.items.shape} for {interactions.shape}"
             )
         texts = None
         if meta.get("text") is not None:
@@ -111,7 +113,7 @@ def unpacked(stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
                 "items": items,
                 "embeddings": embeddings,
                 "index": index.from_arrays(of_index),
-                "seen": seen,
+                "interactions": interactions,
                 "item_metadata": tables.get("item_metadata"),
                 "metrics": meta["metrics"],
                 "version": stored.version,

@@ -23,85 +23,90 @@ from segue.models.baselines import popularity
 from segue.models.text import Text
 from segue.models.updates import Update
 from segue.progress import Progress
+from segue.recommender.state import RecommenderState
 from segue.text.bridge import Bridge
 from segue.text.documents import columns_of
 from segue.text.index import TextIndex
 
 
 def with_new_items(
-    trained: Any, items: pl.Series, features: Any, texts: Any, progress: Progress
+    state: RecommenderState, items: pl.Series, features: Any, texts: Any, progress: Progress
 ) -> dict[str, Any]:
     """Place items by features or by text, as `TrainedRecommender.with_items` says."""
     if (features is None) == (texts is None):
         raise SettingError("with_items takes features or texts=, one of them")
     new = IdMap(items, noun="item")
-    table, grown, what = trained.item_metadata, trained.texts, "features"
+    table, grown, what = state.item_metadata, state.texts, "features"
     if texts is None:
-        vectors = trained.embeddings.items_of(encoded(trained.item_encoding, features, "item"))
+        vectors = state.embeddings.items_of(encode_features(state.item_encoding, features, "item"))
     else:
         given, what = _framed(texts), "texts"
-        grown, table = texts_of(trained).grown(table, given, progress=progress)
-        vectors = _placed(trained, grown.vectors[len(trained.items) :])
+        grown, table = text_index_of(state).grown(table, given, progress=progress)
+        vectors = _placed(state, grown.vectors[len(state.items) :])
     if len(vectors) != len(new):
         raise DataError(f"{len(vectors):,} rows of {what} do not fit {len(new):,} new items")
-    known = trained.items.rows(new.series) >= 0
+    known = state.items.rows(new.series) >= 0
     if known.any():
         raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
-    ids = trained.items.grown(new.series)
+    ids = state.items.grown(new.series)
     embeddings = replace(
-        trained.embeddings, items=np.concatenate([trained.embeddings.items, vectors]), state=None
+        state.embeddings, items=np.concatenate([state.embeddings.items, vectors]), state=None
     )
     if texts is None:
         table = None if table is None else pl.concat([table, table.clear(len(new))])
         grown = None if grown is None else grown.padded(len(new))
-    seen = trained.seen
+    old = state.interactions
     return {
         "items": ids,
         "embeddings": embeddings,
-        "index": trained.settings.index.build(embeddings.items, progress=progress),
-        "seen": sp.csr_matrix((seen.data, seen.indices, seen.indptr), (seen.shape[0], len(ids))),
+        "index": state.settings.index.build(embeddings.items, progress=progress),
+        "interactions": sp.csr_matrix((old.data, old.indices, old.indptr), (old.shape[0], len(ids))),
         "item_metadata": table,
         "texts": grown,
     }
 
 
 def with_interactions(
-    trained: Any, interactions: Interactions, features: dict[str, Any], duplicates: str, progress: Progress
+    state: RecommenderState,
+    interactions: Interactions,
+    features: dict[str, Any],
+    duplicates: str,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Take in interactions, as `TrainedRecommender.partial_fit` says; `features` are by side."""
-    grown = grow(trained.users, trained.items, trained.seen, trained.item_metadata, interactions, duplicates)
-    if features["item"] is None and trained.item_encoding is not None:
+    grown = grow(state.users, state.items, state.interactions, state.item_metadata, interactions, duplicates)
+    if features["item"] is None and state.item_encoding is not None:
         features = features | {"item": interactions.item_metadata}
-    users, user_centres = _grown_side(trained, "user", interactions.users, grown, features["user"])
-    items, item_centres = _grown_side(trained, "item", interactions.items, grown, features["item"])
-    texts = _grown_texts(trained, grown, progress)
-    if texts is not None and isinstance(trained.settings.model, Text):
+    users, user_centres = _grown_side(state, "user", interactions.users, grown, features["user"])
+    items, item_centres = _grown_side(state, "item", interactions.items, grown, features["item"])
+    texts = _grown_texts(state, grown, progress)
+    if texts is not None and isinstance(state.settings.model, Text):
         items = texts.vectors
     change = Update(
-        replace(trained.embeddings, users=users, items=items, state=None),
+        replace(state.embeddings, users=users, items=items, state=None),
         grown.interactions,
         grown.added,
         user_centres,
         item_centres,
         progress,
     )
-    learned = trained.settings.model.update(change)
-    same = np.array_equal(learned.items, trained.embeddings.items)
-    build = trained.settings.index.build
+    learned = state.settings.model.update(change)
+    same = np.array_equal(learned.items, state.embeddings.items)
+    build = state.settings.index.build
     return {
         "users": grown.interactions.users,
         "items": grown.interactions.items,
         "embeddings": learned,
-        "index": trained.index if same else build(learned.items, queries=learned.users, progress=progress),
-        "seen": grown.interactions.matrix,
+        "index": state.index if same else build(learned.items, queries=learned.users, progress=progress),
+        "interactions": grown.interactions.matrix,
         "item_metadata": grown.interactions.item_metadata,
         "texts": texts,
     }
 
 
-def texts_of(trained: Any) -> TextIndex:
+def text_index_of(state: RecommenderState) -> TextIndex:
     """What is written of the items, or `DataError` where the model was fit without."""
-    texts: TextIndex | None = trained.texts
+    texts: TextIndex | None = state.texts
     if texts is None:
         raise DataError(
             "the model was fit without text; fit it with text= and the columns that tell of the items"
@@ -109,45 +114,45 @@ def texts_of(trained: Any) -> TextIndex:
     return texts
 
 
-def encoded(encoding: Encoding | None, features: Any, side: str) -> Any:
+def encode_features(encoding: Encoding | None, features: Any, side: str) -> Any:
     """New rows of features, of a frame or a mapping of columns to a value or values."""
     if encoding is None:
         raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
     return encoding.encode(_framed(features) if isinstance(features, Mapping) else features)
 
 
-def _grown_texts(trained: Any, grown: Growth, progress: Progress) -> TextIndex | None:
+def _grown_texts(state: RecommenderState, grown: Growth, progress: Progress) -> TextIndex | None:
     """What is written of all items; nothing of new ones whose texts did not come along."""
-    texts: TextIndex | None = trained.texts
-    table, count = grown.interactions.item_metadata, len(grown.interactions.items) - len(trained.items)
+    texts: TextIndex | None = state.texts
+    table, count = grown.interactions.item_metadata, len(grown.interactions.items) - len(state.items)
     if texts is None or not count:
         return texts
     if table is None:
         return texts.padded(count)
     new = table.tail(count)
     told = any(new[name].count() for name in columns_of(texts.settings.columns))
-    return texts.grown(trained.item_metadata, new, progress=progress)[0] if told else texts.padded(count)
+    return texts.grown(state.item_metadata, new, progress=progress)[0] if told else texts.padded(count)
 
 
 def _grown_side(
-    trained: Any, side: str, new: IdMap, grown: Growth, features: Any
+    state: RecommenderState, side: str, new: IdMap, grown: Growth, features: Any
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """One side's vectors with rows for new ids, and where features put those with new interactions."""
-    vectors = getattr(trained.embeddings, f"{side}s")
+    vectors = getattr(state.embeddings, f"{side}s")
     ids = getattr(grown.interactions, f"{side}s")
     made = np.zeros((len(ids), vectors.shape[1]), np.float32)
     made[: len(vectors)] = vectors
-    encoding = getattr(trained, f"{side}_encoding")
+    encoding = getattr(state, f"{side}_encoding")
     if encoding is None:
         if features is not None:
-            encoded(None, features, side)
+            encode_features(None, features, side)
         return made, None
     if features is None:
         raise DataError(
             f"the model was trained with {side} features, so those of the {side}s with new interactions "
             f"are wanted too: give {side}_features="
         )
-    places = getattr(trained.embeddings, f"{side}s_of")(encoded(encoding, features, side))
+    places = getattr(state.embeddings, f"{side}s_of")(encode_features(encoding, features, side))
     if len(places) != len(new):
         raise DataError(f"{len(places):,} rows of features do not fit {len(new):,} {side}s")
     rows = ids.rows(new.series)
@@ -160,12 +165,12 @@ def _grown_side(
     return made, places[by_row[moving]]
 
 
-def _placed(trained: Any, texts: np.ndarray) -> np.ndarray:
+def _placed(state: RecommenderState, texts: np.ndarray) -> np.ndarray:
     """The vectors of new items, from those of their texts."""
-    if isinstance(trained.settings.model, Text):
+    if isinstance(state.settings.model, Text):
         return texts
-    counts = popularity(trained.seen)[:, 0]
-    return Bridge.learn(texts_of(trained).vectors, trained.embeddings.items, counts).vectors(texts)
+    counts = popularity(state.interactions)[:, 0]
+    return Bridge.learn(text_index_of(state).vectors, state.embeddings.items, counts).vectors(texts)
 
 
 def _framed(given: Any) -> pl.DataFrame:

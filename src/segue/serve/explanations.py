@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from segue.errors import SettingError
-from segue.online.explain import Shares, by_events, by_picks
+from segue.online.explanations import Shares, by_events, by_picks
 from segue.serve.loaded_model import LoadedModel
 from segue.serve.user_state import UserState
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from segue.serve.filters import SEPARATOR
+from segue.recommender.filters import SEPARATOR
 
 COLUMNS, VALUES = 8, 40  # that are offered
 SHARE = 0.2  # of the items, above which a text has too many different values to choose from

@@ -16,12 +16,12 @@ import polars as pl
 from segue import store
 from segue.errors import SegueError
 from segue.online import Profile
-from segue.online.ranking import ListRanker
-from segue.recommender.facade import TrainedRecommender, load
+from segue.recommender.facade import TrainedRecommender
+from segue.recommender.filters import SEPARATOR, ItemFilters
+from segue.recommender.fitting import load
 from segue.serve.atlas import Atlas
 from segue.serve.events.base import NewItem
 from segue.serve.facets import facets
-from segue.serve.filters import SEPARATOR, Filters
 from segue.serve.metrics import Metrics
 from segue.serve.query_batcher import QueryBatcher
 from segue.serve.user_state import People
@@ -53,7 +53,7 @@ class LoadedModel:
         self.name = f"{version}+{extra}" if extra else version
         self.profile = Profile(profile, self.recommender.space)
         self.searches = QueryBatcher(self.recommender, metrics)
-        self.filters = Filters(self.recommender)
+        self.filters = ItemFilters(self.recommender)
         self.people = People(self.recommender, self.profile)
         self._rows: dict[str, int] = {}
         self._cards: dict[int, tuple[Any, Any]] = {}
@@ -64,7 +64,7 @@ class LoadedModel:
         self.searches.warm_up()
         recommender.users.find("")
         recommender.items.find("")
-        row = int(np.argmax(np.diff(recommender.seen.indptr) > 0)) if len(recommender.users) else -1
+        row = int(np.argmax(np.diff(recommender.interactions.indptr) > 0)) if len(recommender.users) else -1
         known = np.flatnonzero(recommender.embeddings.items[:64].any(1))
         if len(known):
             person = self.people.make("", row, [])
@@ -126,12 +126,6 @@ class LoadedModel:
         return {"item_id": self.recommender.items[row], **known}
 
     @cached_property
-    def audience(self) -> ListRanker:
-        """What explored and diverse lists are chosen from."""
-        recommender = self.recommender
-        return ListRanker(recommender.space, recommender.index, self.counts)
-
-    @cached_property
     def atlas(self) -> Atlas:
         """The items in two dimensions."""
         return Atlas.of(self.recommender.embeddings.item_directions)
@@ -144,7 +138,7 @@ class LoadedModel:
     @cached_property
     def counts(self) -> np.ndarray:
         """(n,) int64: how many users had each item in training."""
-        return np.bincount(self.recommender.seen.indices, minlength=len(self.recommender.items))
+        return np.bincount(self.recommender.interactions.indices, minlength=len(self.recommender.items))
 
 
 def with_added(recommender: TrainedRecommender, added: Sequence[NewItem]) -> TrainedRecommender:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 from segue.errors import SettingError
-from segue.online import EXPLORERS, MMR
-from segue.online.ranking import SelectionPolicy
+from segue.online import MMR
+from segue.recommender.options import ListOptions
 from segue.serve.events.base import checked_id
 from segue.serve.settings import Limits
 
@@ -44,27 +43,10 @@ class Wish:
         """Whether the best are wanted, without words."""
         return self.explore is None and not self.diversity and not self.why
 
-    def choice(self, seed: int) -> SelectionPolicy:
+    def list_options(self, seed: int) -> ListOptions:
         """Return how the list is chosen, or raise `SettingError`."""
         diversify = MMR(strength=self.diversity) if self.diversity else None
-        return SelectionPolicy(None if self.explore is None else explorer(self.explore), diversify, seed)
-
-
-def explorer(text: str) -> Any:
-    """Return the settings of an exploration: its name, and a value of its dial where wanted: `gumbel:0.5`."""
-    name, _, value = text.partition(":")
-    if name not in EXPLORERS:
-        known = ", ".join(sorted(EXPLORERS))
-        raise SettingError(f"there is no exploration {name[:64]!r}; there are {known}")
-    kind = EXPLORERS[name]
-    if not value:
-        return kind()
-    dial = fields(kind)[0]
-    try:
-        number = int(value) if isinstance(dial.default, int) else float(value)
-    except ValueError as error:
-        raise SettingError(f"explore={text[:64]!r} must be NAME:NUMBER, such as gumbel:0.5") from error
-    return kind(**{dial.name: number})
+        return ListOptions(max(1, self.k), explore=self.explore, diversify=diversify, seed=seed)
 
 
 def checked(wish: Wish, limits: Limits) -> Wish:
@@ -73,7 +55,7 @@ def checked(wish: Wish, limits: Limits) -> Wish:
         raise SettingError(f"k={wish.k} must be 1 to {limits.k:,}")
     for name, ids in (("allow", wish.allow or ()), ("deny", wish.deny)):
         check_ids(ids, name, limits)
-    wish.choice(0)
+    wish.list_options(0)
     return wish
 
 

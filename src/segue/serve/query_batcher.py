@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from segue.recommender.exclusions import ItemSets
 from segue.recommender.facade import TrainedRecommender
 from segue.serve.metrics import Metrics
 
@@ -47,7 +48,7 @@ class QueryBatcher:
             vectors = np.ones((1, self._recommender.embeddings.dim), np.float32)
         nothing = np.empty(0, np.int32)
         everything = np.ones(len(self._recommender.items), bool)
-        self._recommender.nearest(np.zeros_like(vectors[:1]), 10)
+        self._recommender.ranker.top(np.zeros_like(vectors[:1]), 10)
         self._search(vectors[:1], [nothing], 10, everything)
         times = []
         for _ in range(TIMED):
@@ -56,7 +57,7 @@ class QueryBatcher:
             times.append(time.perf_counter() - begun)
         if min(times) > LONG:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="segue-search")
-        self._recommender.alike(np.zeros(1, np.int32), 10)
+        self._recommender.ranker.similar(np.zeros(1, np.int32), 10)
 
     def find(
         self, vector: np.ndarray, left_out: np.ndarray, k: int, allow: np.ndarray | None = None
@@ -134,7 +135,7 @@ class QueryBatcher:
     ) -> list[Found]:
         begun = time.perf_counter()
         recommender, metrics = self._recommender, self._metrics
-        found = recommender.nearest(vectors, k, Rows(left_out, len(recommender.items)), allow)
+        found = recommender.ranker.top(vectors, k, ItemSets(left_out, len(recommender.items)), allow)
         every, scores = found.ids.tolist(), found.scores.tolist()
         if every and min(ids[-1] for ids in every) < 0:
             counts = (found.ids >= 0).sum(1).tolist()
@@ -143,24 +144,6 @@ class QueryBatcher:
         metrics.queries.observe(len(vectors))
         metrics.examined.inc(float(found.examined.sum()))
         return list(zip(every, scores, strict=True))
-
-
-class Rows:
-    """Sorted columns of some rows: what a search reads of a CSR, which takes longer to make than a search."""
-
-    has_sorted_indices = True
-
-    def __init__(self, columns: list[np.ndarray], width: int) -> None:
-        self._columns, self._width = columns, width
-        self.shape = (len(columns), width)
-        self.indptr = np.zeros(len(columns) + 1, np.int64)
-        np.cumsum([len(rows) for rows in columns], out=self.indptr[1:])
-        self.indices = np.concatenate(columns)
-        self.nnz = len(self.indices)
-
-    def __getitem__(self, chosen: np.ndarray) -> Rows:
-        """Return the rows where a mask is true."""
-        return Rows([self._columns[row] for row in np.flatnonzero(chosen)], self._width)
 
 
 def _raise(error: Exception) -> list[Found]:

@@ -150,6 +150,6 @@ def seen_of(recommender: TrainedRecommender, row: int) -> np.ndarray:
     """The sorted rows of the items that a trained user had; none for row -1."""
     if row < 0:
         return NOTHING
-    seen = recommender.seen
-    found: np.ndarray = seen.indices[seen.indptr[row] : seen.indptr[row + 1]]
+    matrix = recommender.interactions
+    found: np.ndarray = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
     return found

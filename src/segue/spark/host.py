@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from segue import store
 from segue.errors import ModelFolderError, NotAModelError
-from segue.recommender import facade as recommender
+from segue.recommender import fitting
 from segue.recommender.facade import TrainedRecommender
 from segue.store.lock import locked
 
@@ -66,7 +66,7 @@ def opened(place: Place, load: Callable[[Path, str], T]) -> T:
 
 def load(path: Path, version: str) -> TrainedRecommender:
     """Open a version of a recommender."""
-    return recommender.load(path, version)
+    return fitting.load(path, version)
 
 
 def verify_once(folder: Path, version: str) -> None:

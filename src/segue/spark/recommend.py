@@ -14,9 +14,9 @@ import scipy.sparse as sp
 from segue.data.ids import Id
 from segue.errors import DataError
 from segue.index.base import check_k
-from segue.online.ranking import SelectionPolicy
-from segue.recommender import facade as library
-from segue.recommender.facade import TrainedRecommender, check_choice
+from segue.recommender import fitting
+from segue.recommender.facade import BATCH, TrainedRecommender
+from segue.recommender.options import ListOptions, check_on_unknown
 from segue.spark.host import Place, batches, frames, load, opened
 from segue.spark.place import placed
 from segue.spark.session import check_spark
@@ -67,12 +67,12 @@ def recommend(
     """
     check_spark()
     check_k(k)
-    check_choice(on_unknown)
-    SelectionPolicy(explore, diversify, seed)
+    check_on_unknown(on_unknown)
+    ListOptions(k, explore=explore, diversify=diversify, seed=seed)
     asked = _asked(users, user)
     spark = users.sparkSession
     place = placed(spark, model, ship=ship)
-    known = library.load(model, place.version)
+    known = fitting.load(model, place.version)
     schema = _schema({"user_id": known.users.series, "item_id": known.items.series})
     if seen is not None:
         asked = _joined(asked, seen)
@@ -100,7 +100,7 @@ def similar(
     check_spark()
     check_k(k)
     place = placed(spark, model, ship=ship)
-    known = library.load(model, place.version)
+    known = fitting.load(model, place.version)
     schema = _schema({"item_id": known.items.series, "neighbor_id": known.items.series})
     only = None if allow is None else list(allow)
 
@@ -110,7 +110,7 @@ def similar(
             items = trained.items.series.gather(frame["id"].to_numpy())
             yield from batches(trained.similar(items, k, allow=only), schema)
 
-    parts = max(spark.sparkContext.defaultParallelism, -(-len(known.items) // library.USERS))
+    parts = max(spark.sparkContext.defaultParallelism, -(-len(known.items) // BATCH))
     rows: DataFrame = spark.range(0, len(known.items), 1, parts)
     return rows.mapInArrow(answer, _spark_schema(schema))
 
@@ -152,7 +152,7 @@ def _answering(place: Place, k: int, rules: dict[str, Any], schema: pa.Schema) -
             if users.null_count():
                 raise DataError(f"{users.null_count():,} user ids are null; drop these rows or fill them in")
             more = _also_seen(frame[SEEN], trained) if SEEN in frame.columns else None
-            yield from batches(trained.recommend(users, k, also_seen=more, **rules), schema)
+            yield from batches(trained.recommend(users, k, exclude_pairs=more, **rules), schema)
 
     return answer
 

@@ -18,7 +18,8 @@ from segue.data.ids import IdMap
 from segue.errors import DataError
 from segue.models.als import ALS
 from segue.models.embeddings import Embeddings
-from segue.recommender.facade import Recommender, TrainedRecommender
+from segue.recommender.facade import TrainedRecommender
+from segue.recommender.fitting import Recommender
 from segue.spark.session import check_spark
 from segue.spark.write import stage
 
@@ -74,7 +75,7 @@ def fit(
             trained = _assembled(settings, draft)
         with stage("model saved"):
             saved = trained.save(folder)
-        log.info("%r learned from %s pairs", saved, f"{saved.seen.nnz:,}")
+        log.info("%r learned from %s pairs", saved, f"{saved.interactions.nnz:,}")
         return saved
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -142,14 +143,14 @@ def _assembled(settings: Recommender, draft: Path) -> TrainedRecommender:
         _factors(draft, "user", len(users), settings.model.dim),
         _factors(draft, "item", len(items), settings.model.dim),
     )
-    seen = _seen(draft, len(users), len(items))
+    interactions = _seen(draft, len(users), len(items))
     return TrainedRecommender(
         settings=settings,
         users=users,
         items=items,
         embeddings=embeddings,
         index=settings.index.build(embeddings.items, queries=embeddings.users),
-        seen=seen,
+        interactions=interactions,
     )
 
 

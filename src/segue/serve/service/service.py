@@ -17,9 +17,9 @@ import scipy.sparse as sp
 
 from segue import store
 from segue.errors import DataError, SegueError, SettingError, UnknownIdError
-from segue.index.base import Neighbors
-from segue.online.ranking import RankedLists
-from segue.recommender.facade import TrainedRecommender
+from segue.online.interleaving import interleave
+from segue.recommender.queries import Picks, UserQuery
+from segue.recommender.ranker import items_of as items_of_list
 from segue.serve.events.base import Event, StoreCommand, StoredEvent, checked_id, open_store
 from segue.serve.events.journal import Journal
 from segue.serve.explanations import why
@@ -175,7 +175,7 @@ class Service:
         if len(denied):
             allow = np.ones(len(generation.recommender.items), bool) if allow is None else allow.copy()
             allow[denied] = False
-        found = await asyncio.to_thread(generation.recommender.alike, np.array([row]), wish.k, allow)
+        found = await asyncio.to_thread(generation.recommender.ranker.similar, np.array([row]), wish.k, allow)
         count = int((found.ids[0] >= 0).sum())
         listed = (found.ids[0][:count].tolist(), found.scores[0][:count].tolist())
         return {"model_version": generation.name, "item_id": generation.recommender.items[row],
@@ -185,7 +185,9 @@ class Service:
         """Find items by text."""
         generation = self.generation
         allow = generation.filters.bitmap(wish.allow, wish.where)
-        found = await asyncio.to_thread(found_by_text, generation.recommender, text, wish.k, allow)
+        find = generation.recommender.text_search.find
+        rows, scores = await asyncio.to_thread(find, text, wish.k, allow=allow)
+        found = rows.tolist(), scores.tolist()
         return {"model_version": generation.name, "items": items_of(generation, found)}
 
     # People, items and events
@@ -318,7 +320,7 @@ class Service:
             "profile": repr(generation.profile.kind),
             "users": len(recommender.users),
             "items": len(recommender.items),
-            "interactions": int(recommender.seen.nnz),
+            "interactions": int(recommender.interactions.nnz),
             "dim": recommender.embeddings.dim,
             "columns": [] if recommender.item_metadata is None else recommender.item_metadata.columns,
             "metrics": {name: float(value) for name, value in recommender.metrics.items()},
@@ -412,7 +414,9 @@ class Service:
         if len(finds) == 1:
             found = await self._in_time(finds[0])
         else:
-            found = merged([await self._in_time(one) for one in finds], asked.weights, k)
+            lists = [await self._in_time(one) for one in finds]
+            rows, scores = zip(*lists, strict=True)
+            found = interleave(rows, scores, asked.weights, k)
         return {
             "model_version": generation.name,
             "source": asked.source,
@@ -449,29 +453,19 @@ def chosen(
 ) -> dict[str, Any]:
     """A list that is explored, diverse or explained; of several vectors, that which is worth most."""
     seed = secrets.randbits(31) if wish.seed is None else wish.seed
-    choice = wish.choice(seed)
-    recommender = generation.recommender
-    vector = asked.vectors[[int(np.argmax(asked.weights))]]
-    seen = sp.csr_matrix(
-        (np.ones(len(left_out), np.float32), left_out, np.array([0, len(left_out)])),
-        (1, len(recommender.items)),
-    )
-    shown: RankedLists | Neighbors
-    if choice.plain:
-        shown = recommender.nearest(vector, k, seen, allow)
-    else:
-        had = asked.left_out, np.ones(len(asked.left_out))
-        shown = generation.audience.shown(choice, vector, k, seen, allow, lambda _: had, ONE)
-    count = int((shown.ids[0] >= 0).sum())
-    rows = shown.ids[0][:count].tolist()
-    items = items_of(generation, (rows, shown.scores[0][:count].tolist()))
+    options = replace(wish.list_options(seed), k=k)
+    picks = Picks(asked.left_out, np.ones(len(asked.left_out)))
+    query = UserQuery(asked.vectors, asked.weights, left_out, picks, 1)
+    lists = generation.recommender.ranker.rank(query, options, allow)
+    rows, scores = items_of_list(lists)
+    items = items_of(generation, (rows, scores))
     told: dict[str, Any] = {"model_version": generation.name, "source": asked.source, "items": items}
-    if isinstance(shown, RankedLists) and choice.explore is not None:
-        told["explored"] = {"by": repr(choice.explore), "seed": seed}
-        for item, propensity in zip(items, shown.propensities[0].tolist(), strict=False):
+    if lists.propensities is not None:
+        told["explored"] = {"by": repr(options.explorer), "seed": seed}
+        for item, propensity in zip(items, lists.propensities[0].tolist(), strict=False):
             item["propensity"] = propensity
     if wish.why:
-        reasons = why(generation, asked.person, vector[0], asked.left_out, rows)
+        reasons = why(generation, asked.person, query.main, asked.left_out, rows)
         for item, one in zip(items, reasons, strict=True):
             item["why"] = one
     return told
@@ -485,40 +479,6 @@ def items_of(generation: LoadedModel, found: Found) -> list[dict[str, Any]]:
         {"item_id": card[0], "score": score, "rank": rank, "title": card[1]}
         for rank, (card, score) in enumerate(zip(cards, scores, strict=False), 1)
     ]
-
-
-def merged(lists: Sequence[Found], weights: np.ndarray, k: int) -> Found:
-    """Take turns between lists, each as often as it is worth; an item stands where it comes first."""
-    places, taken = [0] * len(lists), np.zeros(len(lists))
-    chosen: dict[int, float] = {}
-    left = weights.astype(np.float64).copy()
-    while len(chosen) < k and left.any():
-        turn = int(np.argmax(left / (taken + 1)))
-        rows, scores = lists[turn]
-        while places[turn] < len(rows) and rows[places[turn]] in chosen:
-            places[turn] += 1
-        if places[turn] == len(rows):
-            left[turn] = 0
-            continue
-        chosen[rows[places[turn]]] = scores[places[turn]]
-        taken[turn] += 1
-    return list(chosen), list(chosen.values())
-
-
-def found_by_text(recommender: TrainedRecommender, text: str, k: int, allow: np.ndarray | None) -> Found:
-    """Items by words and meaning where the model was fit with text; else those whose titles hold it."""
-    if recommender.texts is not None:
-        found, scores = recommender.texts.search(text, k, allow=allow)
-        return found.tolist(), scores.tolist()
-    titles = recommender.titles(np.arange(len(recommender.items)))
-    if titles is None:
-        raise SettingError("the model knows no titles to search in; fit it with --items")
-    table = pl.DataFrame({"title": titles.cast(pl.String)}).with_row_index("row")
-    if allow is not None:
-        table = table.filter(pl.Series(allow))
-    held = table.filter(pl.col("title").str.to_lowercase().str.contains(text.lower(), literal=True))
-    rows: list[int] = held.sort(pl.col("title").str.len_chars(), maintain_order=True)["row"].head(k).to_list()
-    return rows, [1.0] * len(rows)
 
 
 def _current(folder: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -15,12 +15,26 @@ from segue.models.settings import at_least
 from segue.numerics.blas import on_one_thread
 from segue.online.candidates import CandidateContext, Selection
 from segue.online.inclusion import gumbel_inclusion, redrawn
-from segue.online.state import above
+from segue.online.profile_state import above
 from segue.validation import named
 
 BEST = 300  # items from which chance chooses, unless set
 SPREAD = 100  # of the best items, whose scores tell what a bonus is measured in
 NEAR = 400  # best items that compete in the redraws
+
+
+class Explorer(Protocol):
+    """An exploration: settings that choose k items by chance, with known propensities.
+
+    Attributes:
+        needs_precision: whether `choose` needs the posterior precision of the query.
+    """
+
+    needs_precision: ClassVar[bool]
+
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Return k items, or all if there are fewer."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -37,16 +51,18 @@ class Gaussian:
     scale: float = 0.5
     draws: int = 256
 
+    needs_precision: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         at_least(self, scale=0.0, draws=0)
 
-    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a person."""
-        dim = len(person.vector) - person.biases
-        spread = self.scale * np.linalg.norm(person.vector[:dim]) / np.sqrt(dim)
-        drawn = np.tile(person.vector.astype(np.float64), (1 + self.draws, 1))
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Choose k items for a context."""
+        dim = len(context.vector) - context.biases
+        spread = self.scale * np.linalg.norm(context.vector[:dim]) / np.sqrt(dim)
+        drawn = np.tile(context.vector.astype(np.float64), (1 + self.draws, 1))
         drawn[:, :dim] += spread * rng.standard_normal((1 + self.draws, dim))
-        return _by_vectors(person, k, drawn)
+        return _by_vectors(context, k, drawn)
 
 
 @dataclass(frozen=True)
@@ -59,12 +75,14 @@ class Buckets:
 
     width: int = 3
 
+    needs_precision: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         at_least(self, width=1)
 
-    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a person."""
-        ids, scores = person.best(k * self.width)
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Choose k items for a context."""
+        ids, scores = context.best(k * self.width)
         starts = np.arange(0, len(ids), self.width)
         if len(ids) < k * self.width:  # fewer items than the buckets hold: narrower ones
             starts = np.unique(np.linspace(0, len(ids), min(k, len(ids)), endpoint=False).astype(int))
@@ -88,15 +106,17 @@ class Thompson:
     noise: float = 0.3
     draws: int = 256
 
+    needs_precision: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         at_least(self, noise=0.0, draws=0)
 
-    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a person."""
-        factor = np.linalg.cholesky(person.known_precision())
-        z = rng.standard_normal((len(person.vector), 1 + self.draws))
-        drawn = person.vector + self.noise * solve_triangular(factor, z, lower=True, trans="T").T
-        return _by_vectors(person, k, drawn)
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Choose k items for a context."""
+        factor = np.linalg.cholesky(context.known_precision())
+        z = rng.standard_normal((len(context.vector), 1 + self.draws))
+        drawn = context.vector + self.noise * solve_triangular(factor, z, lower=True, trans="T").T
+        return _by_vectors(context, k, drawn)
 
 
 @dataclass(frozen=True)
@@ -115,16 +135,18 @@ class Optimism:
 
     weight: float = 1.0
 
+    needs_precision: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         at_least(self, weight=0.0)
 
-    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a person."""
-        _, best = person.best(SPREAD)
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Choose k items for a context."""
+        _, best = context.best(SPREAD)
         bonus = np.float32(self.weight * (best.std() if len(best) else 0.0))
-        ids, _ = person.find(np.append(person.vector, bonus).astype(np.float32), min(k, len(person.items)))
+        ids, _ = context.find(np.append(context.vector, bonus).astype(np.float32), min(k, len(context.items)))
         ids = ids[ids >= 0]
-        return Selection(ids, person.scores(ids), np.ones(len(ids)))
+        return Selection(ids, context.scores(ids), np.ones(len(ids)))
 
     @staticmethod
     def widened(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -153,13 +175,15 @@ class Gumbel:
     temperature: float = 0.5
     best: int = BEST
 
+    needs_precision: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         above(self, temperature=0.0)
         at_least(self, best=1)
 
-    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a person."""
-        ids, scores = person.best(max(k, self.best))
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Choose k items for a context."""
+        ids, scores = context.best(max(k, self.best))
         spread = float(scores.std()) if len(scores) else 0.0
         logits = scores.astype(np.float64) / (self.temperature * max(spread, 1e-12))
         places = np.argsort(-(logits + rng.gumbel(size=len(ids))), kind="stable")[:k]
@@ -178,12 +202,14 @@ class Reserved:
     slots: int = 2
     best: int = BEST
 
+    needs_precision: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         at_least(self, slots=0, best=1)
 
-    def choose(self, person: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a person."""
-        ids, scores = person.best(max(k, self.best))
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Choose k items for a context."""
+        ids, scores = context.best(max(k, self.best))
         sure = max(0, min(k, len(ids)) - self.slots)
         others = np.arange(sure, len(ids))
         drawn = rng.choice(others, min(k, len(ids)) - sure, replace=False)
@@ -192,7 +218,7 @@ class Reserved:
         return Selection(ids[places], scores[places], propensities)
 
 
-EXPLORERS: dict[str, Any] = {
+EXPLORERS: dict[str, type[Explorer]] = {
     "buckets": Buckets,
     "gaussian": Gaussian,
     "gumbel": Gumbel,
@@ -202,7 +228,7 @@ EXPLORERS: dict[str, Any] = {
 }
 
 
-def explore(explorer: Any, person: CandidateContext, k: int, seed: int) -> Selection:
+def explore(explorer: str | Explorer, context: CandidateContext, k: int, seed: int) -> Selection:
     """Choose k items for a person with an explorer, by its settings or its name in `EXPLORERS`.
 
     The same seed chooses the same items. Raises `SettingError` for one that does not exist, a seed below 0
@@ -211,18 +237,18 @@ def explore(explorer: Any, person: CandidateContext, k: int, seed: int) -> Selec
     settings = named(explorer, EXPLORERS, "exploration")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
         raise SettingError(f"seed={seed!r} must be a whole number of at least 0")
-    return settings.choose(person, check_k(k), np.random.default_rng(seed))  # type: ignore[no-any-return]
+    return settings.choose(context, check_k(k), np.random.default_rng(seed))  # type: ignore[no-any-return]
 
 
-def _by_vectors(person: CandidateContext, k: int, drawn: np.ndarray) -> Selection:
+def _by_vectors(context: CandidateContext, k: int, drawn: np.ndarray) -> Selection:
     """What the first of some drawn vectors finds; the others say how often each item would be found."""
-    ids, _ = person.find(drawn[0].astype(np.float32), min(k, len(person.items)))
+    ids, _ = context.find(drawn[0].astype(np.float32), min(k, len(context.items)))
     ids = ids[ids >= 0]
     if len(drawn) == 1:
-        return Selection(ids, person.scores(ids), np.full(len(ids), np.nan))
-    near, _ = person.best(max(NEAR, 4 * k))
+        return Selection(ids, context.scores(ids), np.full(len(ids), np.nan))
+    near, _ = context.best(max(NEAR, 4 * k))
     rows = np.union1d(near, ids)
     with on_one_thread():
-        every = drawn.astype(np.float32) @ person.items[rows].T
+        every = drawn.astype(np.float32) @ context.items[rows].T
     shares = redrawn(every, len(ids))[np.searchsorted(rows, ids)]
-    return Selection(ids, person.scores(ids), shares)
+    return Selection(ids, context.scores(ids), shares)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,6 +15,23 @@ from segue.validation import named
 
 BEST = 100  # items that are chosen from, unless set
 LEAST = 1e-9  # what a further item must add to a volume
+
+
+class Diversifier(Protocol):
+    """A diversification: settings that choose k of the best candidates.
+
+    Attributes:
+        best: the number of candidates.
+    """
+
+    @property
+    def best(self) -> int:
+        """The number of candidates."""
+        ...
+
+    def order(self, directions: np.ndarray, relevance: np.ndarray, k: int) -> np.ndarray:
+        """Return the places (k,) of the chosen of m unit vectors (m, dim), given their relevance (m,)."""
+        ...
 
 
 def _check_strength(settings: Any) -> None:
@@ -92,18 +109,18 @@ class DPP:
         return chosen
 
 
-DIVERSIFIERS: dict[str, Any] = {"dpp": DPP, "mmr": MMR}
+DIVERSIFIERS: dict[str, type[Diversifier]] = {"dpp": DPP, "mmr": MMR}
 
 
-def diversify(settings: Any, person: CandidateContext, k: int) -> Selection:
+def diversify(settings: str | Diversifier | None, context: CandidateContext, k: int) -> Selection:
     """Choose k items for a person that are good and not all alike.
 
     `settings` are those of a method, or its name in `DIVERSIFIERS`. Raises `SettingError` for one that does
     not exist.
     """
     method = named(settings, DIVERSIFIERS, "way to diversify")
-    ids, scores = person.best(max(check_k(k), method.best))
-    directions = person.items[ids, : person.items.shape[1] - person.biases].astype(np.float64)
+    ids, scores = context.best(max(check_k(k), method.best))
+    directions = context.items[ids, : context.items.shape[1] - context.biases].astype(np.float64)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     directions = np.divide(directions, lengths, out=np.zeros_like(directions), where=lengths > 0)
     range_ = float(scores.max() - scores.min()) if len(scores) else 0.0

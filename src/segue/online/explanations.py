@@ -14,8 +14,8 @@ from segue.models.ials import IALS
 from segue.online.averages import Average
 from segue.online.posterior import Posterior
 from segue.online.profile import Profile
+from segue.online.profile_state import Pick
 from segue.online.space import Space
-from segue.online.state import Pick
 
 SHOWN = 5  # reasons of an item, unless asked for more
 
