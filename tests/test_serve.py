@@ -157,7 +157,7 @@ def test_filters(server, trained, data):
         assert status == 422
         assert words in problem["detail"]
     status, problem = server.call("GET", "/v1/recommend/1?" + "&".join(["where=year>1"] * 11))
-    assert (status, problem["detail"]) == (422, "11 conditions came; at most 10 are taken")
+    assert (status, problem["detail"]) == (422, "11 conditions came; at most 10 are allowed")
 
 
 def test_events_move_profiles_and_leave_out_what_was_seen(server, trained):

@@ -652,9 +652,9 @@ def test_new_items_of_a_text_model_are_their_text(films):
 
 def test_what_new_items_refuse(films):
     new = {"title": "Zork", "genres": "Horror", "extract": "A monster."}
-    with pytest.raises(SettingError, match="with_items takes features or texts=, one of them"):
+    with pytest.raises(SettingError, match="with_items takes either features= or texts="):
         films.with_items([99])
-    with pytest.raises(SettingError, match="with_items takes features or texts=, one of them"):
+    with pytest.raises(SettingError, match="with_items takes either features= or texts="):
         films.with_items([99], {"a": 1}, texts=new)
     with pytest.raises(DataError, match="1 rows of texts do not fit 2 new items"):
         films.with_items([98, 99], texts=new)

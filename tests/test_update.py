@@ -231,7 +231,7 @@ def test_features_of_new_rows_are_taken(hybrid, new, name):
     found = updated.recommend(range(100, 108), k=5)
     assert (found["user_id"] % GROUPS == found["item_id"] % GROUPS).mean() > 0.9
     assert updated.recommend_for(features={"kind": "k1"}, k=3).height == 3
-    with pytest.raises(DataError, match=r"trained with item features, so those of the items with new inter"):
+    with pytest.raises(DataError, match=r"trained with item features, so the items with new inter"):
         hybrid[name].partial_fit(dataclasses.replace(new, item_metadata=None), user_features=kinds)
     with pytest.raises(DataError, match=r"trained with user features, .*: give user_features="):
         hybrid[name].partial_fit(told)

@@ -1,13 +1,13 @@
-"""A trained recommender that grows: new items placed, new interactions taken in, without training anew.
+"""Update a trained recommender without a full training: new items, new interactions.
 
-What comes back are the fields of a `TrainedRecommender` that change.
+The functions return the fields of the state that change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -28,23 +28,30 @@ from segue.text.bridge import Bridge
 from segue.text.documents import columns_of
 from segue.text.index import TextIndex
 
+Columns: TypeAlias = Mapping[str, Any] | pl.DataFrame  # a frame, or columns with a value or values
+ITEM, USER = "item", "user"
+
 
 def with_new_items(
-    state: RecommenderState, items: pl.Series, features: Any, texts: Any, progress: Progress
+    state: RecommenderState,
+    items: pl.Series,
+    features: Columns | None,
+    texts: Columns | None,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Place items by features or by text, as `TrainedRecommender.with_items` says."""
+    """Place new items by features or by text; see `TrainedRecommender.with_items`."""
     if (features is None) == (texts is None):
-        raise SettingError("with_items takes features or texts=, one of them")
+        raise SettingError("with_items takes either features= or texts=")
     new = IdMap(items, noun="item")
-    table, grown, what = state.item_metadata, state.texts, "features"
+    metadata, text_index, noun = state.item_metadata, state.texts, "features"
     if texts is None:
-        vectors = state.embeddings.items_of(encode_features(state.item_encoding, features, "item"))
+        vectors = state.embeddings.items_of(encode_features(state.item_encoding, features, ITEM))
     else:
-        given, what = _framed(texts), "texts"
-        grown, table = text_index_of(state).grown(table, given, progress=progress)
-        vectors = _placed(state, grown.vectors[len(state.items) :])
+        noun = "texts"
+        text_index, metadata = text_index_of(state).grown(metadata, _to_frame(texts), progress=progress)
+        vectors = _vectors_from_text(state, text_index.vectors[len(state.items) :])
     if len(vectors) != len(new):
-        raise DataError(f"{len(vectors):,} rows of {what} do not fit {len(new):,} new items")
+        raise DataError(f"{len(vectors):,} rows of {noun} do not fit {len(new):,} new items")
     known = state.items.rows(new.series) >= 0
     if known.any():
         raise DataError(f"the item {new[int(np.argmax(known))]!r} is in the model already")
@@ -53,132 +60,161 @@ def with_new_items(
         state.embeddings, items=np.concatenate([state.embeddings.items, vectors]), state=None
     )
     if texts is None:
-        table = None if table is None else pl.concat([table, table.clear(len(new))])
-        grown = None if grown is None else grown.padded(len(new))
+        metadata = None if metadata is None else pl.concat([metadata, metadata.clear(len(new))])
+        text_index = None if text_index is None else text_index.padded(len(new))
     old = state.interactions
     return {
         "items": ids,
         "embeddings": embeddings,
         "index": state.settings.index.build(embeddings.items, progress=progress),
         "interactions": sp.csr_matrix((old.data, old.indices, old.indptr), (old.shape[0], len(ids))),
-        "item_metadata": table,
-        "texts": grown,
+        "item_metadata": metadata,
+        "texts": text_index,
     }
 
 
 def with_interactions(
     state: RecommenderState,
     interactions: Interactions,
-    features: dict[str, Any],
+    features: dict[str, Columns | None],
     duplicates: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Take in interactions, as `TrainedRecommender.partial_fit` says; `features` are by side."""
-    grown = grow(state.users, state.items, state.interactions, state.item_metadata, interactions, duplicates)
-    if features["item"] is None and state.item_encoding is not None:
-        features = features | {"item": interactions.item_metadata}
-    users, user_centres = _grown_side(state, "user", interactions.users, grown, features["user"])
-    items, item_centres = _grown_side(state, "item", interactions.items, grown, features["item"])
-    texts = _grown_texts(state, grown, progress)
+    """Learn from new interactions; see `TrainedRecommender.partial_fit`. `features` are by side."""
+    growth = grow(state.users, state.items, state.interactions, state.item_metadata, interactions, duplicates)
+    if features[ITEM] is None and state.item_encoding is not None:
+        features = features | {ITEM: interactions.item_metadata}
+    users, user_priors = _grow_users(state, interactions.users, growth, features[USER])
+    items, item_priors = _grow_items(state, interactions.items, growth, features[ITEM])
+    texts = _grow_texts(state, growth, progress)
     if texts is not None and isinstance(state.settings.model, Text):
         items = texts.vectors
-    change = Update(
+    update = Update(
         replace(state.embeddings, users=users, items=items, state=None),
-        grown.interactions,
-        grown.added,
-        user_centres,
-        item_centres,
+        growth.interactions,
+        growth.added,
+        user_priors,
+        item_priors,
         progress,
     )
-    learned = state.settings.model.update(change)
-    same = np.array_equal(learned.items, state.embeddings.items)
-    build = state.settings.index.build
+    embeddings = state.settings.model.update(update)
+    index = state.index
+    if not np.array_equal(embeddings.items, state.embeddings.items):
+        index = state.settings.index.build(embeddings.items, queries=embeddings.users, progress=progress)
     return {
-        "users": grown.interactions.users,
-        "items": grown.interactions.items,
-        "embeddings": learned,
-        "index": state.index if same else build(learned.items, queries=learned.users, progress=progress),
-        "interactions": grown.interactions.matrix,
-        "item_metadata": grown.interactions.item_metadata,
+        "users": growth.interactions.users,
+        "items": growth.interactions.items,
+        "embeddings": embeddings,
+        "index": index,
+        "interactions": growth.interactions.matrix,
+        "item_metadata": growth.interactions.item_metadata,
         "texts": texts,
     }
 
 
 def text_index_of(state: RecommenderState) -> TextIndex:
-    """What is written of the items, or `DataError` where the model was fit without."""
-    texts: TextIndex | None = state.texts
-    if texts is None:
+    """Return the text index, or raise `DataError` if the model was fit without text."""
+    if state.texts is None:
         raise DataError(
-            "the model was fit without text; fit it with text= and the columns that tell of the items"
+            "the model was fit without text; fit it with text= and the columns that describe the items",
+            arguments=("text",),
         )
-    return texts
+    return state.texts
 
 
-def encode_features(encoding: Encoding | None, features: Any, side: str) -> Any:
-    """New rows of features, of a frame or a mapping of columns to a value or values."""
+def encode_features(encoding: Encoding | None, features: Columns | None, side: str) -> sp.csr_matrix:
+    """Return new rows of features as a CSR, from a frame or a mapping of columns to a value or values."""
     if encoding is None:
         raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
-    return encoding.encode(_framed(features) if isinstance(features, Mapping) else features)
+    return encoding.encode(_to_frame(features) if isinstance(features, Mapping) else features)
 
 
-def _grown_texts(state: RecommenderState, grown: Growth, progress: Progress) -> TextIndex | None:
-    """What is written of all items; nothing of new ones whose texts did not come along."""
-    texts: TextIndex | None = state.texts
-    table, count = grown.interactions.item_metadata, len(grown.interactions.items) - len(state.items)
+def _grow_texts(state: RecommenderState, growth: Growth, progress: Progress) -> TextIndex | None:
+    """The text index with rows for new items; their text is empty if it is not in the metadata."""
+    texts, metadata = state.texts, growth.interactions.item_metadata
+    count = len(growth.interactions.items) - len(state.items)
     if texts is None or not count:
         return texts
-    if table is None:
+    if metadata is None:
         return texts.padded(count)
-    new = table.tail(count)
-    told = any(new[name].count() for name in columns_of(texts.settings.columns))
-    return texts.grown(state.item_metadata, new, progress=progress)[0] if told else texts.padded(count)
+    new = metadata.tail(count)
+    has_text = any(new[name].count() for name in columns_of(texts.settings.columns))
+    return texts.grown(state.item_metadata, new, progress=progress)[0] if has_text else texts.padded(count)
 
 
-def _grown_side(
-    state: RecommenderState, side: str, new: IdMap, grown: Growth, features: Any
+def _grow_users(
+    state: RecommenderState, new: IdMap, growth: Growth, features: Columns | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """One side's vectors with rows for new ids, and where features put those with new interactions."""
-    vectors = getattr(state.embeddings, f"{side}s")
-    ids = getattr(grown.interactions, f"{side}s")
-    made = np.zeros((len(ids), vectors.shape[1]), np.float32)
-    made[: len(vectors)] = vectors
-    encoding = getattr(state, f"{side}_encoding")
+    """The user vectors with rows for new users, and the feature priors of users with new interactions."""
+    vectors = _with_room(state.embeddings.users, growth.interactions.users)
+    if not _needs_features(state.user_encoding, features, USER):
+        return vectors, None
+    priors = state.embeddings.users_of(encode_features(state.user_encoding, features, USER))
+    moving = np.flatnonzero(np.diff(growth.added.indptr))
+    return _apply_priors(vectors, len(state.users), priors, new, growth.interactions.users, moving)
+
+
+def _grow_items(
+    state: RecommenderState, new: IdMap, growth: Growth, features: Columns | None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The item vectors with rows for new items, and the feature priors of items with new interactions."""
+    vectors = _with_room(state.embeddings.items, growth.interactions.items)
+    if not _needs_features(state.item_encoding, features, ITEM):
+        return vectors, None
+    priors = state.embeddings.items_of(encode_features(state.item_encoding, features, ITEM))
+    moving = np.flatnonzero(np.diff(growth.added.T.tocsr().indptr))
+    return _apply_priors(vectors, len(state.items), priors, new, growth.interactions.items, moving)
+
+
+def _needs_features(encoding: Encoding | None, features: Columns | None, side: str) -> bool:
+    """Whether features place new rows; raises `DataError` if features are missing or cannot be used."""
     if encoding is None:
         if features is not None:
             encode_features(None, features, side)
-        return made, None
+        return False
     if features is None:
         raise DataError(
-            f"the model was trained with {side} features, so those of the {side}s with new interactions "
-            f"are wanted too: give {side}_features="
+            f"the model was trained with {side} features, so the {side}s with new interactions need theirs, "
+            f"too: give {side}_features="
         )
-    places = getattr(state.embeddings, f"{side}s_of")(encode_features(encoding, features, side))
-    if len(places) != len(new):
-        raise DataError(f"{len(places):,} rows of features do not fit {len(new):,} {side}s")
+    return True
+
+
+def _apply_priors(
+    vectors: np.ndarray, old: int, priors: np.ndarray, new: IdMap, ids: IdMap, moving: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Start rows beyond `old` at their priors; return the vectors and the priors of the `moving` rows."""
+    if len(priors) != len(new):
+        raise DataError(f"{len(priors):,} rows of features do not fit {len(new):,} {ids.noun}s")
     rows = ids.rows(new.series)
-    fresh = rows >= len(vectors)
-    made[rows[fresh]] = places[fresh]
-    counts = grown.added.T.tocsr().indptr if side == "item" else grown.added.indptr
-    moving = np.flatnonzero(np.diff(counts))
-    by_row = np.full(len(ids), -1)
-    by_row[rows] = np.arange(len(rows))
-    return made, places[by_row[moving]]
+    fresh = rows >= old
+    vectors[rows[fresh]] = priors[fresh]
+    prior_of_row = np.full(len(ids), -1)
+    prior_of_row[rows] = np.arange(len(rows))
+    return vectors, priors[prior_of_row[moving]]
 
 
-def _placed(state: RecommenderState, texts: np.ndarray) -> np.ndarray:
-    """The vectors of new items, from those of their texts."""
+def _with_room(vectors: np.ndarray, ids: IdMap) -> np.ndarray:
+    """A copy of vectors with zero rows for further ids."""
+    grown = np.zeros((len(ids), vectors.shape[1]), np.float32)
+    grown[: len(vectors)] = vectors
+    return grown
+
+
+def _vectors_from_text(state: RecommenderState, texts: np.ndarray) -> np.ndarray:
+    """The item vectors (n, dim) of new items from their text vectors."""
     if isinstance(state.settings.model, Text):
         return texts
     counts = popularity(state.interactions)[:, 0]
     return Bridge.learn(text_index_of(state).vectors, state.embeddings.items, counts).vectors(texts)
 
 
-def _framed(given: Any) -> pl.DataFrame:
-    """A frame, of a mapping of columns to a value or values, or of another library's frame."""
-    if not isinstance(given, Mapping):
-        table = open_frame(given)
+def _to_frame(columns: Columns) -> pl.DataFrame:
+    """A frame from a mapping of columns to a value or values, or from another library's frame."""
+    if not isinstance(columns, Mapping):
+        table = open_frame(columns)
         return table.read(table.columns, ())
-    many = (list, tuple, pl.Series, np.ndarray)
+    sequences = (list, tuple, pl.Series, np.ndarray)
     return pl.DataFrame(
-        {name: value if isinstance(value, many) else [value] for name, value in given.items()}
+        {name: value if isinstance(value, sequences) else [value] for name, value in columns.items()}
     )
