@@ -100,20 +100,20 @@ def test_the_shares_of_events_add_up_to_the_profiles_score(kind, start):
     items = np.array([7, 8, 20])
     query = profile.vectors(state, 8.0).vectors[0]
     shares = by_events(profile, items, rows, weights, times, start=start, now=8.0)
-    np.testing.assert_allclose(shares.parts.sum(1) + shares.rest, space.items[items] @ query, rtol=1e-5)
+    np.testing.assert_allclose(shares.parts.sum(1) + shares.remainder, space.items[items] @ query, rtol=1e-5)
     assert shares.parts.shape == (3, 6)
     if start is None:
-        np.testing.assert_allclose(shares.rest, 0, atol=1e-5)
+        np.testing.assert_allclose(shares.remainder, 0, atol=1e-5)
     else:
-        assert np.abs(shares.rest).max() > 1e-3
+        assert np.abs(shares.remainder).max() > 1e-3
 
 
 def test_events_of_nothing_and_of_several_interests():
     space = Space(np.eye(4, dtype=np.float32))
     nothing = by_events(Profile("ema", space), np.array([0, 1]), [])
     assert nothing.parts.shape == (2, 0)
-    assert not nothing.rest.any()
-    with pytest.raises(SettingError, match="has several queries, each of which is a pick"):
+    assert not nothing.remainder.any()
+    with pytest.raises(SettingError, match="has several queries, each of which is one pick"):
         by_events(Profile("interests", space), np.array([0]), [1, 2])
     assert "interests" in PROFILES
 
@@ -197,7 +197,7 @@ class TestLists:
             }
             assert len(lists) > 3
         else:
-            with pytest.raises(SettingError, match="a posterior is that of iALS"):
+            with pytest.raises(SettingError, match="a posterior needs an iALS model"):
                 trained.recommend(1, explore="thompson")
 
 

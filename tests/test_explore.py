@@ -262,7 +262,7 @@ def test_wrong_settings_say_what_is_wrong():
         (
             lambda: explore("thompson", bare, 3, 1),
             DataError,
-            "the posterior of iALS, which is not known here",
+            "the posterior of iALS, which is unknown here",
         ),
         (lambda: Gumbel(0), SettingError, "Gumbel(temperature=0) must be a number above 0, and finite"),
         (lambda: Gaussian(-1), SettingError, "Gaussian(scale=-1) must be at least 0.0"),

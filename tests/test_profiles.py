@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import segue
 from segue.errors import DataError, SettingError
-from segue.online import PROFILES, Profile, Space, stored
+from segue.online import PROFILES, Profile, Space, to_json
 from segue.online.averages import DAY, EMA, HalfLife, Neighbors, Recent
 from segue.online.interests import Interests
 from segue.online.posterior import Posterior
@@ -253,7 +253,7 @@ class TestEveryKind:
             state = profile.start()
             for row, weight, time in picks:
                 state = profile.update(state, row, weight, time)
-            again = profile.restored(json.loads(json.dumps(stored(state))))
+            again = profile.from_json(json.loads(json.dumps(to_json(state))))
             for key, array in state.items():
                 np.testing.assert_array_equal(again[key], array)
                 assert again[key].shape == array.shape
@@ -345,18 +345,18 @@ def test_any_events_give_finite_queries_in_any_batches(name, picks, now):
 
 
 POSTERIOR_OF_WARP = (
-    "a posterior is that of iALS, but these vectors are of WARP: "
-    "train an ials model, or choose another profile"
+    "a posterior needs an iALS model, but these vectors are of WARP: "
+    "train an ials model, or choose another profile or exploration"
 )
 WRONG_SETTINGS = [
-    (lambda: HalfLife(0.0), "HalfLife(half_life=0.0) must be a number above 0, and finite"),
-    (lambda: HalfLife(-5), "HalfLife(half_life=-5) must be a number above 0, and finite"),
-    (lambda: HalfLife(float("inf")), "HalfLife(half_life=inf) must be a number above 0, and finite"),
-    (lambda: Posterior(picks=0), "Posterior(picks=0) must be a number above 0, and finite"),
-    (lambda: Posterior(float("nan")), "Posterior(half_life=nan) must be a number above 0, and finite"),
-    (lambda: Interests(half_life=0), "Interests(half_life=0) must be a number above 0, and finite"),
-    (lambda: EMA(0.0), "EMA(n=0.0) must be a number above 0, and finite"),
-    (lambda: EMA("8"), "EMA(n='8') must be a number above 0, and finite"),
+    (lambda: HalfLife(0.0), "HalfLife(half_life=0.0) must be a finite number above 0"),
+    (lambda: HalfLife(-5), "HalfLife(half_life=-5) must be a finite number above 0"),
+    (lambda: HalfLife(float("inf")), "HalfLife(half_life=inf) must be a finite number above 0"),
+    (lambda: Posterior(picks=0), "Posterior(picks=0) must be a finite number above 0"),
+    (lambda: Posterior(float("nan")), "Posterior(half_life=nan) must be a finite number above 0"),
+    (lambda: Interests(half_life=0), "Interests(half_life=0) must be a finite number above 0"),
+    (lambda: EMA(0.0), "EMA(n=0.0) must be a finite number above 0"),
+    (lambda: EMA("8"), "EMA(n='8') must be a finite number above 0"),
     (lambda: Recent(0), "Recent(size=0) must be at least 1"),
     (lambda: Recent(2.5), "Recent(size=2.5) must be a whole number of at least 1"),
     (lambda: Neighbors("far"), "Neighbors(how='far') must be one of 'next', 'mean', 'weighted'"),
@@ -385,8 +385,8 @@ def test_wrong_settings_say_what_is_wrong(make, message):
 WRONG_PICKS = [
     ((40,), "there is no item row 40: the rows are 0..39"),
     ((-1,), "there is no item row -1: the rows are 0..39"),
-    ((1.0,), "picks are rows of items, whole numbers, not float64 (1.0)"),
-    ((True,), "picks are rows of items, whole numbers, not bool (True)"),
+    ((1.0,), "picks are item rows, which are integers, not float64 (1.0)"),
+    ((True,), "picks are item rows, which are integers, not bool (True)"),
     (([1, 2], [1.0, 2.0, 3.0]), "3 weights came for 2 picks: give one for each, or one for all"),
     (([1, 2], 1.0, [1.0, 2.0, 3.0]), "3 times came for 2 picks: give one for each, or one for all"),
     ((1, float("nan")), "the weight of a pick is nan; it must be within ±1,000,000"),
@@ -424,8 +424,8 @@ def test_zero_vectors_are_refused(name):
 
 def test_foreign_states_are_refused():
     profile = Profile("recent", space_of())
-    good = stored(profile.update(profile.start(), [1, 2]))
-    told = "so it is not one of Recent(size=20, width=7.0, n=8.0) in 7 dimensions"
+    good = to_json(profile.update(profile.start(), [1, 2]))
+    told = "so it does not belong to Recent(size=20, width=7.0, n=8.0) in 7 dimensions"
     for wrong in (
         {},
         {**good, "start": [1.0]},
@@ -436,17 +436,17 @@ def test_foreign_states_are_refused():
         {**good, "times": [float("nan"), 1.0]},
     ):
         with pytest.raises(DataError) as caught:
-            profile.restored(wrong)
+            profile.from_json(wrong)
         assert told in str(caught.value)
     fading = Profile("halflife", space_of())
     with pytest.raises(DataError, match="more than one time"):
-        fading.restored({**stored(fading.start()), "time": [1.0, 2.0]})
+        fading.from_json({**to_json(fading.start()), "time": [1.0, 2.0]})
 
 
 def test_spaces_check_their_vectors():
-    with pytest.raises(DataError, match="the items' vectors must be finite"):
+    with pytest.raises(DataError, match="the item vectors must be finite"):
         Space(np.array([[1.0, np.nan]]))
-    with pytest.raises(DataError, match="biases=2 leaves none of 2 columns"):
+    with pytest.raises(DataError, match="biases=2 must be less than the 2 columns"):
         Space(np.ones((3, 2)), 2)
 
 

@@ -641,7 +641,7 @@ def test_exploration_diversity_and_reasons(server, trained):
         ("explore=dice", "there is no exploration 'dice'; choose one of buckets, gaussian"),
         ("explore=gumbel:x", "explore='gumbel:x' must be NAME or NAME:NUMBER"),
         ("explore=gumbel:-1", "temperature"),
-        ("explore=thompson", "a posterior is that of iALS"),
+        ("explore=thompson", "a posterior needs an iALS model"),
         ("explore=gumbel&diversity=0.5", "exclude each other"),
     ):
         status, problem = server.call("GET", f"/v1/recommend/11?{query}")

@@ -1,4 +1,4 @@
-"""What happens between two trainings: profiles, exploration, diversity, reasons."""
+"""Between two trainings: profiles, exploration, diversification, explanations."""
 
 from segue.online.averages import EMA, HalfLife, Neighbors, Recent
 from segue.online.candidates import CandidateContext, Selection
@@ -15,7 +15,7 @@ from segue.online.exploration import (
 )
 from segue.online.interests import Interests
 from segue.online.posterior import Posterior
-from segue.online.profile import PROFILES, Profile, stored
+from segue.online.profile import PROFILES, Profile, to_json
 from segue.online.profile_state import Queries, State
 from segue.online.space import Space
 
@@ -45,5 +45,5 @@ __all__ = [
     "Thompson",
     "diversify",
     "explore",
-    "stored",
+    "to_json",
 ]

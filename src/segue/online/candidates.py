@@ -1,4 +1,4 @@
-"""The best items for one person, from which exploration and diversity choose."""
+"""The candidates for one user's list, from which exploration and diversification choose."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ Find = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
 class Selection(NamedTuple):
-    """What one person is shown, and what must be known of it to learn from the outcome.
+    """A list and what is needed to learn from its outcome.
 
     Attributes:
-        ids: (k,) int32 item rows, in the order in which they are shown.
-        scores: (k,) float32, what the model thinks of them, whatever chance did.
-        propensities: (k,) float64, the probability with which each was to be among the shown ones; 1 where
-            nothing was left to chance.
+        ids: (k,) int32 item rows, in the order of the list.
+        scores: (k,) float32, the model's scores, without noise.
+        propensities: (k,) float64, the probability of each item to be in the list; 1 without chance.
     """
 
     ids: np.ndarray
@@ -30,16 +29,17 @@ class Selection(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CandidateContext:
-    """Somebody who is to be shown something.
+    """One user's query and what explorations need to know about it.
 
     Attributes:
         vector: (dim,) float32, the query.
         items: (n, dim) float32, all items.
-        find: the k best items for a vector that this person may get: rows and scores, best first. It
-            takes vectors with the dimension that `Optimism` adds, too.
-        precision: (dim, dim) float64, the posterior precision A of the vector; None where it is not known.
-        counts: (n,) how often each item was taken in training; None where it is not known.
-        biases: how many last columns of the vectors hold biases, which say nothing about likeness or tastes.
+        find: returns the rows and scores of the k best allowed items for a vector, best first. It also takes
+            vectors with the extra dimension of `Optimism`.
+        precision: (dim, dim) float64, the posterior precision A of the vector; None if unknown.
+        counts: (n,) the number of training users of each item; None if unknown.
+        biases: the number of last columns of the vectors that hold biases, which say nothing about
+            similarity.
     """
 
     vector: np.ndarray
@@ -50,26 +50,26 @@ class CandidateContext:
     biases: int = 0
 
     def best(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows and scores of the best items, as many as there are."""
+        """Return the rows and scores of the best items, at most `count`."""
         ids, scores = self.find(self.vector, min(count, len(self.items)))
         return ids[ids >= 0], scores[ids >= 0]
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
-        """What the model thinks of some items: (m,) float32."""
-        made: np.ndarray = self.items[rows] @ self.vector
-        return made
+        """Return the model's scores of item rows: (m,) float32."""
+        scores: np.ndarray = self.items[rows] @ self.vector
+        return scores
 
-    def known_precision(self) -> np.ndarray:
-        """The posterior precision, or `DataError` where there is none."""
+    def require_precision(self) -> np.ndarray:
+        """Return the posterior precision, or raise `DataError` if it is unknown."""
         if self.precision is None:
             raise DataError(
-                "Thompson sampling draws from the posterior of iALS, which is not known here: use an ials "
+                "Thompson sampling draws from the posterior of iALS, which is unknown here: use an ials "
                 "model, or choose another exploration"
             )
         return self.precision
 
-    def known_counts(self) -> np.ndarray:
-        """How often items were taken, or `DataError` where that is not known."""
+    def require_counts(self) -> np.ndarray:
+        """Return the counts of the items, or raise `DataError` if they are unknown."""
         if self.counts is None:
-            raise DataError("optimism needs to know how often each item was taken, and nothing came")
+            raise DataError("optimism needs counts=, the number of training users of each item")
         return self.counts

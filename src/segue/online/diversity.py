@@ -1,9 +1,9 @@
-"""Diversity: a list whose items are good and not all alike, chosen from the best."""
+"""Diversification: rerank the best items so that a list is relevant and varied."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from segue.models.settings import at_least
 from segue.online.candidates import CandidateContext, Selection
 from segue.validation import named
 
-BEST = 100  # items that are chosen from, unless set
-LEAST = 1e-9  # what a further item must add to a volume
+BEST = 100  # the default number of candidates
+MIN_GAIN = 1e-9  # an item that adds less to the volume counts as adding nothing
 
 
 class Diversifier(Protocol):
@@ -34,7 +34,7 @@ class Diversifier(Protocol):
         ...
 
 
-def _check_strength(settings: Any) -> None:
+def _check_strength(settings: MMR | DPP) -> None:
     at_least(settings, strength=0.0, best=1)
     if settings.strength > 1:
         raise SettingError(f"{type(settings).__name__}(strength={settings.strength!r}) must be from 0 to 1")
@@ -42,14 +42,14 @@ def _check_strength(settings: Any) -> None:
 
 @dataclass(frozen=True)
 class MMR:
-    """Maximal marginal relevance: one item after another by (1 - s) relevance - s cosine.
+    """Maximal marginal relevance: choose item after item by (1 - s) relevance - s cosine.
 
-    The cosine is that to the nearest item chosen before. Relevance is the score, the best being 1 and the
-    worst candidate 0. Carbonell and Goldstein, "The use of MMR" (SIGIR 1998).
+    The cosine is that to the nearest item chosen so far. Relevance is the score scaled to 1 for the best and
+    0 for the worst candidate. Carbonell and Goldstein, "The use of MMR" (SIGIR 1998).
 
     Attributes:
-        strength: s from 0, the plain order, to 1, relevance does not count after the first item.
-        best: the items to choose from.
+        strength: s from 0 (order by score) to 1 (relevance counts for the first item only).
+        best: the number of candidates.
     """
 
     strength: float = 0.3
@@ -59,30 +59,31 @@ class MMR:
         _check_strength(self)
 
     def order(self, directions: np.ndarray, relevance: np.ndarray, k: int) -> np.ndarray:
-        """Choose the places of k of m unit vectors (m, dim), given their relevance (m,) from 0 to 1."""
+        """Return the places (k,) of the chosen of m unit vectors, given their relevance (m,) from 0 to 1."""
         k = min(k, len(relevance))
         chosen = np.empty(k, np.int64)
         nearest = np.full(len(relevance), -1.0)
-        worth = relevance.astype(np.float64)
+        gain = relevance.astype(np.float64)
         for place in range(k):
-            best = chosen[place] = int(np.argmax(worth))
+            best = chosen[place] = int(np.argmax(gain))
             nearest = np.maximum(nearest, directions @ directions[best])
-            worth = (1 - self.strength) * relevance - self.strength * nearest
-            worth[chosen[: place + 1]] = -np.inf
+            gain = (1 - self.strength) * relevance - self.strength * nearest
+            gain[chosen[: place + 1]] = -np.inf
         return chosen
 
 
 @dataclass(frozen=True)
 class DPP:
-    """A determinantal point process: the list whose vectors, as long as they are relevant, span the most.
+    """A determinantal point process: prefer relevant items with vectors that span a large volume.
 
-    Greedily adds what raises (1 - s) sum of relevance + s log det S the most, S being the cosines within the
-    list: Chen, Zhang and Zhou, "Fast greedy MAP inference for determinantal point process" (NeurIPS 2018),
-    O(best k²). What adds no volume comes last, by relevance.
+    Greedily adds the item that increases (1 - s) sum of relevance + s log det S most, where S holds the
+    cosines
+    within the list: Chen, Zhang and Zhou, "Fast greedy MAP inference for determinantal point process"
+    (NeurIPS 2018), O(best k²). Items that add no volume come last, by relevance.
 
     Attributes:
-        strength: s from 0, the plain order, to 1.
-        best: the items to choose from.
+        strength: s from 0 (order by score) to 1.
+        best: the number of candidates.
     """
 
     strength: float = 0.3
@@ -92,33 +93,32 @@ class DPP:
         _check_strength(self)
 
     def order(self, directions: np.ndarray, relevance: np.ndarray, k: int) -> np.ndarray:
-        """Choose the places of k of m unit vectors (m, dim), given their relevance (m,) from 0 to 1."""
+        """Return the places (k,) of the chosen of m unit vectors, given their relevance (m,) from 0 to 1."""
         k = min(k, len(relevance))
         chosen = np.empty(k, np.int64)
         steps = np.zeros((k, len(relevance)))  # rows of the Cholesky factor of the chosen, for every item
-        left = np.ones(len(relevance))  # of an item's squared length, outside of what the chosen span
+        residual = np.ones(len(relevance))  # squared length of each item outside the span of the chosen
         free = np.ones(len(relevance), bool)
         for place in range(k):
-            worth = (1 - self.strength) * relevance + self.strength * np.log(np.maximum(left, LEAST))
-            best = chosen[place] = int(np.argmax(np.where(free, worth, -np.inf)))
+            gain = (1 - self.strength) * relevance + self.strength * np.log(np.maximum(residual, MIN_GAIN))
+            best = chosen[place] = int(np.argmax(np.where(free, gain, -np.inf)))
             free[best] = False
-            if left[best] > LEAST:
+            if residual[best] > MIN_GAIN:
                 cosines = directions @ directions[best]
-                steps[place] = (cosines - steps[:place].T @ steps[:place, best]) / np.sqrt(left[best])
-                left = left - steps[place] ** 2
+                steps[place] = (cosines - steps[:place].T @ steps[:place, best]) / np.sqrt(residual[best])
+                residual = residual - steps[place] ** 2
         return chosen
 
 
 DIVERSIFIERS: dict[str, type[Diversifier]] = {"dpp": DPP, "mmr": MMR}
 
 
-def diversify(settings: str | Diversifier | None, context: CandidateContext, k: int) -> Selection:
-    """Choose k items for a person that are good and not all alike.
+def diversify(settings: str | Diversifier, context: CandidateContext, k: int) -> Selection:
+    """Return k items, or all if there are fewer, chosen by a diversification: its settings or its name.
 
-    `settings` are those of a method, or its name in `DIVERSIFIERS`. Raises `SettingError` for one that does
-    not exist.
+    Raises `SettingError` for a name that is not in `DIVERSIFIERS`.
     """
-    method = named(settings, DIVERSIFIERS, "way to diversify")
+    method: Diversifier = named(settings, DIVERSIFIERS, "diversification")
     ids, scores = context.best(max(check_k(k), method.best))
     directions = context.items[ids, : context.items.shape[1] - context.biases].astype(np.float64)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)

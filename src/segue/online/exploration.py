@@ -1,4 +1,4 @@
-"""Exploration: now and then an item that is not the best by what is known, and with what probability."""
+"""Exploration: lists that include items other than the best, with known propensities."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from segue.index.exact import Exact
 from segue.models.settings import at_least
 from segue.numerics.blas import on_one_thread
 from segue.online.candidates import CandidateContext, Selection
-from segue.online.inclusion import gumbel_inclusion, redrawn
-from segue.online.profile_state import above
+from segue.online.inclusion import gumbel_inclusion, inclusion_shares
+from segue.online.profile_state import check_above
 from segue.validation import named
 
-BEST = 300  # items from which chance chooses, unless set
-SPREAD = 100  # of the best items, whose scores tell what a bonus is measured in
-NEAR = 400  # best items that compete in the redraws
+BEST = 300  # the default number of candidates
+SPREAD = 100  # the best items whose scores scale a bonus
+NEAR = 400  # the best items that compete in the redraws
 
 
 class Explorer(Protocol):
@@ -39,13 +39,13 @@ class Explorer(Protocol):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Noise on the vector: the search is for x + scale |x| z / √dim, where z is standard normal.
+    """Gaussian noise on the query: search for x + scale |x| z / √dim, where z is standard normal.
 
-    Propensities are counted in redraws over the best items and lie within a few percent of the truth.
+    Propensities are estimated by redraws over the best items, within a few percent.
 
     Attributes:
-        scale: the expected length of the noise over that of the vector.
-        draws: redraws from which propensities are counted; with 0 they are NaN, and it is ten times as fast.
+        scale: the expected length of the noise divided by the length of the vector.
+        draws: the number of redraws for the propensities; 0 gives NaN propensities and is ten times as fast.
     """
 
     scale: float = 0.5
@@ -67,10 +67,10 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Buckets:
-    """One item at random from each of k buckets: the best `width`, the next `width`, and so on.
+    """One random item from each of k buckets of ranks: the best `width`, the next `width`, and so on.
 
     Attributes:
-        width: items in a bucket; every one of them has the propensity 1 / width.
+        width: the number of items in a bucket; each has the propensity 1 / width.
     """
 
     width: int = 3
@@ -84,7 +84,7 @@ class Buckets:
         """Choose k items for a context."""
         ids, scores = context.best(k * self.width)
         starts = np.arange(0, len(ids), self.width)
-        if len(ids) < k * self.width:  # fewer items than the buckets hold: narrower ones
+        if len(ids) < k * self.width:  # too few items to fill the buckets: make them narrower
             starts = np.unique(np.linspace(0, len(ids), min(k, len(ids)), endpoint=False).astype(int))
         sizes = np.diff(np.append(starts, len(ids)))
         places = starts + rng.integers(0, np.maximum(sizes, 1))
@@ -93,9 +93,9 @@ class Buckets:
 
 @dataclass(frozen=True)
 class Thompson:
-    """A vector drawn from the posterior of iALS, x + noise A^(-1/2) z.
+    """Thompson sampling: search for a vector drawn from the posterior of iALS, x + noise A^(-1/2) z.
 
-    Chance acts where little is known. Propensities are counted in redraws over the best items. After
+    It explores where the posterior is uncertain. Propensities are estimated by redraws over the best items.
     Chapelle and Li, "An empirical evaluation of Thompson sampling" (NeurIPS 2011).
 
     Attributes:
@@ -113,7 +113,7 @@ class Thompson:
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a context."""
-        factor = np.linalg.cholesky(context.known_precision())
+        factor = np.linalg.cholesky(context.require_precision())
         z = rng.standard_normal((len(context.vector), 1 + self.draws))
         drawn = context.vector + self.noise * solve_triangular(factor, z, lower=True, trans="T").T
         return _by_vectors(context, k, drawn)
@@ -123,10 +123,10 @@ class Thompson:
 class Optimism:
     """The upper confidence bound score + weight s / √(1 + count).
 
-    count is how often an item was taken in training, and s the standard deviation of the scores of the
-    best 100, so that the weight means the same for every model. The bound is the inner product of
-    [x, weight s] and [y, 1 / √(1 + count)], one dimension more: one search finds its best, among all items.
-    Nothing is left to chance, so all propensities are 1. After Auer, "Using confidence bounds for
+    count is the number of training users of an item, and s the standard deviation of the scores of the best
+    100, which makes the weight comparable between models. The bound is the inner product of [x, weight s] and
+    [y, 1 / √(1 + count)], so one search with an extra dimension finds the best among all items. The list does
+    not depend on chance, so all propensities are 1. Auer, "Using confidence bounds for
     exploitation-exploration trade-offs" (JMLR 2002).
 
     Attributes:
@@ -150,26 +150,26 @@ class Optimism:
 
     @staticmethod
     def widened(items: np.ndarray, counts: np.ndarray) -> np.ndarray:
-        """The items with the dimension of their bonus: (n, dim + 1) float32."""
+        """Return the items with the dimension of their bonus: (n, dim + 1) float32."""
         return np.column_stack([items, 1.0 / np.sqrt(1.0 + counts)]).astype(np.float32)
 
     @staticmethod
     def index(items: np.ndarray, counts: np.ndarray) -> Any:
-        """The index that `CandidateContext.find` must search for this exploration."""
+        """Return the index that `CandidateContext.find` must search for this exploration."""
         return Exact().build(Optimism.widened(items, counts))
 
 
 @dataclass(frozen=True)
 class Gumbel:
-    """k items of the best, drawn without replacement with probabilities proportional to exp(score / (T s)).
+    """Gumbel top-k: draw k candidates without replacement, proportionally to exp(score / (T s)).
 
-    s is the standard deviation of the scores of the best. Adding Gumbel noise to score / (T s) and taking
-    the k largest draws just so: Kool et al., "Stochastic beams and where to find them" (ICML 2019).
-    Propensities are exact, but for the rounding of an integral.
+    s is the standard deviation of the candidates' scores. Taking the k largest of score / (T s) plus Gumbel
+    noise draws from this distribution: Kool et al., "Stochastic beams and where to find them" (ICML 2019).
+    Propensities are exact up to numerical integration.
 
     Attributes:
-        temperature: T; near 0 the best are shown, far above 1 chance rules.
-        best: the items that have a chance.
+        temperature: T; near 0 the list has the best items, far above 1 it is nearly uniform.
+        best: the number of candidates.
     """
 
     temperature: float = 0.5
@@ -178,7 +178,7 @@ class Gumbel:
     needs_precision: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        above(self, temperature=0.0)
+        check_above(self, temperature=0.0)
         at_least(self, best=1)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
@@ -192,11 +192,11 @@ class Gumbel:
 
 @dataclass(frozen=True)
 class Reserved:
-    """The last slots go to items at random from the best beyond them; the others to the best, as ever.
+    """Reserve the last places for random items among the candidates; the others get the best items.
 
     Attributes:
-        slots: how many are reserved; at most all of them.
-        best: how deep chance reaches.
+        slots: the number of reserved places, at most k.
+        best: the number of candidates.
     """
 
     slots: int = 2
@@ -210,11 +210,11 @@ class Reserved:
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
         """Choose k items for a context."""
         ids, scores = context.best(max(k, self.best))
-        sure = max(0, min(k, len(ids)) - self.slots)
-        others = np.arange(sure, len(ids))
-        drawn = rng.choice(others, min(k, len(ids)) - sure, replace=False)
-        places = np.concatenate([np.arange(sure), np.sort(drawn)])
-        propensities = np.where(places < sure, 1.0, len(drawn) / max(1, len(others)))
+        fixed = max(0, min(k, len(ids)) - self.slots)
+        others = np.arange(fixed, len(ids))
+        drawn = rng.choice(others, min(k, len(ids)) - fixed, replace=False)
+        places = np.concatenate([np.arange(fixed), np.sort(drawn)])
+        propensities = np.where(places < fixed, 1.0, len(drawn) / max(1, len(others)))
         return Selection(ids[places], scores[places], propensities)
 
 
@@ -229,10 +229,10 @@ EXPLORERS: dict[str, type[Explorer]] = {
 
 
 def explore(explorer: str | Explorer, context: CandidateContext, k: int, seed: int) -> Selection:
-    """Choose k items for a person with an explorer, by its settings or its name in `EXPLORERS`.
+    """Return k items, or all if there are fewer, chosen by an exploration: its settings or its name.
 
-    The same seed chooses the same items. Raises `SettingError` for one that does not exist, a seed below 0
-    and k below 1, `DataError` where the person lacks what the explorer needs.
+    The same seed gives the same items. Raises `SettingError` for a name that is not in `EXPLORERS`, a seed
+    below 0 and k below 1, `DataError` if the context lacks what the exploration needs.
     """
     settings = named(explorer, EXPLORERS, "exploration")
     if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
@@ -241,7 +241,7 @@ def explore(explorer: str | Explorer, context: CandidateContext, k: int, seed: i
 
 
 def _by_vectors(context: CandidateContext, k: int, drawn: np.ndarray) -> Selection:
-    """What the first of some drawn vectors finds; the others say how often each item would be found."""
+    """The items that the first drawn vector finds; the other draws estimate the propensities."""
     ids, _ = context.find(drawn[0].astype(np.float32), min(k, len(context.items)))
     ids = ids[ids >= 0]
     if len(drawn) == 1:
@@ -249,6 +249,6 @@ def _by_vectors(context: CandidateContext, k: int, drawn: np.ndarray) -> Selecti
     near, _ = context.best(max(NEAR, 4 * k))
     rows = np.union1d(near, ids)
     with on_one_thread():
-        every = drawn.astype(np.float32) @ context.items[rows].T
-    shares = redrawn(every, len(ids))[np.searchsorted(rows, ids)]
+        scores = drawn.astype(np.float32) @ context.items[rows].T
+    shares = inclusion_shares(scores, len(ids))[np.searchsorted(rows, ids)]
     return Selection(ids, context.scores(ids), shares)

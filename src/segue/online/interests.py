@@ -1,4 +1,4 @@
-"""Several interests of one person instead of one mean that lies between them."""
+"""A profile of several interests instead of one mean between them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,35 @@ import numpy as np
 
 from segue.models.settings import at_least
 from segue.online.averages import DAY
-from segue.online.profile_state import Pick, Queries, State, above, kept, nothing
+from segue.online.profile_state import (
+    Pick,
+    Queries,
+    State,
+    append_pick,
+    check_above,
+    empty_picks,
+    no_queries,
+)
 from segue.online.space import Space
 
 
 @dataclass(frozen=True)
 class Interests:
-    """Clusters of the latest picks, each read as its medoid and weighted by how lately it was liked.
+    """Clusters of the latest picks, each represented by its medoid and weighted by recency.
 
-    The directions of the picks are clustered by Ward's method; what is nearer than `apart` becomes one
-    interest. Its query is its medoid, the pick with the least squared distance to the others, and its
-    importance the sum of w 2^(-(now - t) / half_life). What was disliked takes away from its cluster. Pal et
-    al., "PinnerSage: Multi-modal user embedding framework for recommendations at Pinterest" (KDD 2020).
+    The directions of the picks are clustered by Ward's method up to the distance `apart`; each cluster is an
+    interest. Its query is its medoid, the liked pick with the smallest squared distance to the others, and
+    its importance the sum of w 2^(-(now - t) / half_life). Disliked picks reduce the importance of their
+    cluster. Pal et al., "PinnerSage: Multi-modal user embedding framework for recommendations at Pinterest"
+    (KDD 2020).
 
     Attributes:
-        most: the interests that are searched for.
-        apart: Ward's distance between clusters that stay apart; two unit vectors at a right angle are 1.41
-            apart, and larger clusters count as farther.
-        half_life: of a pick's importance, in the unit of the times.
-        size: the picks that are kept.
-        n: the importance of the vector that was started from, which is an interest of its own.
+        most: the number of interests in a query.
+        apart: the Ward distance above which clusters stay separate; two orthogonal unit vectors have the
+            distance 1.41, and larger clusters count as farther apart.
+        half_life: of a pick's weight, in the unit of the times.
+        size: the number of picks kept.
+        n: the importance of the start vector, which is an interest of its own.
     """
 
     most: int = 3
@@ -38,42 +47,42 @@ class Interests:
 
     def __post_init__(self) -> None:
         at_least(self, most=1, size=1, n=0.0)
-        above(self, apart=0.0, half_life=0.0)
+        check_above(self, apart=0.0, half_life=0.0)
 
     def begin(self, space: Space, start: np.ndarray) -> State:
         """Return the state before the first pick."""
-        return {"start": start, **nothing(len(start))}
+        return {"start": start, **empty_picks(len(start))}
 
     def add(self, space: Space, state: State, pick: Pick) -> State:
         """Return the state after a pick."""
-        return {"start": state["start"], **kept(state, space.direction(pick.row), pick, self.size)}
+        return {"start": state["start"], **append_pick(state, space.direction(pick.row), pick, self.size)}
 
     def read(self, space: Space, state: State, now: float | None) -> Queries:
-        """Return what to search with."""
+        """Return one query per interest at a time, the most important first."""
         vectors, times = state["vectors"], state["times"]
         latest = max(times[-1:].tolist() + ([] if now is None else [now]), default=0.0)
-        worth = state["weights"] * 0.5 ** ((latest - times) / self.half_life)
-        found = []
+        decayed = state["weights"] * 0.5 ** ((latest - times) / self.half_life)
+        interests = []
         for members in self._clusters(vectors):
-            importance = float(worth[members].sum())
+            importance = float(decayed[members].sum())
             liked = members[state["weights"][members] > 0]
             if importance > 0 and len(liked):
                 medoid = liked[int(np.argmax(vectors[liked] @ vectors[liked].sum(0)))]
-                found.append((importance, vectors[medoid]))
+                interests.append((importance, vectors[medoid]))
         if self.n > 0 and state["start"].any():
-            found.append((self.n, state["start"]))
-        found.sort(key=lambda pair: -pair[0])
-        if not found:
-            return Queries(np.empty((0, space.items.shape[1]), np.float32), np.empty(0))
-        weights = np.array([importance for importance, _ in found[: self.most]])
-        directions = np.array([direction for _, direction in found[: self.most]])
+            interests.append((self.n, state["start"]))
+        interests.sort(key=lambda interest: -interest[0])
+        if not interests:
+            return no_queries(space)
+        weights = np.array([importance for importance, _ in interests[: self.most]])
+        directions = np.array([direction for _, direction in interests[: self.most]])
         return Queries(space.queries(directions), weights / weights.sum())
 
     def _clusters(self, vectors: np.ndarray) -> list[np.ndarray]:
         """The rows of each cluster."""
         if len(vectors) < 2:
             return [np.arange(len(vectors))] if len(vectors) else []
-        from scipy.cluster.hierarchy import fcluster, linkage  # slow to import, and only this needs it
+        from scipy.cluster.hierarchy import fcluster, linkage  # slow to import
 
-        marks = fcluster(linkage(vectors, "ward"), self.apart, "distance")
-        return [np.flatnonzero(marks == mark) for mark in np.unique(marks)]
+        labels = fcluster(linkage(vectors, "ward"), self.apart, "distance")
+        return [np.flatnonzero(labels == label) for label in np.unique(labels)]

@@ -1,4 +1,4 @@
-"""Profiles: where a person stands after each pick, as a small state of arrays and pure functions over it."""
+"""Profiles: a user's query after each pick, as a small state of arrays and pure functions over it."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ PROFILES: dict[str, type[ProfileKind]] = {
     "posterior": Posterior,
     "recent": Recent,
 }
-AUTO = "auto"  # the name of the kind that suits the model
-PLAIN = (int, float)
-LARGEST = 1e6  # the weight of a pick
+AUTO = "auto"  # stands for the default kind of the model
+NUMBERS = (int, float)
+MAX_WEIGHT = 1e6  # of a pick
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """A kind of profile over the items of a model. It holds nothing of any person: states do.
+    """A kind of profile over the items of a model. It holds no user data; states do.
 
     Attributes:
-        kind: the settings of a kind, its name in `PROFILES`, or "auto" for what `suited` says.
+        kind: the settings of a kind, its name in `PROFILES`, or "auto" for `default_kind`.
         space: the items.
     """
 
@@ -60,124 +60,129 @@ class Profile:
     space: Space
 
     def __post_init__(self) -> None:
-        kind = suited(self.space) if self.kind == AUTO else named(self.kind, PROFILES, "profile")
+        kind = default_kind(self.space) if self.kind == AUTO else named(self.kind, PROFILES, "profile")
         object.__setattr__(self, "kind", kind)
 
     def start(self, vector: Any = None) -> State:
-        """Return the state of somebody of whom nothing is known, or of a trained user's vector (dim,).
+        """Return the state of a new user, or of a user with a trained vector (dim,).
 
-        The vector may be with its biases, as in `Embeddings.users`, or without. Averages take its direction
-        alone. Raises `DataError` for one of another length, of zeros, or of values that are not finite.
+        The vector may come with its biases, as in `Embeddings.users`, or without. Averages use its direction
+        only. Raises `DataError` for a vector of another length, of zeros, or with values that are not finite.
         """
         dim = self.space.dim
         if vector is None:
             return self.kind.begin(self.space, np.zeros(dim))  # type: ignore[no-any-return]
-        made = np.asarray(vector, np.float64).reshape(-1)
-        if len(made) not in (dim, dim + self.space.biases) or not np.isfinite(made).all():
+        start = np.asarray(vector, np.float64).reshape(-1)
+        if len(start) not in (dim, dim + self.space.biases) or not np.isfinite(start).all():
             raise DataError(
-                f"a profile starts from a finite vector of {dim} dimensions, but {made.shape} "
-                f"{'came' if np.isfinite(made).all() else 'with NaN or infinity came'}"
+                f"a profile starts from a finite vector of {dim} dimensions, but {start.shape} "
+                f"{'came' if np.isfinite(start).all() else 'with NaN or infinity came'}"
             )
-        made = made[:dim]
-        if not made.any():
-            raise DataError("a profile cannot start from a vector of zeros; leave it out for somebody new")
-        scaled = made if isinstance(self.kind, Posterior) else made / np.sqrt(made @ made)
+        start = start[:dim]
+        if not start.any():
+            raise DataError("a profile cannot start from a vector of zeros; leave it out for a new user")
+        scaled = start if isinstance(self.kind, Posterior) else start / np.sqrt(start @ start)
         return self.kind.begin(self.space, scaled)  # type: ignore[no-any-return]
 
     def update(self, state: State, items: Any, weights: Any = 1.0, times: Any = 0.0) -> State:
-        """Return the state after picks, one after another; the given state stays as it was.
+        """Return the state after picks, in their order; the given state is unchanged.
 
         Args:
-            state: from `start`, `update` or `restored`.
+            state: from `start`, `update` or `from_json`.
             items: the row of an item, or (m,) rows.
-            weights: one for all or (m,): positive for what was liked, negative for what was not; a weight of
-                zero changes nothing.
-            times: one for all or (m,), in seconds or any unit; they may go back.
+            weights: one for all or (m,): positive for liked items, negative for disliked ones; picks with a
+                weight of zero change nothing.
+            times: one for all or (m,), in seconds or any unit; they need not be sorted.
 
-        Raises `DataError` for rows that do not exist, items of zero vectors, and numbers that are not finite.
+        Raises `DataError` for rows that do not exist, items with zero vectors, and numbers that are not
+        finite.
         """
         for pick in self.picks(items, weights, times):
             state = self.kind.add(self.space, state, pick)
         return state
 
     def vectors(self, state: State, now: float | None = None) -> Queries:
-        """Return what to search with: vectors (m, dim) float32 and what share each is worth.
+        """Return the queries at a time: vectors (m, dim) float32 and their weights.
 
-        `now` is a time as in `update`; None, or one before the latest pick, stands for the latest pick. There
-        is no vector where nothing is known, or where picks cancel each other out: recommend what is popular.
+        `now` is a time as in `update`; None, or a time before the latest pick, means the time of the latest
+        pick. There are no vectors if nothing is known or the picks cancel each other: recommend popular
+        items.
         """
         return self.kind.read(self.space, state, now)  # type: ignore[no-any-return]
 
-    def restored(self, stored: Mapping[str, Any]) -> State:
-        """Take back what `stored` gave, or raise `DataError` if it is not a state of this kind and space."""
-        wanted = self.start()
+    def from_json(self, stored: Mapping[str, Any]) -> State:
+        """Return the state that `to_json` stored; raises `DataError` for a state of another kind or space."""
         state = {}
-        for name, like in wanted.items():
+        for name, template in self.start().items():
             try:
                 array = np.asarray(stored[name], np.float64)
             except (KeyError, TypeError, ValueError) as error:
-                raise DataError(self._foreign(f"has no usable {name!r}")) from error
-            if not array.size and not like.size:
-                array = array.reshape(like.shape)
-            if array.ndim != like.ndim or (like.size and array.shape != like.shape):
-                raise DataError(self._foreign(f"has {name!r} of shape {array.shape}"))
+                raise DataError(self._mismatch(f"has no usable {name!r}")) from error
+            if not array.size and not template.size:
+                array = array.reshape(template.shape)
+            if array.ndim != template.ndim or (template.size and array.shape != template.shape):
+                raise DataError(self._mismatch(f"has {name!r} of shape {array.shape}"))
             if np.isnan(array).any():
-                raise DataError(self._foreign(f"has NaN in {name!r}"))
+                raise DataError(self._mismatch(f"has NaN in {name!r}"))
             state[name] = array
         picks = [state[name] for name in ("vectors", "weights", "times") if name in state]
-        if len({len(one) for one in picks}) > 1 or (picks and picks[0].shape[1:] != (self.space.dim,)):
-            raise DataError(self._foreign("has picks that do not fit each other"))
+        if len({len(array) for array in picks}) > 1 or (picks and picks[0].shape[1:] != (self.space.dim,)):
+            raise DataError(self._mismatch("has picks of different lengths or dimensions"))
         if state.get("time", np.empty(0)).size > 1:
-            raise DataError(self._foreign("has more than one time"))
+            raise DataError(self._mismatch("has more than one time"))
         return state
 
-    def _foreign(self, what: str) -> str:
+    def _mismatch(self, defect: str) -> str:
         return (
-            f"the stored profile {what}, so it is not one of {self.kind!r} in {self.space.dim} dimensions; "
-            "make it anew from the person's events"
+            f"the stored profile {defect}, so it does not belong to {self.kind!r} in {self.space.dim} "
+            "dimensions; rebuild it from the user's events"
         )
 
     def picks(self, items: Any, weights: Any = 1.0, times: Any = 0.0) -> list[Pick]:
-        """Check picks as `update` takes them; those of weight zero are left out."""
-        if type(items) is int and type(weights) in PLAIN and type(times) in PLAIN:  # one pick, as it comes
+        """Return checked picks, without those of weight zero; the arguments are those of `update`."""
+        if (
+            type(items) is int and type(weights) in NUMBERS and type(times) in NUMBERS
+        ):  # one pick: the common case
             checked = [self._pick(items, weights, times)]
         else:
-            checked = [self._pick(*one) for one in zip(*_aligned(items, weights, times), strict=True)]
+            checked = [self._pick(*pick) for pick in zip(*_aligned(items, weights, times), strict=True)]
         return [pick for pick in checked if pick.weight]
 
     def _pick(self, row: int, weight: float, time: float) -> Pick:
         if not 0 <= row < len(self.space.items):
             raise DataError(f"there is no item row {row}: the rows are 0..{len(self.space.items) - 1}")
-        if not -LARGEST <= weight <= LARGEST:
-            raise DataError(f"the weight of a pick is {weight!r}; it must be within ±{LARGEST:,.0f}")
+        if not -MAX_WEIGHT <= weight <= MAX_WEIGHT:
+            raise DataError(f"the weight of a pick is {weight!r}; it must be within ±{MAX_WEIGHT:,.0f}")
         if not -np.inf < time < np.inf:
             raise DataError(f"the time of a pick is {time!r}; times must be finite numbers")
         return Pick(row, weight, time)
 
 
-def suited(space: Space) -> Any:
-    """Return what measured best by the next pick: for iALS a posterior that forgets, else an average."""
+def default_kind(space: Space) -> Any:
+    """Return the kind that predicts the next pick best: for iALS a posterior with decay, else an average."""
     return Posterior(picks=3.0) if isinstance(space.model, IALS) else EMA(2.0)
 
 
 def _aligned(rows: Any, weights: Any, times: Any) -> list[list[Any]]:
-    """Rows, weights and times as lists of one length."""
+    """Rows, weights and times as lists of equal length."""
     rows = np.asarray(rows)
     if rows.dtype.kind not in "iu" and rows.size:
-        raise DataError(f"picks are rows of items, whole numbers, not {rows.dtype} ({rows.tolist()!r})")
+        raise DataError(f"picks are item rows, which are integers, not {rows.dtype} ({rows.tolist()!r})")
     count = rows.size
     columns = [rows.reshape(-1).tolist()]
     for name, values in (("weights", weights), ("times", times)):
         try:
-            made = np.asarray(values, np.float64).reshape(-1)
+            numbers = np.asarray(values, np.float64).reshape(-1)
         except (TypeError, ValueError) as error:
             raise DataError(f"the {name} of picks must be numbers, not {values!r}") from error
-        if made.size not in (1, count):
-            raise DataError(f"{made.size} {name} came for {count} picks: give one for each, or one for all")
-        columns.append(made.tolist() * (count if made.size == 1 else 1))
+        if numbers.size not in (1, count):
+            raise DataError(
+                f"{numbers.size} {name} came for {count} picks: give one for each, or one for all"
+            )
+        columns.append(numbers.tolist() * (count if numbers.size == 1 else 1))
     return columns
 
 
-def stored(state: State) -> dict[str, Any]:
-    """Turn a state into lists of numbers, which JSON keeps exactly; `Profile.restored` takes them back."""
+def to_json(state: State) -> dict[str, Any]:
+    """Return a state as lists of numbers, which JSON stores exactly; `Profile.from_json` reads them."""
     return {name: array.tolist() for name, array in state.items()}

@@ -1,4 +1,4 @@
-"""The space that profiles live in: the items' vectors, and what some kinds of profile make of them once."""
+"""The space of profiles: the item vectors and what kinds of profile derive from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from segue.index.exact import Exact
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 
-SAMPLE = 4096  # users of whom the usual length of a vector is taken
+SAMPLE = 4096  # users from which the typical length of a vector is computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +25,9 @@ class Space:
     Attributes:
         items: (n, dim) float32, biases in last columns where the model has them.
         biases: how many last columns hold biases, 0 or 2, as in `segue.models.Embeddings`.
-        length: that the query of an averaged profile gets: the usual one of a user's vector, so that
-            directions and biases weigh as in training.
-        model: the settings of the model, `resolved`; None where nothing is known of it.
+        length: the length of an averaged profile's query: the median length of the user vectors, so that
+            directions and biases have the same weight as in training.
+        model: the resolved settings of the model; None if unknown.
     """
 
     items: np.ndarray
@@ -36,33 +36,36 @@ class Space:
     model: Any = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "items", check_vectors(self.items, "the items' vectors"))
+        object.__setattr__(self, "items", check_vectors(self.items, "the item vectors"))
         if not 0 <= self.biases < self.items.shape[1]:
-            raise DataError(f"biases={self.biases} leaves none of {self.items.shape[1]} columns")
+            raise DataError(
+                f"biases={self.biases} must be less than the {self.items.shape[1]} columns of the vectors"
+            )
 
     @classmethod
     def of(cls, embeddings: Embeddings, model: Any = None) -> Space:
-        """The space of what a model with these settings learned."""
+        """Return the space of a model's embeddings."""
         users = embeddings.users[
             :: max(1, len(embeddings.users) // SAMPLE), : embeddings.dim - embeddings.biases
         ]
         lengths = np.linalg.norm(users, axis=1)
-        known = lengths[lengths > 0]
-        return cls(embeddings.items, embeddings.biases, float(np.median(known)) if len(known) else 1.0, model)
+        positive = lengths[lengths > 0]
+        length = float(np.median(positive)) if len(positive) else 1.0
+        return cls(embeddings.items, embeddings.biases, length, model)
 
     @cached_property
     def dim(self) -> int:
-        """The dimensions of profiles: those of the items without their biases."""
+        """The number of dimensions of profiles: that of the items without their biases."""
         return int(self.items.shape[1]) - self.biases
 
     def queries(self, directions: np.ndarray) -> np.ndarray:
-        """Turn unit vectors (m, dim) into queries (m, dim + biases) float32 of the usual length."""
+        """Return queries (m, dim + biases) float32 of the typical length for unit vectors (m, dim)."""
         if not self.biases:
             return (directions * self.length).astype(np.float32)
-        made = np.zeros((len(directions), self.items.shape[1]), np.float32)
-        made[:, : self.dim] = directions * self.length
-        made[:, -1] = 1
-        return made
+        queries = np.zeros((len(directions), self.items.shape[1]), np.float32)
+        queries[:, : self.dim] = directions * self.length
+        queries[:, -1] = 1
+        return queries
 
     def direction(self, row: int) -> np.ndarray:
         """The unit vector (dim,) float64 of an item; raises `DataError` for a zero vector."""
@@ -70,21 +73,21 @@ class Space:
         length = math.sqrt(vector @ vector)
         if length == 0:
             raise DataError(
-                f"item row {row} has a zero vector, from which nothing can be learned about a person: "
-                "it had no interactions in training; leave such picks out (see `Space.known`)"
+                f"item row {row} has a zero vector, because it had no interactions in training; a profile "
+                "cannot learn from it: leave such picks out (see `Space.known`)"
             )
         return vector / length
 
     def known(self, rows: Any) -> np.ndarray:
-        """Tell which of some item rows have vectors that a profile can learn from: (m,) bool."""
+        """Return which item rows have a nonzero vector, from which profiles can learn: (m,) bool."""
         return np.asarray(self.items[np.asarray(rows), : self.dim].any(-1))
 
     def neighbors(self, row: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The rows and cosines of the items nearest to an item, itself left out."""
-        allowed = min(count + 1, len(self.items))
-        found = self._by_cosine.search(self.items[row : row + 1, : self.dim], allowed)
-        others = found.ids[0] != row
-        return found.ids[0][others][:count], found.scores[0][others][:count]
+        """Return the rows and cosines of the items nearest to an item, without the item itself."""
+        k = min(count + 1, len(self.items))
+        nearest = self._by_cosine.search(self.items[row : row + 1, : self.dim], k)
+        others = nearest.ids[0] != row
+        return nearest.ids[0][others][:count], nearest.scores[0][others][:count]
 
     @cached_property
     def _by_cosine(self) -> Any:
@@ -94,15 +97,15 @@ class Space:
     def gram(self) -> np.ndarray:
         """The sum of y y' over all items y: (dim, dim) float64."""
         items = self.items.astype(np.float64)
-        made: np.ndarray = items.T @ items
-        return made
+        gram: np.ndarray = items.T @ items
+        return gram
 
     @property
     def ials(self) -> IALS:
-        """The settings of the iALS whose items these are, or `SettingError`."""
+        """The settings of the iALS model that learned the items; raises `SettingError` for other models."""
         if not isinstance(self.model, IALS) or self.model.unobserved_weight is None:
             raise SettingError(
-                f"a posterior is that of iALS, but these vectors are of {type(self.model).__name__}: "
-                "train an ials model, or choose another profile"
+                f"a posterior needs an iALS model, but these vectors are of {type(self.model).__name__}: train "
+                "an ials model, or choose another profile or exploration"
             )
         return self.model

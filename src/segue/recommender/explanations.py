@@ -144,7 +144,7 @@ def _reasons(
 ) -> list[list[Reason]]:
     """The largest shares of each item by name, the others summed up, and the remainder."""
     lists: list[list[Reason]] = []
-    for parts, remainder in zip(shares.parts, shares.rest, strict=True):
+    for parts, remainder in zip(shares.parts, shares.remainder, strict=True):
         best = np.argsort(-np.abs(parts), kind="stable")[:most]
         best = best[parts[best] != 0]
         reasons = [

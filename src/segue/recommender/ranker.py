@@ -16,7 +16,7 @@ from segue.index.base import Neighbors
 from segue.index.exact import Exact
 from segue.models.baselines import popularity
 from segue.online.candidates import CandidateContext, Selection
-from segue.online.diversity import diversify
+from segue.online.diversity import Diversifier, diversify
 from segue.online.exploration import Optimism, explore
 from segue.online.interleaving import interleave
 from segue.online.posterior import Posterior
@@ -175,7 +175,8 @@ class Ranker:
             precision = self._precision(user)
         context = CandidateContext(vector, self.space.items, find, precision, self.counts, self.space.biases)
         if explorer is None:
-            return diversify(options.diversifier, context, options.k)
+            diversifier = cast(Diversifier, options.diversifier)  # the options are not plain
+            return diversify(diversifier, context, options.k)
         seeds = np.random.SeedSequence([options.seed, user.seed_key])
         return explore(explorer, context, options.k, int(seeds.generate_state(1)[0]))
 

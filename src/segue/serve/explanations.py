@@ -31,7 +31,7 @@ def why(
     except SettingError:  # a profile of several queries: each result is near one pick, of which none is told
         return [[] for _ in rows]
     told = []
-    for parts, rest in zip(shares.parts, shares.rest, strict=True):
+    for parts, rest in zip(shares.parts, shares.remainder, strict=True):
         best = [int(place) for place in np.argsort(-np.abs(parts), kind="stable")[:MOST] if parts[place]]
         cards = generation.cards([int(picks[place]) for place in best])
         reasons: list[dict[str, Any]] = [
