@@ -264,13 +264,13 @@ def test_wrong_settings_say_what_is_wrong():
             DataError,
             "the posterior of iALS, which is unknown here",
         ),
-        (lambda: Gumbel(0), SettingError, "Gumbel(temperature=0) must be a number above 0, and finite"),
+        (lambda: Gumbel(0), SettingError, "Gumbel(temperature=0) must be a finite number above 0"),
         (lambda: Gaussian(-1), SettingError, "Gaussian(scale=-1) must be at least 0.0"),
         (lambda: MMR(1.5), SettingError, "MMR(strength=1.5) must be from 0 to 1"),
         (
             lambda: diversify("mix", who, 3),
             SettingError,
-            "there is no way to diversify 'mix'; there are dpp, mmr",
+            "there is no diversification 'mix'; there are dpp, mmr",
         ),
     ]
     for make, kind, message in cases:

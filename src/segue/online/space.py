@@ -105,7 +105,7 @@ class Space:
         """The settings of the iALS model that learned the items; raises `SettingError` for other models."""
         if not isinstance(self.model, IALS) or self.model.unobserved_weight is None:
             raise SettingError(
-                f"a posterior needs an iALS model, but these vectors are of {type(self.model).__name__}: train "
-                "an ials model, or choose another profile or exploration"
+                f"a posterior needs an iALS model, but these vectors are of {type(self.model).__name__}: "
+                "train an ials model, or choose another profile or exploration"
             )
         return self.model
