@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import segue
-from data import DATA
+from data import find_data
 from segue.data.interactions import Interactions
 from segue.evaluation.metrics import measure, rank
 
@@ -30,7 +30,7 @@ def main() -> None:
     )
     arguments.add_argument("--splits", type=int, default=3)
     given = arguments.parse_args()
-    data = segue.read_interactions(DATA / "ml-latest-small", min_weight=4.0)
+    data = segue.read_interactions(find_data("ml-latest-small"), min_weight=4.0)
     found: dict[str, list[list[float]]] = {}
     for seed in range(given.splits):
         cold = np.zeros(len(data.items), bool)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 import segue
-from data import DATA
+from data import find_data
 from segue.data.interactions import Interactions
 from segue.evaluation.metrics import measure, rank
 
@@ -32,7 +32,7 @@ def main() -> None:
     arguments.add_argument("--splits", type=int, default=5)
     arguments.add_argument("--epochs", type=int, default=15)
     given = arguments.parse_args()
-    data = segue.read_interactions(DATA / "ml-latest-small", min_weight=5.0)
+    data = segue.read_interactions(find_data("ml-latest-small"), min_weight=5.0)
     genres = segue.Features.from_frame(data.item_metadata, "genres", ids=data.items)
     found: dict[tuple[str, str], list[list[float]]] = {}
     for seed in range(given.splits):

@@ -23,7 +23,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import segue
-from data import DATA, load_split
+from data import find_data, load_split
 from segue.data.interactions import Interactions
 from segue.evaluation.metrics import measure, rank, rating_errors
 
@@ -76,7 +76,7 @@ def ranked(name: str) -> tuple[Interactions, Interactions]:
     """The training and test part of a data set."""
     if name != "ml-latest-small":
         return load_split(name)
-    return segue.read_interactions(DATA / name, min_weight=4.0).split(test=0.2, by="random", seed=0)
+    return segue.read_interactions(find_data(name), min_weight=4.0).split(test=0.2, by="random", seed=0)
 
 
 def row(settings: Any, train: Interactions, test: Interactions) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def row(settings: Any, train: Interactions, test: Interactions) -> dict[str, Any
 
 def ratings() -> list[dict[str, Any]]:
     """RMSE and MAE on a fifth of MovieLens small's ratings, predictions kept within half a star and five."""
-    stars = segue.read_interactions(DATA / "ml-latest-small", duplicates="last")
+    stars = segue.read_interactions(find_data("ml-latest-small"), duplicates="last")
     train, test = stars.split(test=0.2, by="random", seed=0)
     pairs = test.matrix.tocoo()
     segue.BiasedMF(threads=2, iterations=1).fit(train)

@@ -30,7 +30,7 @@ from rich.table import Table
 from scipy.stats import t as student
 
 import segue
-from data import DATA
+from data import find_data
 from segue.data.interactions import from_csr
 from segue.data.simulate import simulation
 from segue.models import MODELS
@@ -134,7 +134,7 @@ def profiles(model: str, most: int, only: str) -> None:
 
 def split() -> tuple[Any, list[list[tuple[int, float]]], dict[str, float]]:
     """The interactions to learn from, every person's picks by time as rows of those items, and the times."""
-    data = segue.read_interactions(DATA / "ml-latest-small", min_weight=4.0)
+    data = segue.read_interactions(find_data("ml-latest-small"), min_weight=4.0)
     pairs = data.matrix.tocoo()
     times = np.asarray(data.times, np.float64)
     cut = float(np.quantile(times, 0.7))

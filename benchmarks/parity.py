@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 import segue
-from data import DATA
+from data import find_data
 from segue.compat import lightfm as compat
 
 WHO: dict[str, Any] = {"segue": compat, "LightFM": lightfm}
@@ -72,7 +72,7 @@ def main() -> None:
 
 def ratings() -> tuple[sp.coo_matrix, sp.coo_matrix, sp.csr_matrix]:
     """Likes and dislikes, and the genres of the films."""
-    data = segue.read_interactions(DATA / "ml-latest-small", duplicates="last")
+    data = segue.read_interactions(find_data("ml-latest-small"), duplicates="last")
     train, test = data.split(test=0.2, seed=0)
     parts = []
     for matrix in (train.matrix, test.matrix):

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import segue
-from data import DATA
+from data import find_data
 from segue.data.interactions import Interactions
 from segue.models.text import Means
 from segue.text.bridge import Bridge
@@ -37,10 +37,14 @@ from segue.text.documents import documents_of, words_of
 from segue.text.encoders import ENCODERS, encoder_of
 from segue.text.index import TextIndex
 
-FILMS = DATA / "wikipedia-movies" / "movies.jsonl.gz"
 QUERIES = Path(__file__).with_name("text_queries.csv")
 COLUMNS = "title,year,genres,cast,extract"
 SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)  # of the meaning, where scores are added up as shares of the best one
+
+
+def films_file() -> Path:
+    """Return the path of the films with their texts."""
+    return find_data("wikipedia-movies", "movies.jsonl.gz")
 
 
 class Glove:
@@ -79,7 +83,7 @@ def main() -> None:
 
 def speed(given: argparse.Namespace) -> dict[str, float]:
     """The seconds of a build with an empty cache, of one with a full one, and of a query."""
-    documents = documents_of(segue.read_items(FILMS, item="item_id").item_metadata, COLUMNS)
+    documents = documents_of(segue.read_items(films_file(), item="item_id").item_metadata, COLUMNS)
     texts = [*documents.titles, *documents.bodies]
     encoder = encoder_of("static")
     encoder.encode(texts[:10])
@@ -109,7 +113,7 @@ def speed(given: argparse.Namespace) -> dict[str, float]:
 
 def search(given: argparse.Namespace) -> list[dict[str, Any]]:
     """Recall@10 by kind of query, for each encoder and way of fusion."""
-    table = segue.read_items(FILMS, item="item_id").item_metadata
+    table = segue.read_items(films_file(), item="item_id").item_metadata
     assert table is not None
     names = table.select(pl.format("{} ({})", "title", "year")).to_series().to_list()
     queries = list(csv.DictReader(QUERIES.open()))
@@ -150,7 +154,7 @@ def ways(made: TextIndex, query: str) -> dict[str, np.ndarray]:
 
 def new(given: argparse.Namespace) -> list[dict[str, Any]]:
     """NDCG@10 and recall@10 among films that nobody has rated yet, over splits."""
-    data = segue.read_interactions(DATA / "ml-latest-small", min_weight=4.0)
+    data = segue.read_interactions(find("ml-latest-small"), min_weight=4.0)
     data = with_extracts(data)
     found: dict[str, list[list[float]]] = {}
     for seed in range(given.splits):
@@ -173,7 +177,7 @@ def new(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def with_extracts(data: Interactions) -> Interactions:
     """MovieLens with the text of Wikipedia, where title and year agree."""
-    films = segue.read_items(FILMS, item="item_id").item_metadata
+    films = segue.read_items(films_file(), item="item_id").item_metadata
     assert films is not None
     assert data.item_metadata is not None
     known = films.filter(pl.col("movielens_id").is_not_null()).unique("movielens_id", maintain_order=True)

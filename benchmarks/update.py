@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import segue
-from data import DATA, load_split
+from data import find_data, load_split
 from segue.data.interactions import Interactions
 from segue.evaluation.metrics import measure, rank
 
@@ -66,7 +66,9 @@ def parted(name: str, *, ratings: bool) -> tuple[Interactions, Interactions]:
     if name != "ml-latest-small":
         return load_split(name)
     least = None if ratings else 4.0
-    return segue.read_interactions(DATA / name, min_weight=least, duplicates="last").split(test=0.2, seed=0)
+    return segue.read_interactions(find_data(name), min_weight=least, duplicates="last").split(
+        test=0.2, seed=0
+    )
 
 
 def row(name: str, train: Interactions, test: Interactions, late: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import segue
-from data import DATA, load_split
+from data import find_data, load_split
 from segue.data.interactions import Interactions
 
 THREADS = 2
@@ -55,7 +55,7 @@ def learned(data: str, model: str, dim: int, folder: Path | None) -> Vectors:
 def interactions(data: str) -> Interactions:
     """The training part of a split, or all of MovieLens small."""
     if data == "ml-latest-small":
-        return segue.read_interactions(DATA / data)
+        return segue.read_interactions(find_data(data))
     return load_split(data)[0]
 
 

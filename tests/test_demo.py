@@ -10,12 +10,13 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+import movielens
 import segue
+from movielens import serving, unused_url
 from segue import cli
 from segue.cli import walkthrough as demo
 from segue.data import download, simulate
 from segue.errors import DataError
-from test_download import nobody_serving, serving, zipped
 
 PARTS = [
     "1 · The data", "2 · Training", "3 · How good it is", "4 · A person", "5 · Similar items", "6 · What next"
@@ -196,33 +197,34 @@ class TestFolder:
 class TestDownload:
     @pytest.fixture
     def from_url(self, monkeypatch):
-        """Let the demo download from another address."""
+        """Return a function that makes the demo download from another URL."""
+        monkeypatch.setattr(download, "SHA256", movielens.checksums())
         return lambda url: monkeypatch.setattr(
             demo, "movielens_small", partial(download.movielens_small, url=url)
         )
 
     def test_movielens_is_downloaded_once(self, from_url, tmp_path):
-        with serving(zipped()) as (url, asked):
+        with serving(movielens.archive()) as (url, asked):
             from_url(url)
             for _ in range(2):
                 data, what = demo.demo_data(None, simulated=False, seed=0)
-                assert repr(data) == "Interactions(610 users × 9,724 items, 100,836 interactions)"
+                assert repr(data) == "Interactions(120 users × 390 items, 7,945 interactions)"
                 assert what == "MovieLens small (GroupLens, for research; grouplens.org)"
             assert len(asked) == 1
-        assert data.item_metadata["title"][0] == "Toy Story"
+        assert data.item_metadata["title"][0] == "Clockwork Parade"
         assert (tmp_path / "cache" / "ml-latest-small" / "ratings.csv").is_file()
 
     @pytest.mark.parametrize("trouble", ["wrong bytes", "404", "no server"])
     def test_otherwise_simulated_and_why(self, from_url, segue_at, trouble):
         answers = {
             "wrong bytes": (
-                serving(zipped(movies=b"movieId\n")),
-                r"movies\.csv from http://127.* is not the edition",
+                serving(movielens.archive(movies=b"movieId\n")),
+                r"movies\.csv from http://127.* is not the expected edition",
             ),
             "404": (serving(b"", status=404), r"http://127.* cannot be downloaded: .*"),
         }
         if trouble == "no server":
-            from_url(nobody_serving())
+            from_url(unused_url())
             code, told, errors = segue_at("segue demo")
             why = r"http://127.* cannot be downloaded: .*refused"
         else:
@@ -238,7 +240,7 @@ class TestDownload:
         assert segue.load("segue-demo").version
 
     def test_simulated_asks_nobody(self, from_url):
-        with serving(zipped()) as (url, asked):
+        with serving(movielens.archive()) as (url, asked):
             from_url(url)
             assert demo.demo_data(None, simulated=True, seed=0)[1] == "a simulated catalogue"
         assert asked == []

@@ -20,12 +20,12 @@ import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
+import movielens
 import postgres
 from segue.data import delimited, sql
 from segue.data.sources import read_interactions, read_table
 from segue.errors import DataError, MissingExtraError, SegueError, SettingError
 
-MOVIELENS = Path(__file__).parents[2] / "shared" / "data" / "ml-latest-small"
 CSV = "userId,movieId,rating,timestamp\n7,30,4.5,100\n7,10,1,50\n2,30,3,75\n"
 FRAME = pl.DataFrame(
     {"userId": [7, 7, 2], "movieId": [30, 10, 30], "rating": [4.5, 1, 3], "timestamp": [100, 50, 75]}
@@ -494,21 +494,24 @@ def test_read_table_types_the_columns_by_all_their_rows(write):
 # MovieLens
 
 
-def test_movielens_small_is_read_as_it_is():
-    made = read_interactions(MOVIELENS)
-    assert made.matrix.shape == (610, 9_724)
-    assert len(made) == 100_836
+def test_movielens_small_is_read_as_published(tmp_path):
+    folder = movielens.write_files(tmp_path / "ml")
+    made = read_interactions(folder)
+    assert made.matrix.shape == (movielens.USERS, movielens.RATED) == (120, 390)
+    assert len(made) == movielens.RATINGS == 7_945
     assert made.item_metadata.schema == {"title": pl.String, "year": pl.Int32, "genres": pl.List(pl.String)}
     assert made.item_metadata.row(made.items.find(1)) == (
-        "Toy Story", 1995, ["Adventure", "Animation", "Children", "Comedy", "Fantasy"],
+        "Clockwork Parade", 1995, ["Adventure", "Animation", "Children", "Comedy", "Fantasy"],
     )  # fmt: skip
-    assert made.item_metadata.row(made.items.find(114335)) == ("La cravate", 1957, [])
-    assert made.item_metadata.row(made.items.find(40697)) == ("Babylon 5", None, ["Sci-Fi"])
-    assert len(made.item_metadata["genres"].explode().drop_nulls().unique()) == 19
-    five = read_interactions(MOVIELENS / "ratings.csv", min_weight=5)
-    assert len(five) == 13_211
+    assert made.item_metadata.row(made.items.find(2)) == ("Lantern Keeper, The", 1994, ["Drama"])
+    assert made.item_metadata.row(made.items.find(3)) == ("Café Minuit", 1957, ["Film-Noir", "Romance"])
+    assert made.item_metadata.row(made.items.find(114335)) == ("Paper Tie", 1957, [])
+    assert made.item_metadata.row(made.items.find(40697)) == ("Station Nine", None, ["Sci-Fi"])
+    assert len(made.item_metadata["genres"].explode().drop_nulls().unique()) == len(movielens.GENRES) == 19
+    five = read_interactions(folder / "ratings.csv", min_weight=5)
+    assert len(five) == movielens.FIVE_STAR == 809
     assert five.item_metadata["title"].null_count() == 0
-    assert triples(made)[(1, 1)] == (4.0, 964982703.0)
+    assert triples(made)[(1, 1)] == (3.0, 901007304.0)
 
 
 def test_titles_part_from_their_years(write, tmp_path):

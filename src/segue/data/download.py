@@ -78,7 +78,7 @@ def _unpacked(content: bytes, url: str) -> dict[str, bytes]:
         raise DataError(f"{url} did not send the expected archive: {error}") from error
     for name, read in files.items():
         if hashlib.sha256(read).hexdigest() != SHA256[name]:
-            raise DataError(f"{name} from {url} is not the edition that is wanted (its checksum differs)")
+            raise DataError(f"{name} from {url} is not the expected edition (its checksum differs)")
     return files
 
 
