@@ -154,7 +154,7 @@ def ways(made: TextIndex, query: str) -> dict[str, np.ndarray]:
 
 def new(given: argparse.Namespace) -> list[dict[str, Any]]:
     """NDCG@10 and recall@10 among films that nobody has rated yet, over splits."""
-    data = segue.read_interactions(find("ml-latest-small"), min_weight=4.0)
+    data = segue.read_interactions(find_data("ml-latest-small"), min_weight=4.0)
     data = with_extracts(data)
     found: dict[str, list[list[float]]] = {}
     for seed in range(given.splits):
