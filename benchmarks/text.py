@@ -31,11 +31,11 @@ import segue
 from data import find_data
 from segue.data.interactions import Interactions
 from segue.models.text import Means
-from segue.text.bridge import Bridge
-from segue.text.cache import encoded
-from segue.text.documents import documents_of, words_of
-from segue.text.encoders import ENCODERS, encoder_of
+from segue.text.cache import encode_cached
+from segue.text.documents import build_documents, tokenize
+from segue.text.encoders import ENCODERS, parse_encoder
 from segue.text.index import TextIndex
+from segue.text.ridge import RidgeMap
 
 QUERIES = Path(__file__).with_name("text_queries.csv")
 COLUMNS = "title,year,genres,cast,extract"
@@ -56,7 +56,7 @@ class Glove:
         self.rows, self.vectors = _glove()
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
-        found = ([self.rows[word] for word in words_of(text) if word in self.rows] for text in texts)
+        found = ([self.rows[word] for word in tokenize(text) if word in self.rows] for text in texts)
         nothing = np.zeros(self.vectors.shape[1])
         return np.array([self.vectors[rows].mean(0) if rows else nothing for rows in found], np.float32)
 
@@ -83,17 +83,17 @@ def main() -> None:
 
 def speed(given: argparse.Namespace) -> dict[str, float]:
     """The seconds of a build with an empty cache, of one with a full one, and of a query."""
-    documents = documents_of(segue.read_items(films_file(), item="item_id").item_metadata, COLUMNS)
+    documents = build_documents(segue.read_items(films_file(), item="item_id").item_metadata, COLUMNS)
     texts = [*documents.titles, *documents.bodies]
-    encoder = encoder_of("static")
+    encoder = parse_encoder("static")
     encoder.encode(texts[:10])
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SEGUE_CACHE"] = folder
         started = time.perf_counter()
-        encoded(encoder, texts)
+        encode_cached(encoder, texts)
         embedded = time.perf_counter() - started
         started = time.perf_counter()
-        made = TextIndex.of(segue.Text(columns=COLUMNS), documents)
+        made = TextIndex.build(segue.Text(columns=COLUMNS), documents)
         built = time.perf_counter() - started
     made.search("die hard", 10)
     spent = []
@@ -140,10 +140,10 @@ def search(given: argparse.Namespace) -> list[dict[str, Any]]:
 
 def ways(made: TextIndex, query: str) -> dict[str, np.ndarray]:
     """The scores of all films, by each way."""
-    reading = made.words.read(query)
-    words = made.words.scores(reading)
-    meant = np.maximum(made.vectors @ made.direction(reading.meant), 0)
-    typed = np.maximum(made.vectors @ made.direction(query), 0)
+    reading = made.lexical.parse(query)
+    words = made.lexical.scores(reading)
+    meant = np.maximum(made.vectors @ made.encode_query(reading.text), 0)
+    typed = np.maximum(made.vectors @ made.encode_query(query), 0)
     shares = [side / max(side.max(), 1e-9) for side in (words, meant)]
     fused = {f"sum, meaning {share}": (1 - share) * shares[0] + share * shares[1] for share in SHARES}
     both = np.zeros(len(made))
@@ -200,8 +200,8 @@ def placed(data: Interactions, train: Interactions, held: np.ndarray, seed: int)
     for columns in ("genres", "title,genres", "title,genres,cast,extract"):
         texts = segue.Text(columns=columns).build(data.item_metadata).vectors
         made[f"{columns}: text alone"] = Means(texts).vectors(train.matrix) @ texts[held].T
-        bridge = Bridge.learn(texts, learned.items, counts)
-        made[f"{columns}: map to iALS"] = learned.users @ bridge.vectors(texts[held]).T
+        ridge = RidgeMap.fit(texts, learned.items, counts)
+        made[f"{columns}: map to iALS"] = learned.users @ ridge.predict(texts[held]).T
     popular = np.diff(data.matrix.tocsc().indptr)[held]
     made["popularity, known afterwards"] = np.broadcast_to(popular, (len(data.users), len(held)))
     return made

@@ -1,4 +1,4 @@
-"""A real HTTP server on this machine that speaks Ollama's API, and fails when a test says so."""
+"""An HTTP server with Ollama's API, which fails when a test tells it to."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DIM = 5
 
 @dataclass
 class Server:
-    """What the server was asked, and what it is to answer instead of vectors."""
+    """The requests so far, and the responses to send instead of vectors."""
 
     url: str = ""
-    asked: list[list[str]] = field(default_factory=list)
-    answers: list[tuple[int, bytes]] = field(default_factory=list)  # given one by one, then vectors again
-    after: int | None = None  # requests after which every one fails
+    requests: list[list[str]] = field(default_factory=list)
+    answers: list[tuple[int, bytes]] = field(default_factory=list)  # sent one by one, before vectors again
+    after: int | None = None  # the number of requests after which all fail
     model: str = "nomic-embed-text"
 
 
 def vector_of(text: str) -> list[float]:
-    """The vector that the server has for a text."""
+    """Return the server's vector of a text."""
     seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
-    return [float(one) for one in np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)]
+    return [float(value) for value in np.random.default_rng(seed).standard_normal(DIM).astype(np.float32)]
 
 
 @contextmanager
@@ -39,14 +39,14 @@ def server() -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            code, body = answer(state, self.path, asked)
+            payload = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            code, body = answer(state, self.path, payload)
             self.send_response(code)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, *said: object) -> None:
+        def log_message(self, *arguments: object) -> None:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
@@ -60,16 +60,16 @@ def server() -> Iterator[Server]:
             thread.join()
 
 
-def answer(state: Server, path: str, asked: dict) -> tuple[int, bytes]:
-    """A status and a body, as Ollama gives them."""
+def answer(state: Server, path: str, payload: dict) -> tuple[int, bytes]:
+    """Return the status and body of a response, in Ollama's format."""
     assert path == "/api/embed"
     if state.answers:
         return state.answers.pop(0)
-    if state.after is not None and len(state.asked) >= state.after:
+    if state.after is not None and len(state.requests) >= state.after:
         return 503, b'{"error": "server busy"}'
-    if asked["model"] != state.model:
+    if payload["model"] != state.model:
         return 404, json.dumps(
-            {"error": f'model "{asked["model"]}" not found, try pulling it first'}
+            {"error": f'model "{payload["model"]}" not found, try pulling it first'}
         ).encode()
-    state.asked.append(asked["input"])
-    return 200, json.dumps({"embeddings": [vector_of(text) for text in asked["input"]]}).encode()
+    state.requests.append(payload["input"])
+    return 200, json.dumps({"embeddings": [vector_of(text) for text in payload["input"]]}).encode()

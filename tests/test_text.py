@@ -1,4 +1,4 @@
-"""Text: encoders and their cache, words and typing errors, search, and places for new items."""
+"""Text: encoders and their cache, BM25 and spelling, hybrid search, and the cold start of items."""
 
 import dataclasses
 import importlib.util
@@ -22,14 +22,14 @@ from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, EncoderError, MissingExtraError, SettingError, UnknownIdError
 from segue.text import static
-from segue.text.bridge import Bridge
-from segue.text.cache import encoded
-from segue.text.documents import documents_of, words_of
-from segue.text.encoders import encoder_of
-from segue.text.index import bent
+from segue.text.cache import encode_cached
+from segue.text.documents import build_documents, tokenize
+from segue.text.encoders import parse_encoder
+from segue.text.index import TextMatches, personalize
+from segue.text.lexical import LexicalIndex
 from segue.text.ollama import Ollama
-from segue.text.typos import spellings
-from segue.text.words import Words
+from segue.text.ridge import RidgeMap
+from segue.text.spelling import spellings
 
 FILMS = pl.DataFrame(
     {
@@ -53,6 +53,7 @@ FILMS = pl.DataFrame(
     }
 )  # fmt: skip
 ALL = segue.Text(columns="title,genres,extract")
+TITLES = build_documents(FILMS, "title")
 
 
 @pytest.fixture(autouse=True)
@@ -74,12 +75,12 @@ def server():
         yield running
 
 
-class Counting:
-    """An encoder that counts, and breaks off where it is told to."""
+class RecordingEncoder:
+    """An encoder that records its texts, and fails after `fails_at` of them."""
 
     batch = 2
 
-    def __init__(self, key="counting", fails_at=None, dim=3):
+    def __init__(self, key="recording", fails_at=None, dim=3):
         self.key, self.fails_at, self.dim, self.texts = key, fails_at, dim, []
 
     def encode(self, texts, *, query=False):
@@ -93,85 +94,88 @@ class Counting:
 
 
 def test_titles_and_other_text():
-    titles, bodies = documents_of(FILMS, "title,genres,extract")
+    titles, bodies = build_documents(FILMS, "title,genres,extract")
     assert titles[:2] == ["Die Hard", "Die Hard 2"]
     assert titles[5] == "The Matrix"
     assert titles[10] == ""
     assert bodies[0] == "1988. Action, Thriller. A police officer fights terrorists in a skyscraper."
     assert bodies[10] == ""
     table = pl.DataFrame({"tags": [["a", None, "b"], []], "name": ["x", "y"], "year": [1990, None]})
-    assert documents_of(table, "tags,name,year") == (["x", "y"], ["a, b. 1990", ""])
-    assert documents_of(table, "year,tags") == (["1990", ""], ["a, b", ""])
+    assert build_documents(table, "tags,name,year") == (["x", "y"], ["a, b. 1990", ""])
+    assert build_documents(table, "year,tags") == (["1990", ""], ["a, b", ""])
 
 
-def test_what_documents_refuse():
+def test_documents_reject_missing_columns_and_empty_text():
     with pytest.raises(DataError, match="no column 'plot'; there are item_id, title, genres, extract"):
-        documents_of(FILMS, "title,plot")
-    with pytest.raises(DataError, match=r"nothing is known of the items; give a table with title \(items=\)"):
-        documents_of(None, "title")
+        build_documents(FILMS, "title,plot")
+    with pytest.raises(DataError, match=r"the items have no metadata; give a table with title \(items=\)"):
+        build_documents(None, "title")
     with pytest.raises(DataError, match="no item has any text in title"):
-        documents_of(pl.DataFrame({"title": [None, " "]}), "title")
-    with pytest.raises(DataError, match=r"holds Struct.*which is no text; cast it first"):
-        documents_of(pl.DataFrame({"title": [{"a": 1}]}), "title")
+        build_documents(pl.DataFrame({"title": [None, " "]}), "title")
+    with pytest.raises(DataError, match=r"holds Struct.*not text; cast it first"):
+        build_documents(pl.DataFrame({"title": [{"a": 1}]}), "title")
     with pytest.raises(
         SettingError, match="columns=' , ' names no column; name some, such as 'title,genres'"
     ):
         segue.Text(columns=" , ")
 
 
-def test_words():
-    assert words_of("Amélie's  Café—WALL·E_2") == ["amelies", "cafe", "wall", "e", "2"]
-    assert words_of("Ⅳ ﬁn Straße") == ["iv", "fin", "strasse"]
-    assert words_of("?! …") == []
+def test_tokenize():
+    assert tokenize("Amélie's  Café—WALL·E_2") == ["amelies", "cafe", "wall", "e", "2"]
+    assert tokenize("Ⅳ ﬁn Straße") == ["iv", "fin", "strasse"]
+    assert tokenize("?! …") == []
 
 
 # Encoders
 
 
 def test_the_static_encoder_is_the_mean_of_token_vectors():
-    encoder = encoder_of("static")
+    encoder = parse_encoder("static")
     texts = ["die hard", "", "a giant shark", "die hard", "語 é 🎬"]
-    made = encoder.encode(texts)
-    tokenizer, vectors = static._loaded()
-    assert made.shape == (5, 256)
-    assert made.dtype == np.float32
-    for text, row in zip(texts, made, strict=True):
+    result = encoder.encode(texts)
+    tokenizer, vectors = static._load()
+    assert result.shape == (5, 256)
+    assert result.dtype == np.float32
+    for text, row in zip(texts, result, strict=True):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         expected = vectors[ids].mean(0) if ids else np.zeros(256)
         np.testing.assert_allclose(row, expected, atol=1e-5)
     assert encoder.encode([]).shape == (0, 256)
 
 
-def test_encoders_that_are_not_there(monkeypatch):
+def test_unknown_and_missing_encoders(monkeypatch):
     with pytest.raises(SettingError, match="there is no encoder 'bert'; there are static, sentence-transf"):
-        encoder_of("bert")
+        parse_encoder("bert")
     with pytest.raises(SettingError, match="the static encoder has one model only, not 'x'"):
-        encoder_of("static:x")
-    with pytest.raises(SettingError, match="name the model that Ollama is to run"):
-        encoder_of("ollama")
-    with pytest.raises(SettingError, match="name the model, such as sentence-transformers:all-MiniLM"):
-        encoder_of("sentence-transformers:")
+        parse_encoder("static:x")
+    with pytest.raises(SettingError, match="ollama needs the name of a model"):
+        parse_encoder("ollama")
+    with pytest.raises(
+        SettingError,
+        match="sentence-transformers needs the name of a model",
+    ):
+        parse_encoder("sentence-transformers:")
     monkeypatch.setattr("segue.text.static.find_spec", lambda name: None)
-    monkeypatch.setattr("segue.text.sentences.find_spec", lambda name: None)
+    monkeypatch.setattr("segue.text.sentence_transformers.find_spec", lambda name: None)
     with pytest.raises(
         MissingExtraError, match=r'wordllama, which is not installed: pip install "segue\[text\]"'
     ):
-        encoder_of("static")
+        parse_encoder("static")
     with pytest.raises(MissingExtraError, match=r'pip install "segue\[sentence-transformers\]"'):
-        encoder_of("sentence-transformers:m")
+        parse_encoder("sentence-transformers:m")
 
 
 @pytest.mark.parametrize("missing", ["bm25s", "rapidfuzz.distance"])
-def test_libraries_that_are_not_there(missing, films, monkeypatch):
+def test_missing_libraries(missing, films, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     needs = missing.partition(".")[0]
     with pytest.raises(
         MissingExtraError, match=rf'{needs}, which is not installed: pip install "segue\[text\]"'
     ):
-        Words.of(documents_of(FILMS, "title"), 2.0) if needs == "bm25s" else films.search("dye hard")
+        LexicalIndex.build(TITLES, 2.0) if needs == "bm25s" else films.search("dye hard")
 
 
-def test_sentence_transformers_are_asked_for_questions_and_items(monkeypatch):
+def test_sentence_transformers_encode_queries_and_items(monkeypatch):
     class Model:
         def __init__(self, name):
             if name == "none":
@@ -188,41 +192,41 @@ def test_sentence_transformers_are_asked_for_questions_and_items(monkeypatch):
     fake.SentenceTransformer = Model
     fake.__spec__ = importlib.util.spec_from_loader("sentence_transformers", None)
     monkeypatch.setitem(sys.modules, "sentence_transformers", fake)
-    encoder = encoder_of("sentence-transformers:some/model")
+    encoder = parse_encoder("sentence-transformers:some/model")
     assert encoder.encode(["a", "b"]).tolist() == [[2, 2], [2, 2]]
     assert encoder.encode(["a"], query=True).tolist() == [[1, 1]]
     assert encoder.encode(["a"]).dtype == np.float32
-    with pytest.raises(EncoderError, match="has no model 'none': none is not a folder; name one of its hub"):
-        encoder_of("sentence-transformers:none").encode(["a"])
+    with pytest.raises(EncoderError, match="has no model 'none': none is not a folder; give a name"):
+        parse_encoder("sentence-transformers:none").encode(["a"])
 
 
-def test_ollama_answers(server):
+def test_ollama_returns_vectors(server):
     encoder = Ollama("nomic-embed-text", server.url + "/")
-    made = encoder.encode(["a", "b"])
-    assert made.dtype == np.float32
+    result = encoder.encode(["a", "b"])
+    assert result.dtype == np.float32
     np.testing.assert_allclose(
-        made, [ollama.vector_of(f"search_document: {text}") for text in "ab"], rtol=1e-6
+        result, [ollama.vector_of(f"search_document: {text}") for text in "ab"], rtol=1e-6
     )
     encoder.encode(["c"], query=True)
-    assert server.asked == [["search_document: a", "search_document: b"], ["search_query: c"]]
+    assert server.requests == [["search_document: a", "search_document: b"], ["search_query: c"]]
 
 
-def test_ollama_is_asked_again(server):
+def test_ollama_retries(server):
     encoder = Ollama("nomic-embed-text", server.url, pause=0.001)
     server.answers = [(503, b"busy"), (429, b"{}"), (500, b'{"error": "loading"}'), (200, b"{cut")]
     assert encoder.encode(["a"]).shape == (1, ollama.DIM)
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     server.answers = [(500, b'{"error": "out of memory"}')] * 5
     with pytest.raises(
         EncoderError,
         match=rf"^{server.url}/api/embed did not answer in 5 tries: 500 out of memory; "
-        "start it with `ollama serve`, or set OLLAMA_HOST to where it runs$",
+        "start the server with `ollama serve`, or set OLLAMA_HOST to its address$",
     ):
         encoder.encode(["a"])
     assert not server.answers
 
 
-def test_ollama_does_not_know_the_model(server):
+def test_ollama_unknown_model(server):
     with pytest.raises(
         EncoderError,
         match=r'/api/embed refused: 404 model "m" not found, try pulling it first; fetch .* `ollama pull m`',
@@ -231,23 +235,23 @@ def test_ollama_does_not_know_the_model(server):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
-        (b'{"embeddings": [[1, 2]]}', r"answered 2 texts with vectors of the shape \(1, 2\)"),
-        (b'{"embeddings": [[1, 2], [3]]}', "answered with no vectors but with"),
-        (b'{"embeddings": [[1, NaN], [3, 4]]}', "answered 2 texts with vectors of the shape"),
-        (b'{"embeddings": [[], []]}', "answered 2 texts with vectors of the shape"),
-        (b'{"hello": 1}', "answered with no vectors but with \"{'hello': 1}\""),
-        (b"[]", "answered with no vectors but with"),
+        (b'{"embeddings": [[1, 2]]}', r"returned vectors of shape \(1, 2\) for 2 texts"),
+        (b'{"embeddings": [[1, 2], [3]]}', r"returned .* instead of vectors"),
+        (b'{"embeddings": [[1, NaN], [3, 4]]}', "returned vectors of shape"),
+        (b'{"embeddings": [[], []]}', "returned vectors of shape"),
+        (b'{"hello": 1}', r"returned \"{'hello': 1}\" instead of vectors"),
+        (b"[]", r"returned .* instead of vectors"),
     ],
 )
-def test_ollama_answers_nonsense(server, body, told):
+def test_ollama_invalid_responses(server, body, message):
     server.answers = [(200, body)]
-    with pytest.raises(EncoderError, match=told):
+    with pytest.raises(EncoderError, match=message):
         Ollama("nomic-embed-text", server.url).encode(["a", "b"])
 
 
-def test_where_ollama_is(monkeypatch):
+def test_ollama_host(monkeypatch):
     monkeypatch.delenv("OLLAMA_HOST", raising=False)
     assert Ollama("m").url == "http://localhost:11434"
     for given_host, url in (
@@ -258,12 +262,13 @@ def test_where_ollama_is(monkeypatch):
         monkeypatch.setenv("OLLAMA_HOST", given_host)
         assert Ollama("m").url == url
     with pytest.raises(
-        SettingError, match="'ftp://a' is no address of Ollama; give one such as http://localhost"
+        SettingError,
+        match="'ftp://a' is not the address of an Ollama server; give one such as http://localhost",
     ):
         Ollama("m", "ftp://a")
 
 
-def test_nobody_listens():
+def test_ollama_unreachable():
     with pytest.raises(
         EncoderError, match=r"http://127.0.0.1:9/api/embed did not answer in 5 tries: .*refused"
     ):
@@ -274,76 +279,77 @@ def test_nobody_listens():
 
 
 def test_nothing_is_encoded_twice(tmp_path):
-    encoder = Counting()
-    told = []
-    made = encoded(
-        encoder, ["a", "bbb", " ", "a", ""], folder=tmp_path, progress=lambda *step: told.append(step[:3])
+    encoder = RecordingEncoder()
+    steps = []
+    result = encode_cached(
+        encoder, ["a", "bbb", " ", "a", ""], folder=tmp_path, progress=lambda *step: steps.append(step[:3])
     )
-    assert made.tolist() == [[1] * 3, [3] * 3, [0] * 3, [1] * 3, [0] * 3]
+    assert result.tolist() == [[1] * 3, [3] * 3, [0] * 3, [1] * 3, [0] * 3]
     assert encoder.texts == ["a", "bbb"]
-    assert told == [("embedding", 0, 2), ("embedding", 2, 2)]
-    again = Counting()
-    np.testing.assert_array_equal(encoded(again, ["bbb", "cc", "a"], folder=tmp_path)[:, 0], [3, 2, 1])
+    assert steps == [("embedding", 0, 2), ("embedding", 2, 2)]
+    again = RecordingEncoder()
+    np.testing.assert_array_equal(encode_cached(again, ["bbb", "cc", "a"], folder=tmp_path)[:, 0], [3, 2, 1])
     assert again.texts == ["cc"]
-    other = Counting(key="other")
-    encoded(other, ["a"], folder=tmp_path)
+    other = RecordingEncoder(key="other")
+    encode_cached(other, ["a"], folder=tmp_path)
     assert other.texts == ["a"]
-    assert encoded(encoder, [], folder=tmp_path).shape == (0, 0)
-    assert encoded(encoder, ["", " "], folder=tmp_path).shape == (2, 0)
+    assert encode_cached(encoder, [], folder=tmp_path).shape == (0, 0)
+    assert encode_cached(encoder, ["", " "], folder=tmp_path).shape == (2, 0)
 
 
-def test_broken_off_work_goes_on(tmp_path):
+def test_interrupted_encoding_continues(tmp_path):
     texts = [str(10**n) for n in range(7)]
     with pytest.raises(
         EncoderError,
-        match=r"^http://nowhere did not answer. 4 of 7 texts are done and kept in .*; the same call goes on",
+        match=r"^http://nowhere did not answer. 4 of 7 texts are stored in .*; repeat the call to continue",
     ):
-        encoded(Counting(fails_at=4), texts, folder=tmp_path)
-    rest = Counting()
-    assert encoded(rest, texts, folder=tmp_path)[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
+        encode_cached(RecordingEncoder(fails_at=4), texts, folder=tmp_path)
+    rest = RecordingEncoder()
+    assert encode_cached(rest, texts, folder=tmp_path)[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert rest.texts == texts[4:]
 
 
-def test_a_fit_goes_on_where_ollama_broke_off(server, monkeypatch):
+def test_a_fit_continues_after_an_ollama_failure(server, monkeypatch):
     monkeypatch.setenv("OLLAMA_HOST", server.url)
     monkeypatch.setattr("segue.text.ollama.PAUSE", 0.001)
     monkeypatch.setattr("segue.text.ollama.time.sleep", lambda seconds: None)
     many = pl.DataFrame({"item_id": range(200), "title": [f"film {n}" for n in range(200)]})
     recommender = segue.Recommender(segue.Text(columns="title", encoder="ollama:nomic-embed-text"))
     server.after = 2
-    with pytest.raises(EncoderError, match=r"503 server busy.* 128 of 200 texts are done and kept in"):
+    with pytest.raises(EncoderError, match=r"503 server busy.* 128 of 200 texts are stored in"):
         recommender.fit(segue.read_items(many))
     server.after = None
     trained = recommender.fit(segue.read_items(many))
-    assert [len(asked) for asked in server.asked] == [64, 64, 64, 8]
+    assert [len(request) for request in server.requests] == [64, 64, 64, 8]
     assert trained.embeddings.items.shape == (200, ollama.DIM)
     assert trained.search("film 77", 1, by="words")["item_id"].item() == 77
     assert trained.search("film 7", 1).height == 1
-    assert server.asked[-1] == ["search_query: film 7"]
+    assert server.requests[-1] == ["search_query: film 7"]
 
 
-def test_caches_that_cannot_be_used(tmp_path):
-    encoded(Counting(), ["a"], folder=tmp_path)
+def test_unusable_caches(tmp_path):
+    encode_cached(RecordingEncoder(), ["a"], folder=tmp_path)
     with pytest.raises(
-        DataError, match=r"vectors have 3 and 4 dimensions: it is not the one that filled .*; delete"
+        DataError,
+        match=r"vectors of 3 and 4 dimensions are mixed in .*: another encoder",
     ):
-        encoded(Counting(dim=4), ["a", "b"], folder=tmp_path)
-    (file,) = tmp_path.glob("counting-*.sqlite")
+        encode_cached(RecordingEncoder(dim=4), ["a", "b"], folder=tmp_path)
+    (file,) = tmp_path.glob("recording-*.sqlite")
     with sqlite3.connect(file) as store:
         store.execute("UPDATE vectors SET vector = x'010203'")
     store.close()
-    repaired = Counting(dim=4)
-    assert encoded(repaired, ["a"], folder=tmp_path).tolist() == [[1] * 4]
+    repaired = RecordingEncoder(dim=4)
+    assert encode_cached(repaired, ["a"], folder=tmp_path).tolist() == [[1] * 4]
     file.write_bytes(b"this is no database" * 100)
     for beside in tmp_path.glob("*-wal"):
         beside.unlink()
     with pytest.raises(
-        DataError, match=r"counting-\w+.sqlite cannot be used: file is not a database; delete it"
+        DataError, match=r"cannot use the cache .*recording-\w+.sqlite: file is not a database; delete it"
     ):
-        encoded(Counting(), ["a"], folder=tmp_path)
+        encode_cached(RecordingEncoder(), ["a"], folder=tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match=r"cannot be used: .*; set SEGUE_CACHE"):
-        encoded(Counting(), ["a"], folder=tmp_path / "file")
+    with pytest.raises(DataError, match=r"cannot use the cache .*; set SEGUE_CACHE"):
+        encode_cached(RecordingEncoder(), ["a"], folder=tmp_path / "file")
 
 
 # Words
@@ -363,24 +369,24 @@ def naive_bm25(texts, query, k1=1.5, b=0.75):
     return scores
 
 
-def test_words_score_as_bm25():
-    titles, bodies = documents_of(FILMS, "title,genres,extract")
-    words = Words.of(documents_of(FILMS, "title,genres,extract"), 3.0)
-    padded = [["^", *words_of(title), "$"] for title in titles]
+def test_scores_are_bm25():
+    titles, bodies = build_documents(FILMS, "title,genres,extract")
+    lexical = LexicalIndex.build(build_documents(FILMS, "title,genres,extract"), 3.0)
+    padded = [["^", *tokenize(title), "$"] for title in titles]
     titled = [
-        [*words_of(title), *(f"{a} {b}" for a, b in pairwise(row) if title)]
+        [*tokenize(title), *(f"{a} {b}" for a, b in pairwise(row) if title)]
         for title, row in zip(titles, padded, strict=True)
     ]
-    told = [words_of(body) for body in bodies]
+    bodies = [tokenize(body) for body in bodies]
     for query in ("hard", "officer skyscraper"):
         parts = query.split()
         sides = ["^", *parts, "$"]
         pairs = [f"{a} {b}" for a, b in pairwise(sides)]
-        expected = 3 * naive_bm25(titled, parts + pairs) + naive_bm25(told, parts)
-        np.testing.assert_allclose(words.scores(words.read(query)), expected, rtol=1e-4, atol=1e-5)
+        expected = 3 * naive_bm25(titled, parts + pairs) + naive_bm25(bodies, parts)
+        np.testing.assert_allclose(lexical.scores(lexical.parse(query)), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_typing_errors():
+def test_spelling_correction():
     known = {
         3: ["die", "dye"],
         4: ["hard", "herd", "1995", "1996"],
@@ -393,25 +399,25 @@ def test_typing_errors():
     assert spellings("hackers", known) == {"hackers": 1.0, "hijackers": 0.25, "hacks": 0.25}
     assert spellings("1995", known) == {"1995": 1.0}
     assert spellings("di", known) == {"di": 1.0}
-    words = Words.of(documents_of(FILMS, "title"), 2.0)
+    lexical = LexicalIndex.build(TITLES, 2.0)
     for typed, meant in {
         "dye hard": "die hard", "die hard": "die hard", "dye": "dye", "hackrs": "hackers",
         "tyo stroy": "toy story", "groundhg dya": "groundhog day", "xqzv": "xqzv",
         "hard times": "hard times", "amelei": "amelie",
     }.items():  # fmt: skip
-        assert words.read(typed).meant == meant
-    assert words.read("Die HARD!").meant == "Die HARD!"
+        assert lexical.parse(typed).text == meant
+    assert lexical.parse("Die HARD!").text == "Die HARD!"
 
 
-def test_no_words_at_all():
-    words = Words.of(documents_of(pl.DataFrame({"title": ["?!", "…"]}), "title"), 2.0)
-    assert words.scores(words.read("anything")).tolist() == [0, 0]
+def test_items_without_words():
+    lexical = LexicalIndex.build(build_documents(pl.DataFrame({"title": ["?!", "…"]}), "title"), 2.0)
+    assert lexical.scores(lexical.parse("anything")).tolist() == [0, 0]
 
 
 # Search
 
 
-def found_by(films, query, **options):
+def search_ids(films, query, **options):
     return films.search(query, **options)["item_id"].to_list()
 
 
@@ -425,16 +431,16 @@ def found_by(films, query, **options):
     ],
 )  # fmt: skip
 def test_search_finds(films, query, first, by):
-    assert found_by(films, query, by=by)[: len(first)] == first
+    assert search_ids(films, query, by=by)[: len(first)] == first
 
 
 def test_search_by_meaning(films):
-    assert found_by(films, "fish in the ocean biting swimmers", by="meaning")[0] == 19
+    assert search_ids(films, "fish in the ocean biting swimmers", by="meaning")[0] == 19
     scores = films.search("shark", 3, by="meaning")["score"]
     assert scores.is_sorted(descending=True)
-    direction = films.texts.direction("shark")
-    np.testing.assert_allclose(np.linalg.norm(direction), 1, rtol=1e-5)
-    np.testing.assert_allclose(scores, np.sort(films.texts.vectors @ direction)[::-1][:3], rtol=1e-4)
+    vector = films.texts.encode_query("shark")
+    np.testing.assert_allclose(np.linalg.norm(vector), 1, rtol=1e-5)
+    np.testing.assert_allclose(scores, np.sort(films.texts.vectors @ vector)[::-1][:3], rtol=1e-4)
 
 
 def test_both_is_reciprocal_rank_fusion(films):
@@ -450,20 +456,20 @@ def test_both_is_reciprocal_rank_fusion(films):
 
 @pytest.mark.parametrize("by", ["words", "meaning", "both"])
 def test_filters_and_depth(films, by):
-    assert 10 not in found_by(films, "die hard", by=by, exclude=[10, 999])
-    allowed = found_by(films, "hard officer", by=by, allow=[10, 11, 20])
+    assert 10 not in search_ids(films, "die hard", by=by, exclude=[10, 999])
+    allowed = search_ids(films, "hard officer", by=by, allow=[10, 11, 20])
     assert set(allowed) == ({10, 11} if by == "words" else {10, 11, 20})
-    assert found_by(films, "hard", by=by, k=1) == found_by(films, "hard", by=by)[:1]
-    assert len(found_by(films, "hard", by=by, k=99)) == (3 if by == "words" else 12)
+    assert search_ids(films, "hard", by=by, k=1) == search_ids(films, "hard", by=by)[:1]
+    assert len(search_ids(films, "hard", by=by, k=99)) == (3 if by == "words" else 12)
     frame = films.search("die hard", 2, by=by)
     assert frame.columns == ["item_id", "score", "rank", "title"]
     assert frame["rank"].to_list() == [1, 2]
 
 
-def test_what_search_refuses(films):
-    for nothing in ("", "  ", "?!"):
+def test_invalid_searches(films):
+    for query in ("", "  ", "?!"):
         with pytest.raises(SettingError, match="has no words: say what to look for"):
-            films.search(nothing)
+            films.search(query)
     with pytest.raises(SettingError, match="by='luck' must be one of 'words', 'meaning', 'both'"):
         films.search("x", by="luck")
     with pytest.raises(SettingError, match="k=0 must be a whole number of at least 1"):
@@ -472,29 +478,31 @@ def test_what_search_refuses(films):
         dataclasses.replace(films, texts=None).search("x", by="words")
     with pytest.raises(UnknownIdError, match="unknown user: 'u'"):
         films.search("x", user="u")
-    assert found_by(films, "qqqq", by="words") == []
-    assert len(found_by(films, "qqqq", k=5)) == 5
+    assert search_ids(films, "qqqq", by="words") == []
+    assert len(search_ids(films, "qqqq", k=5)) == 5
 
 
-def test_an_encoder_of_other_vectors(films):
-    other = dataclasses.replace(films.texts, centre=np.zeros(3, np.float32))
+def test_an_parse_encoder_other_vectors(films):
+    other = dataclasses.replace(films.texts, mean=np.zeros(3, np.float32))
     with pytest.raises(
-        SettingError, match="static gives vectors of 256 dimensions, but the items' have 3: it is not"
+        SettingError,
+        match="static gives vectors of 256 dimensions, but the items' vectors have 3:",
     ):
         other.search("x", 1)
 
 
-def test_bending():
+def test_personalization():
     rows, scores, taste = np.arange(4), np.array([4.0, 3, 2, 1]), np.array([0.0, 0, 0, 9])
-    assert bent(rows, scores, taste, 0, 4)[0].tolist() == [0, 1, 2, 3]
-    assert bent(rows, scores, taste, 1, 2)[0].tolist() == [3, 0]
+    matches = TextMatches(rows, scores)
+    assert personalize(matches, taste, 0, 4)[0].tolist() == [0, 1, 2, 3]
+    assert personalize(matches, taste, 1, 2)[0].tolist() == [3, 0]
     half = 0.5 * (scores - 2.5) / scores.std() + 0.5 * (taste - 2.25) / taste.std()
-    found = bent(rows, scores, taste, 0.5, 4)
-    np.testing.assert_allclose(found[1], np.sort(half)[::-1], rtol=1e-6)
-    assert bent(rows[:0], scores[:0], taste[:0], 0.5, 3)[0].size == 0
+    reranked = personalize(matches, taste, 0.5, 4)
+    np.testing.assert_allclose(reranked.scores, np.sort(half)[::-1], rtol=1e-6)
+    assert personalize(TextMatches(rows[:0], scores[:0]), taste[:0], 0.5, 3)[0].size == 0
     for wrong in (-0.1, 1.1, True, float("nan"), "x"):
         with pytest.raises(SettingError, match="must be a number from 0 to 1"):
-            bent(rows, scores, taste, wrong, 2)
+            personalize(matches, taste, wrong, 2)
 
 
 # Models
@@ -511,8 +519,8 @@ def liking(likes):
         ),
         (len(likes), len(items)),
     )
-    made = Interactions(matrix, IdMap(range(1, len(likes) + 1), noun="user"), items)
-    return made.with_metadata(FILMS, "item_id")
+    result = Interactions(matrix, IdMap(range(1, len(likes) + 1), noun="user"), items)
+    return result.with_metadata(FILMS, "item_id")
 
 
 def test_text_as_a_model():
@@ -541,13 +549,13 @@ def test_a_table_of_items_alone(films, tmp_path):
     ):  # fmt: skip
         assert_frame_equal(question(films), question(loaded), check_exact=True)
     stored = segue.store.open_model(tmp_path / "m")
-    assert "text.meanings.vectors" not in stored.arrays
+    assert "text.vectors.vectors" not in stored.arrays
 
 
 def test_text_beside_another_model(tmp_path):
     data = liking([[10, 11, 15], [10, 11, 19], [16, 17, 21], [16, 17, 13], [10, 11]])
     trained = segue.Recommender(segue.IALS(dim=3)).fit(data, text=ALL)
-    assert found_by(trained, "die hard")[:2] == [10, 11]
+    assert search_ids(trained, "die hard")[:2] == [10, 11]
     trained.save(tmp_path / "m")
     loaded = segue.load(tmp_path / "m")
     assert_frame_equal(loaded.search("hard", user=3, bend=0.5), trained.search("hard", user=3, bend=0.5))
@@ -558,19 +566,19 @@ def test_text_beside_another_model(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"title_weight": 1.5}, r"Text\(title_weight=1.5\) must be between 0 and 1"),
         ({"title_weight": -1.0}, r"Text\(title_weight=-1.0\) must be at least 0.0"),
         ({"title_words": float("nan")}, r"Text\(title_words=nan\) must be at least 0.0"),
     ],
 )
-def test_settings(settings, told):
-    with pytest.raises(SettingError, match=told):
+def test_settings(settings, message):
+    with pytest.raises(SettingError, match=message):
         segue.Text(**settings)
 
 
-def test_titles_weigh_as_they_are_told(films):
+def test_title_weight(films):
     built = segue.Text(columns="title,genres,extract", title_weight=1.0).build(FILMS)
     plain = segue.Text(columns="title").build(
         FILMS.with_columns(pl.col("title").str.replace(r" \(\d+\)", ""))
@@ -582,39 +590,39 @@ def test_titles_weigh_as_they_are_told(films):
 # New items
 
 
-def test_the_bridge_is_ridge_regression():
+def test_the_map_is_ridge_regression():
     rng = np.random.default_rng(0)
     texts = rng.standard_normal((60, 4)).astype(np.float32)
     counts = rng.integers(0, 30, 60).astype(np.float64)
     items = (texts @ rng.standard_normal((4, 3)) + 2 + 0.3 * rng.standard_normal((60, 3))).astype(np.float32)
-    made = Bridge.learn(texts, items, counts)
+    result = RidgeMap.fit(texts, items, counts)
     root = np.sqrt(counts / (counts + 10))[:, None]
     ones = np.concatenate([texts, np.ones((60, 1))], 1)
-    penalty = np.diag([made.penalty] * 4 + [0])
+    penalty = np.diag([result.penalty] * 4 + [0])
     solved = np.linalg.solve((root * ones).T @ (root * ones) + penalty, (root * ones).T @ (root * items))
-    np.testing.assert_allclose(made.matrix, solved[:4], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(made.shift, solved[4], rtol=1e-5, atol=1e-6)
-    assert made.vectors(texts[:2]).dtype == np.float32
+    np.testing.assert_allclose(result.matrix, solved[:4], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(result.shift, solved[4], rtol=1e-5, atol=1e-6)
+    assert result.predict(texts[:2]).dtype == np.float32
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5, 13])
-def test_the_bridge_finds_a_planted_map_and_shrinks_noise(dim):
+def test_ridge_recovers_a_planted_map_and_shrinks_noise(dim):
     rng = np.random.default_rng(dim)
     texts = rng.standard_normal((400, 7)).astype(np.float32)
     planted = rng.standard_normal((7, dim))
     counts = np.full(400, 50.0)
-    exact = Bridge.learn(texts, (texts @ planted + 1).astype(np.float32), counts)
-    np.testing.assert_allclose(exact.vectors(texts[:5]), texts[:5] @ planted + 1, rtol=1e-2, atol=1e-2)
-    noise = Bridge.learn(texts, rng.standard_normal((400, dim)).astype(np.float32), counts)
+    exact = RidgeMap.fit(texts, (texts @ planted + 1).astype(np.float32), counts)
+    np.testing.assert_allclose(exact.predict(texts[:5]), texts[:5] @ planted + 1, rtol=1e-2, atol=1e-2)
+    noise = RidgeMap.fit(texts, rng.standard_normal((400, dim)).astype(np.float32), counts)
     assert noise.penalty > exact.penalty
     assert np.abs(noise.matrix).max() < 0.2
 
 
-def test_a_bridge_from_nothing_leads_to_the_mean():
+def test_ridge_without_data_predicts_the_mean():
     items = np.array([[1.0, 3], [3, 5]], np.float32)
     for texts, counts in ((np.zeros((2, 4)), np.ones(2)), (np.ones((2, 4)), np.zeros(2))):
-        made = Bridge.learn(texts.astype(np.float32), items, counts)
-        assert made.vectors(np.ones((1, 4), np.float32)).tolist() == [[2, 4]]
+        result = RidgeMap.fit(texts.astype(np.float32), items, counts)
+        assert result.predict(np.ones((1, 4), np.float32)).tolist() == [[2, 4]]
 
 
 def test_new_items_by_their_text(tmp_path):
@@ -627,9 +635,9 @@ def test_new_items_by_their_text(tmp_path):
     }
     grown = trained.with_items([50, 51], texts=new)
     assert len(grown.items) == 14
-    expected = Bridge.learn(trained.texts.vectors, trained.embeddings.items, np.array(data.matrix.sum(0))[0])
+    expected = RidgeMap.fit(trained.texts.vectors, trained.embeddings.items, np.array(data.matrix.sum(0))[0])
     np.testing.assert_allclose(
-        grown.embeddings.items[12:], expected.vectors(grown.texts.vectors[12:]), rtol=1e-5, atol=1e-6
+        grown.embeddings.items[12:], expected.predict(grown.texts.vectors[12:]), rtol=1e-5, atol=1e-6
     )
     action, toys = grown.predict([5, 6], [50, 50]), grown.predict([5, 6], [51, 51])
     assert action[0] > action[1]
@@ -641,16 +649,16 @@ def test_new_items_by_their_text(tmp_path):
     loaded = segue.load(grown.save(tmp_path / "m") and tmp_path / "m")
     assert_frame_equal(loaded.search("toys"), grown.search("toys"), check_exact=True)
     again = loaded.with_items([60], texts=pl.DataFrame(new).head(1))
-    assert found_by(again, "die hard 3", k=2) == [50, 60]
+    assert search_ids(again, "die hard 3", k=2) == [50, 60]
 
 
-def test_new_items_of_a_text_model_are_their_text(films):
+def test_new_items_of_a_text_model_have_their_text_vectors(films):
     grown = films.with_items([99], texts={"title": "Zork", "genres": "Horror", "extract": "A monster."})
     np.testing.assert_array_equal(grown.embeddings.items, grown.texts.vectors)
     assert grown.search("zork", 1)["item_id"].item() == 99
 
 
-def test_what_new_items_refuse(films):
+def test_invalid_new_items(films):
     new = {"title": "Zork", "genres": "Horror", "extract": "A monster."}
     with pytest.raises(SettingError, match="with_items takes either features= or texts="):
         films.with_items([99])
@@ -662,9 +670,7 @@ def test_what_new_items_refuse(films):
         films.with_items([10], texts=new)
     with pytest.raises(DataError, match="the items have no column 'extract'; there are title, genres"):
         films.with_items([99], texts={"title": "Zork", "genres": "Horror"})
-    with pytest.raises(
-        DataError, match=r"the column 'title' holds Struct.*, which is no text; cast it first"
-    ):
+    with pytest.raises(DataError, match=r"the column 'title' holds Struct.*, not text; cast it first"):
         films.with_items([99], texts={**new, "title": [{"name": "Zork"}]})
     with pytest.raises(DataError, match="the model was fit without text"):
         dataclasses.replace(films, texts=None).with_items([99], texts=new)
@@ -677,16 +683,18 @@ def test_new_items_by_features_have_no_text():
     grown = trained.with_items([50], {"genres": "Action"})
     assert grown.search("die hard", 1)["item_id"].item() == 10
     assert not grown.texts.vectors[12].any()
-    assert 50 in found_by(grown, "die hard", k=13)
+    assert 50 in search_ids(grown, "die hard", k=13)
 
 
 @given(
     st.lists(st.text(max_size=20), min_size=1, max_size=8).filter(lambda texts: any(map(str.strip, texts)))
 )
 def test_any_text_can_be_indexed(texts):
-    words = Words.of(documents_of(pl.DataFrame({"title": texts}, schema={"title": pl.String}), "title"), 2.0)
+    lexical = LexicalIndex.build(
+        build_documents(pl.DataFrame({"title": texts}, schema={"title": pl.String}), "title"), 2.0
+    )
     for query in texts:
-        scores = words.scores(words.read(query))
+        scores = lexical.scores(lexical.parse(query))
         assert scores.shape == (len(texts),)
         assert np.isfinite(scores).all()
         assert (scores >= 0).all()
@@ -712,15 +720,15 @@ def test_items_from_json(tmp_path):
     (tmp_path / "empty.json").write_bytes(b" ")
     (tmp_path / "bad.json").write_bytes(b"[{")
     (tmp_path / "none.json").write_bytes(b"[]")
-    for name, told in {
+    for name, message in {
         "cut.jsonl.gz": "is cut or damaged", "empty.json": "is empty", "bad.json": "cannot be read as JSON",
         "none.json": "no column that looks like item ids",
     }.items():  # fmt: skip
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             segue.read_items(tmp_path / name)
 
 
-def test_items_that_cannot_be_read():
+def test_unreadable_item_tables():
     with pytest.raises(
         DataError, match=r"the frame of items has no column 'film' \(asked for as item=\); its col"
     ):

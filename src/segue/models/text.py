@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least
 from segue.models.updates import Update
 from segue.progress import Progress, silent
-from segue.text.documents import columns_of, documents_of
+from segue.text.documents import build_documents, parse_columns
 from segue.text.index import TextIndex
 
 
@@ -40,7 +40,7 @@ class Text:
     title_words: float = 2.0
 
     def __post_init__(self) -> None:
-        columns_of(self.columns)
+        parse_columns(self.columns)
         at_least(self, title_weight=0.0, title_words=0.0)
         if self.title_weight > 1:
             raise SettingError(f"Text(title_weight={self.title_weight!r}) must be between 0 and 1")
@@ -55,7 +55,7 @@ class Text:
         Raises `DataError` for missing columns and where no item has any text, `MissingExtraError` and
         `EncoderError` where the encoder is not installed or does not answer.
         """
-        return TextIndex.of(self, documents_of(table, self.columns), progress=progress)
+        return TextIndex.build(self, build_documents(table, self.columns), progress=progress)
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
         """Return the vectors of items and users; zeros for items without text and users without items."""
@@ -95,8 +95,11 @@ def kept(texts: TextIndex, items: np.ndarray) -> tuple[dict[str, np.ndarray], pl
     arrays = texts.arrays()
     same = [name for name, array in arrays.items() if array is items]
     others = {f"text.{name}": array for name, array in arrays.items() if name not in same}
-    meta = {"settings": asdict(texts.settings), "same": same}
-    return others, texts.words.terms.alias("term").to_frame(), meta
+    meta = {
+        "settings": {field.name: getattr(texts.settings, field.name) for field in fields(Text)},
+        "same": same,
+    }
+    return others, texts.lexical.terms.alias("term").to_frame(), meta
 
 
 def opened(meta: dict[str, Any], arrays: dict[str, np.ndarray], terms: pl.DataFrame) -> TextIndex:

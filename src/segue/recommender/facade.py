@@ -32,7 +32,7 @@ from segue.recommender.serialization import to_stored
 from segue.recommender.state import RecommenderState
 from segue.recommender.text_search import ItemSearch
 from segue.recommender.updates import encode_features, text_index_of, with_interactions, with_new_items
-from segue.text.index import bent
+from segue.text.index import TextMatches, personalize
 from segue.types import CSR
 
 if TYPE_CHECKING:
@@ -263,8 +263,9 @@ class TrainedRecommender(RecommenderState):
         else:
             text_index_of(self)
             vector = self.embeddings.users[self.users.require([user])[0]]
-            matches = self.text_search.find(query, max(check_k(k), RERANKED), by=by, allow=bits)
-            rows, scores = bent(*matches, self.embeddings.items[matches[0]] @ vector, bend, k)
+            matches = TextMatches(*self.text_search.find(query, max(check_k(k), RERANKED), by=by, allow=bits))
+            preferences = self.embeddings.items[matches.rows] @ vector
+            rows, scores = personalize(matches, preferences, bend, k)
         return ranked_frame(self, Neighbors(rows[None], scores[None], np.zeros(1, np.int64)))
 
     def predict(self, users: Id | Iterable[Id], items: Id | Iterable[Id]) -> np.ndarray:

@@ -24,9 +24,9 @@ from segue.models.text import Text
 from segue.models.updates import Update
 from segue.progress import Progress
 from segue.recommender.state import RecommenderState
-from segue.text.bridge import Bridge
-from segue.text.documents import columns_of
+from segue.text.documents import parse_columns
 from segue.text.index import TextIndex
+from segue.text.ridge import RidgeMap
 
 Columns: TypeAlias = Mapping[str, Any] | pl.DataFrame  # a frame, or columns with a value or values
 ITEM, USER = "item", "user"
@@ -48,7 +48,7 @@ def with_new_items(
         vectors = state.embeddings.items_of(encode_features(state.item_encoding, features, ITEM))
     else:
         noun = "texts"
-        text_index, metadata = text_index_of(state).grown(metadata, _to_frame(texts), progress=progress)
+        text_index, metadata = text_index_of(state).with_items(metadata, _to_frame(texts), progress=progress)
         vectors = _vectors_from_text(state, text_index.vectors[len(state.items) :])
     if len(vectors) != len(new):
         raise DataError(f"{len(vectors):,} rows of {noun} do not fit {len(new):,} new items")
@@ -61,7 +61,7 @@ def with_new_items(
     )
     if texts is None:
         metadata = None if metadata is None else pl.concat([metadata, metadata.clear(len(new))])
-        text_index = None if text_index is None else text_index.padded(len(new))
+        text_index = None if text_index is None else text_index.with_empty_items(len(new))
     old = state.interactions
     return {
         "items": ids,
@@ -136,10 +136,14 @@ def _grow_texts(state: RecommenderState, growth: Growth, progress: Progress) -> 
     if texts is None or not count:
         return texts
     if metadata is None:
-        return texts.padded(count)
+        return texts.with_empty_items(count)
     new = metadata.tail(count)
-    has_text = any(new[name].count() for name in columns_of(texts.settings.columns))
-    return texts.grown(state.item_metadata, new, progress=progress)[0] if has_text else texts.padded(count)
+    has_text = any(new[name].count() for name in parse_columns(texts.settings.columns))
+    return (
+        texts.with_items(state.item_metadata, new, progress=progress)[0]
+        if has_text
+        else texts.with_empty_items(count)
+    )
 
 
 def _grow_users(
@@ -206,7 +210,7 @@ def _vectors_from_text(state: RecommenderState, texts: np.ndarray) -> np.ndarray
     if isinstance(state.settings.model, Text):
         return texts
     counts = popularity(state.interactions)[:, 0]
-    return Bridge.learn(text_index_of(state).vectors, state.embeddings.items, counts).vectors(texts)
+    return RidgeMap.fit(text_index_of(state).vectors, state.embeddings.items, counts).predict(texts)
 
 
 def _to_frame(columns: Columns) -> pl.DataFrame:

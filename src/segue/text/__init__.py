@@ -1,6 +1,6 @@
-"""Text of items: encoded into vectors, cached, searched by words and by meaning."""
+"""Encode item text into vectors and search it by words and by meaning."""
 
-from segue.text.encoders import ENCODERS, encoder_of
+from segue.text.encoders import ENCODERS, parse_encoder
 from segue.text.index import TextIndex
 
-__all__ = ["ENCODERS", "TextIndex", "encoder_of"]
+__all__ = ["ENCODERS", "TextIndex", "parse_encoder"]

@@ -1,4 +1,4 @@
-"""The encoders by name: what turns texts into vectors."""
+"""The registry of text encoders."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ import numpy as np
 
 from segue.errors import SettingError
 from segue.text.ollama import Ollama
-from segue.text.sentences import SentenceTransformers
+from segue.text.sentence_transformers import SentenceTransformers
 from segue.text.static import Static
 
 
 class Encoder(Protocol):
-    """What turns texts into vectors.
-
-    Attributes:
-        key: names the vectors in the cache: the same text under the same key has the same vector.
-        batch: how many texts are encoded at a time, and lost where work is interrupted.
-    """
+    """Turns texts into vectors."""
 
     @property
     def key(self) -> str:
-        """The name of the vectors in the cache."""
+        """The name of the vectors in the cache: one key and one text always give one vector."""
 
     @property
     def batch(self) -> int:
-        """How many texts at a time."""
+        """The number of texts per call; an interruption loses at most one batch."""
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
-        """Return a vector (n, dim) float32 for each text; `query`: the texts are questions, not items."""
+        """Return one vector per text, (n, dim) float32.
+
+        Args:
+            texts: the texts.
+            query: True for search queries, False for item texts; some models encode them differently.
+        """
 
 
 ENCODERS: dict[str, Callable[[str], Encoder]] = {
@@ -40,10 +40,10 @@ ENCODERS: dict[str, Callable[[str], Encoder]] = {
 }
 
 
-def encoder_of(name: str) -> Encoder:
-    """Return the encoder of a name: "static", "sentence-transformers:MODEL" or "ollama:MODEL".
+def parse_encoder(name: str) -> Encoder:
+    """Return the encoder named "static", "sentence-transformers:MODEL" or "ollama:MODEL".
 
-    Raises `SettingError` for a name that does not exist, `MissingExtraError` for one that is not installed.
+    Raises `SettingError` for an unknown name and `MissingExtraError` if its package is not installed.
     """
     kind, _, model = str(name).partition(":")
     if kind not in ENCODERS:

@@ -1,4 +1,4 @@
-"""The default encoder: a text is the mean of its tokens' vectors, which come in a package, offline."""
+"""The default encoder, which works offline: the mean of token vectors that come in a package."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,16 +15,19 @@ from segue.errors import MissingExtraError, SettingError
 from segue.kernels import threads
 from segue.kernels.text import add_up
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
 PACKAGE = "wordllama"
 TOKENS, VECTORS = "tokenizers/l2_supercat_tokenizer_config.json", "weights/l2_supercat_256.safetensors"
-ROWS = 256  # texts that a thread takes at a time
+CHUNK = 256  # texts per task of the thread pool
 
 
 @dataclass(frozen=True)
 class Static:
-    """Vectors of 256 dimensions, those of the 32,000 tokens of the package `wordllama`, averaged.
+    """The mean of a text's token vectors: 32,000 tokens, 256 dimensions, from the package `wordllama`.
 
-    Its files are read, its code is not run: they are the same in all of its releases.
+    Only the package's files are read, no code of it runs; all of its releases have the same files.
     """
 
     model: str = ""
@@ -36,29 +39,31 @@ class Static:
 
     @property
     def key(self) -> str:
-        """The vectors' name in the cache."""
+        """The name of the vectors in the cache."""
         return "static-l2-supercat-256"
 
     @property
     def batch(self) -> int:
-        """Texts at a time."""
+        """The number of texts per call."""
         return 4096
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
-        """Return the mean (n, 256) float32 of each text's tokens; zeros where there are none."""
-        tokenizer, vectors = _loaded()
-        found = [one.ids for one in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
-        indptr = np.concatenate([[0], np.cumsum([len(ids) for ids in found])]).astype(np.int64)
-        tokens = np.fromiter((token for ids in found for token in ids), np.int32, count=int(indptr[-1]))
-        made = np.zeros((len(found), vectors.shape[1]), np.float32)
+        """Return the mean (n, 256) float32 of each text's token vectors; zeros for texts without tokens."""
+        tokenizer, vectors = _load()
+        encodings = tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        ids = [encoding.ids for encoding in encodings]
+        indptr = np.concatenate([[0], np.cumsum([len(tokens) for tokens in ids])]).astype(np.int64)
+        tokens = np.fromiter((token for row in ids for token in row), np.int32, count=int(indptr[-1]))
+        means = np.zeros((len(ids), vectors.shape[1]), np.float32)
         threads.run(
-            lambda start, stop: add_up(vectors, tokens, indptr, made, start, stop), len(found), chunk=ROWS
+            lambda start, stop: add_up(vectors, tokens, indptr, means, start, stop), len(ids), chunk=CHUNK
         )
-        return made
+        return means
 
 
 @lru_cache(maxsize=1)
-def _loaded() -> tuple[Any, np.ndarray]:
+def _load() -> tuple[Tokenizer, np.ndarray]:
+    """Return the tokenizer and its token vectors (tokens, 256) float32."""
     from safetensors.numpy import load_file
     from tokenizers import Tokenizer
 
@@ -70,18 +75,18 @@ def _loaded() -> tuple[Any, np.ndarray]:
 
 
 def _files() -> tuple[Path, Path]:
-    """Where the package keeps its tokens and their vectors."""
-    found = find_spec(PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    """Return the package's files of tokens and vectors."""
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError(
             f"the static encoder takes its vectors from {PACKAGE}, which is not installed: "
             'pip install "segue[text]"'
         )
-    folder = Path(found.submodule_search_locations[0])
+    folder = Path(spec.submodule_search_locations[0])
     files = folder / TOKENS, folder / VECTORS
     for file in files:
         if not file.is_file():
             raise MissingExtraError(
-                f'{file} is missing, this {PACKAGE} is of another kind: pip install "segue[text]"'
+                f'{file} is missing from this release of {PACKAGE}: pip install "segue[text]"'
             )
     return files
