@@ -352,7 +352,9 @@ def steps(level: Any, given: World, seed: int) -> tuple[float, float]:
         queries = profile.vectors(states[who]).vectors
         vector = queries[0] if len(queries) else popular_vector
         rows = np.flatnonzero(allowed[who])
-        precision = profile.kind.solve(space, states[who], None)[1] if isinstance(level, Thompson) else None
+        precision = None
+        if isinstance(level, Thompson) and isinstance(profile.kind, Posterior):
+            precision = profile.kind.solve(space, states[who], None)[1]
         chosen = slate(level, vector, space, wide, rows, counts, precision, step)
         shown[chosen] = True
         chance = chances[who, chosen]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import cho_factor, cho_solve
 
 from segue.errors import SettingError
@@ -68,9 +69,9 @@ def by_picks(
 def by_events(
     profile: Profile,
     items: np.ndarray,
-    picked: Any,
-    weights: Any = 1.0,
-    times: Any = 0.0,
+    picked: ArrayLike,
+    weights: ArrayLike = 1.0,
+    times: ArrayLike = 0.0,
     *,
     start: np.ndarray | None = None,
     now: float | None = None,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from scipy.linalg import solve_triangular
 
 from segue.errors import SettingError
 from segue.index.base import check_k
-from segue.index.exact import Exact
+from segue.index.exact import Exact, ExactIndex
 from segue.models.settings import at_least
 from segue.numerics.blas import on_one_thread
 from segue.online.candidates import CandidateContext, Selection
@@ -154,9 +154,10 @@ class Optimism:
         return np.column_stack([items, 1.0 / np.sqrt(1.0 + counts)]).astype(np.float32)
 
     @staticmethod
-    def index(items: np.ndarray, counts: np.ndarray) -> Any:
+    def index(items: np.ndarray, counts: np.ndarray) -> ExactIndex:
         """Return the index that `CandidateContext.find` must search for this exploration."""
-        return Exact().build(Optimism.widened(items, counts))
+        index: ExactIndex = Exact().build(Optimism.widened(items, counts))
+        return index
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segue.errors import DataError
 from segue.models.ials import IALS
@@ -47,7 +47,6 @@ NUMBERS = (int, float)
 MAX_WEIGHT = 1e6  # of a pick
 
 
-@dataclass(frozen=True, eq=False)
 class Profile:
     """A kind of profile over the items of a model. It holds no user data; states do.
 
@@ -56,14 +55,11 @@ class Profile:
         space: the items.
     """
 
-    kind: Any
-    space: Space
+    def __init__(self, kind: str | ProfileKind, space: Space) -> None:
+        self.space = space
+        self.kind: ProfileKind = default_kind(space) if kind == AUTO else named(kind, PROFILES, "profile")
 
-    def __post_init__(self) -> None:
-        kind = default_kind(self.space) if self.kind == AUTO else named(self.kind, PROFILES, "profile")
-        object.__setattr__(self, "kind", kind)
-
-    def start(self, vector: Any = None) -> State:
+    def start(self, vector: ArrayLike | None = None) -> State:
         """Return the state of a new user, or of a user with a trained vector (dim,).
 
         The vector may come with its biases, as in `Embeddings.users`, or without. Averages use its direction
@@ -71,7 +67,7 @@ class Profile:
         """
         dim = self.space.dim
         if vector is None:
-            return self.kind.begin(self.space, np.zeros(dim))  # type: ignore[no-any-return]
+            return self.kind.begin(self.space, np.zeros(dim))
         start = np.asarray(vector, np.float64).reshape(-1)
         if len(start) not in (dim, dim + self.space.biases) or not np.isfinite(start).all():
             raise DataError(
@@ -82,9 +78,11 @@ class Profile:
         if not start.any():
             raise DataError("a profile cannot start from a vector of zeros; leave it out for a new user")
         scaled = start if isinstance(self.kind, Posterior) else start / np.sqrt(start @ start)
-        return self.kind.begin(self.space, scaled)  # type: ignore[no-any-return]
+        return self.kind.begin(self.space, scaled)
 
-    def update(self, state: State, items: Any, weights: Any = 1.0, times: Any = 0.0) -> State:
+    def update(
+        self, state: State, items: ArrayLike, weights: ArrayLike = 1.0, times: ArrayLike = 0.0
+    ) -> State:
         """Return the state after picks, in their order; the given state is unchanged.
 
         Args:
@@ -108,9 +106,9 @@ class Profile:
         pick. There are no vectors if nothing is known or the picks cancel each other: recommend popular
         items.
         """
-        return self.kind.read(self.space, state, now)  # type: ignore[no-any-return]
+        return self.kind.read(self.space, state, now)
 
-    def from_json(self, stored: Mapping[str, Any]) -> State:
+    def from_json(self, stored: Mapping[str, ArrayLike]) -> State:
         """Return the state that `to_json` stored; raises `DataError` for a state of another kind or space."""
         state = {}
         for name, template in self.start().items():
@@ -138,14 +136,14 @@ class Profile:
             "dimensions; rebuild it from the user's events"
         )
 
-    def picks(self, items: Any, weights: Any = 1.0, times: Any = 0.0) -> list[Pick]:
+    def picks(self, items: ArrayLike, weights: ArrayLike = 1.0, times: ArrayLike = 0.0) -> list[Pick]:
         """Return checked picks, without those of weight zero; the arguments are those of `update`."""
         if (
             type(items) is int and type(weights) in NUMBERS and type(times) in NUMBERS
         ):  # one pick: the common case
             checked = [self._pick(items, weights, times)]
         else:
-            checked = [self._pick(*pick) for pick in zip(*_aligned(items, weights, times), strict=True)]
+            checked = [self._pick(*pick) for pick in _aligned(items, weights, times)]
         return [pick for pick in checked if pick.weight]
 
     def _pick(self, row: int, weight: float, time: float) -> Pick:
@@ -158,14 +156,14 @@ class Profile:
         return Pick(row, weight, time)
 
 
-def default_kind(space: Space) -> Any:
+def default_kind(space: Space) -> ProfileKind:
     """Return the kind that predicts the next pick best: for iALS a posterior with decay, else an average."""
     return Posterior(picks=3.0) if isinstance(space.model, IALS) else EMA(2.0)
 
 
-def _aligned(rows: Any, weights: Any, times: Any) -> list[list[Any]]:
-    """Rows, weights and times as lists of equal length."""
-    rows = np.asarray(rows)
+def _aligned(items: ArrayLike, weights: ArrayLike, times: ArrayLike) -> Iterator[tuple[int, float, float]]:
+    """The row, weight and time of each pick."""
+    rows = np.asarray(items)
     if rows.dtype.kind not in "iu" and rows.size:
         raise DataError(f"picks are item rows, which are integers, not {rows.dtype} ({rows.tolist()!r})")
     count = rows.size
@@ -180,9 +178,9 @@ def _aligned(rows: Any, weights: Any, times: Any) -> list[list[Any]]:
                 f"{numbers.size} {name} came for {count} picks: give one for each, or one for all"
             )
         columns.append(numbers.tolist() * (count if numbers.size == 1 else 1))
-    return columns
+    return zip(*columns, strict=True)
 
 
-def to_json(state: State) -> dict[str, Any]:
+def to_json(state: State) -> dict[str, list[float]]:
     """Return a state as lists of numbers, which JSON stores exactly; `Profile.from_json` reads them."""
     return {name: array.tolist() for name, array in state.items()}

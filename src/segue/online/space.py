@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from segue.errors import DataError, SettingError
 from segue.index.base import check_vectors
-from segue.index.exact import Exact
+from segue.index.exact import Exact, ExactIndex
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 
@@ -33,7 +33,7 @@ class Space:
     items: np.ndarray
     biases: int = 0
     length: float = 1.0
-    model: Any = None
+    model: object = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "items", check_vectors(self.items, "the item vectors"))
@@ -43,7 +43,7 @@ class Space:
             )
 
     @classmethod
-    def of(cls, embeddings: Embeddings, model: Any = None) -> Space:
+    def of(cls, embeddings: Embeddings, model: object = None) -> Space:
         """Return the space of a model's embeddings."""
         users = embeddings.users[
             :: max(1, len(embeddings.users) // SAMPLE), : embeddings.dim - embeddings.biases
@@ -78,7 +78,7 @@ class Space:
             )
         return vector / length
 
-    def known(self, rows: Any) -> np.ndarray:
+    def known(self, rows: ArrayLike) -> np.ndarray:
         """Return which item rows have a nonzero vector, from which profiles can learn: (m,) bool."""
         return np.asarray(self.items[np.asarray(rows), : self.dim].any(-1))
 
@@ -90,8 +90,9 @@ class Space:
         return nearest.ids[0][others][:count], nearest.scores[0][others][:count]
 
     @cached_property
-    def _by_cosine(self) -> Any:
-        return Exact(metric="cosine").build(self.items[:, : self.dim])
+    def _by_cosine(self) -> ExactIndex:
+        index: ExactIndex = Exact(metric="cosine").build(self.items[:, : self.dim])
+        return index
 
     @cached_property
     def gram(self) -> np.ndarray:

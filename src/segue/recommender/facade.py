@@ -31,7 +31,13 @@ from segue.recommender.ranker import Ranker
 from segue.recommender.serialization import to_stored
 from segue.recommender.state import RecommenderState
 from segue.recommender.text_search import ItemSearch
-from segue.recommender.updates import encode_features, text_index_of, with_interactions, with_new_items
+from segue.recommender.updates import (
+    Columns,
+    encode_features,
+    text_index_of,
+    with_interactions,
+    with_new_items,
+)
 from segue.text.index import TextMatches, personalize
 from segue.types import CSR
 
@@ -125,7 +131,7 @@ class TrainedRecommender(RecommenderState):
         history: Iterable[Id] | Mapping[Id, float] = (),
         k: int = 10,
         *,
-        features: Mapping[str, Any] | pl.DataFrame | None = None,
+        features: Columns | None = None,
         profile: str | ProfileKind | None = None,
         on_unknown: str = "raise",
         **options: Unpack[ListArguments],
@@ -288,7 +294,7 @@ class TrainedRecommender(RecommenderState):
         vectors: np.ndarray = self._fold_in.vectors(histories)
         return vectors
 
-    def users_of(self, features: Mapping[str, Any] | pl.DataFrame) -> np.ndarray:
+    def users_of(self, features: Columns) -> np.ndarray:
         """Return the vectors (q, dim) float32 of users from their features, a frame or a mapping of columns.
 
         Raises `DataError` if the model was trained without user features, and for a missing column.
@@ -298,9 +304,9 @@ class TrainedRecommender(RecommenderState):
     def with_items(
         self,
         items: Iterable[Id],
-        features: Mapping[str, Any] | pl.DataFrame | None = None,
+        features: Columns | None = None,
         *,
-        texts: Mapping[str, Any] | pl.DataFrame | None = None,
+        texts: Columns | None = None,
         progress: Progress = silent,
     ) -> TrainedRecommender:
         """Return a recommender with further items, placed by their features or their text.
@@ -324,8 +330,8 @@ class TrainedRecommender(RecommenderState):
         self,
         interactions: Interactions,
         *,
-        item_features: Mapping[str, Any] | pl.DataFrame | None = None,
-        user_features: Mapping[str, Any] | pl.DataFrame | None = None,
+        item_features: Columns | None = None,
+        user_features: Columns | None = None,
         duplicates: str = "sum",
         progress: Progress = silent,
     ) -> TrainedRecommender:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from segue.index.base import Neighbors
-from segue.index.exact import Exact
+from segue.index.exact import Exact, ExactIndex
 from segue.models.baselines import popularity
 from segue.online.candidates import CandidateContext, Selection
 from segue.online.diversity import Diversifier, diversify
@@ -203,17 +203,19 @@ class Ranker:
         return cast(Neighbors, self._index.search(vectors, k, exclude=exclude, allow=allow))
 
     @cached_property
-    def _optimistic(self) -> Any:
+    def _optimistic(self) -> ExactIndex:
         """The index with the dimension of the `Optimism` bonus."""
         return Optimism.index(self.space.items, self.counts)
 
     @cached_property
-    def _by_cosine(self) -> Any:
-        return Exact(metric="cosine").build(self._state.embeddings.item_directions)
+    def _by_cosine(self) -> ExactIndex:
+        index: ExactIndex = Exact(metric="cosine").build(self._state.embeddings.item_directions)
+        return index
 
     @cached_property
-    def _by_popularity(self) -> Any:
-        return Exact().build(popularity(self._state.interactions))
+    def _by_popularity(self) -> ExactIndex:
+        index: ExactIndex = Exact().build(popularity(self._state.interactions))
+        return index
 
 
 def _as_lists(selection: Selection, k: int, *, with_propensities: bool) -> RankedLists:

@@ -28,7 +28,7 @@ from segue.text.documents import parse_columns
 from segue.text.index import TextIndex
 from segue.text.ridge import RidgeMap
 
-Columns: TypeAlias = Mapping[str, Any] | pl.DataFrame  # a frame, or columns with a value or values
+Columns: TypeAlias = Mapping[str, object] | pl.DataFrame  # a frame, or columns with a value or values
 ITEM, USER = "item", "user"
 
 
