@@ -1,4 +1,4 @@
-"""Fixtures that more than one file of tests uses."""
+"""Fixtures that several test files share."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 import paged
 import postgres
 
-for size in ("COLUMNS", "LINES"):  # workers of pytest-xdist are told of a terminal that the tests do not have
+for size in ("COLUMNS", "LINES"):  # pytest-xdist sets them in its workers, which have no terminal
     os.environ.pop(size, None)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the tests' own, which neither finds nor leaves anything on the machine."""
+    """Use a temporary cache, so that tests neither read nor leave files in the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEGUE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -26,20 +26,20 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """The URL of a real PostgreSQL server, which runs as long as the tests do."""
+    """The URL of a PostgreSQL server, which runs until the tests end."""
     with postgres.server() as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def paged_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model that the page is tested with."""
+    """The folder of the model that the page tests serve."""
     return paged.save(tmp_path_factory.mktemp("page") / "model")
 
 
 @pytest.fixture(scope="session")
 def paged_server(paged_folder: Path) -> Iterator[Any]:
-    """A service of it that tests share: each has people of its own."""
+    """A service of that model; tests share it, each with its own users."""
     from segue.serve.settings import Settings
     from serving import serving
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the tests need and pip cannot bring: a PostgreSQL server, which the tests start themselves, Java for
-# Spark, and Chromium, in which they open the page.
+# Install what the full tests need and pip cannot install: PostgreSQL (the tests start their own server), Java for Spark,
+# and Chromium for the web page.
 set -eu
 missing=""
 command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="postgresql"

@@ -1,4 +1,4 @@
-"""The shape of the package: its public names, and which way its imports go."""
+"""The structure of the package: public names and the direction of imports."""
 
 import ast
 import subprocess
@@ -30,24 +30,24 @@ LAYERS = [  # a module imports from lower layers and from its own folder, never 
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 
 
-def part_of(path):
-    """The name by which the table above knows a module: its folder, or itself."""
+def layer_name(path):
+    """Return the name of a module in LAYERS: its folder, or its own name."""
     return path.parts[0].removesuffix(".py")
 
 
-def layer_of(part):
-    return next(number for number, parts in enumerate(LAYERS) if part in parts)
+def layer_of(name):
+    return next(number for number, layer in enumerate(LAYERS) if name in layer)
 
 
 def imported(path):
-    """The modules of segue that a source file names in imports, wherever they stand."""
+    """Return the names that a source file imports from segue, also inside functions."""
     for node in ast.walk(ast.parse((SOURCE / path).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names if name.name.split(".")[0] == "segue")
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "segue":
             yield from (f"{node.module}.{name.name}" for name in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively; imports name the whole path"
+            assert node.level == 0, f"{path} has a relative import; use the full path"
 
 
 def test_public_names():
@@ -70,15 +70,15 @@ def test_public_names():
         segue.anything  # noqa: B018
 
 
-def test_importing_the_package_imports_nothing_else():
+def test_importing_the_package_is_lazy():
     code = "import sys, segue; print(*{'numpy', 'numba', 'polars', 'scipy'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == ""
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == ""
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path != Path("__init__.py")], ids=str)
 def test_imports_go_down(path):
-    own = part_of(path)
+    own = layer_name(path)
     for name in imported(path):
         parts = name.split(".")
         if (len(parts) == 2 and parts[1] == "__version__") or name == "segue":
@@ -86,7 +86,7 @@ def test_imports_go_down(path):
             continue
         other = parts[1]
         assert other == own or layer_of(other) > layer_of(own), (
-            f"{path} imports {name}, which is not below it"
+            f"{path} imports {name}, which is not in a lower layer"
         )
         if other == own:
             package = (SOURCE / own / "__init__.py").exists()
@@ -94,11 +94,11 @@ def test_imports_go_down(path):
 
 
 def test_every_module_has_a_layer():
-    assert {part_of(path) for path in MODULES} - {"__init__"} == set().union(*LAYERS)
+    assert {layer_name(path) for path in MODULES} - {"__init__"} == set().union(*LAYERS)
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parts[0] == "kernels"], ids=str)
-def test_kernels_import_numbers_only(path):
+def test_kernel_imports(path):
     tree = ast.parse((SOURCE / path).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
@@ -112,7 +112,7 @@ def test_kernels_import_numbers_only(path):
 STANDARD = {"__future__", "collections", "concurrent", "functools", "itertools", "os", "threading", "typing"}
 
 
-def test_no_kernel_uses_numbas_own_threads_and_nothing_pickles():
+def test_no_numba_threads_and_no_pickle():
     for path in MODULES:
         text = (SOURCE / path).read_text(encoding="utf-8")
         assert "parallel=True" not in text
@@ -120,6 +120,6 @@ def test_no_kernel_uses_numbas_own_threads_and_nothing_pickles():
         assert "allow_pickle=True" not in text
 
 
-def test_every_module_says_what_it_is_for():
+def test_every_module_has_a_docstring():
     for path in MODULES:
         assert ast.get_docstring(ast.parse((SOURCE / path).read_text(encoding="utf-8"))), path

@@ -1,4 +1,4 @@
-"""What the README and the docs say is true: their code runs, their tree and commands are those there are."""
+"""README and docs: their code runs; the layout, layers and commands they list are the real ones."""
 
 import os
 import re
@@ -11,20 +11,29 @@ import pytest
 
 import segue
 from segue.cli import app
+from test_architecture import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "benchmarks" / "README.md",
+        *(ROOT / "docs").glob("*.md"),
+    ]
+)
+OTHER_FOLDERS = {"tests", "benchmarks", "docs", "examples", ".ci", ".github"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
 
 
 def blocks(page, language):
-    return [code for found, code in BLOCK.findall(page.read_text(encoding="utf-8")) if found == language]
+    return [code for name, code in BLOCK.findall(page.read_text(encoding="utf-8")) if name == language]
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A folder with the files that the docs speak of: ratings.csv and movies.csv as MovieLens writes them."""
+    """A folder with the files that the docs use: ratings.csv and movies.csv, in the format of MovieLens."""
     folder = tmp_path_factory.mktemp("docs")
     data = segue.data.simulate(80, 60, 3000, seed=1)
     pairs = data.matrix.tocoo()
@@ -60,57 +69,59 @@ def test_command_lines_run(page, files):
     fit = "fit ratings.csv -o model --min-weight 4 --items movies.csv"
     lines = [line.removeprefix("segue ") for line in command_lines(page)]
     for line in [fit, *lines]:
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "segue", *shlex.split(line)],
             cwd=files, env=environment, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
-        assert done.returncode == 0, f"segue {line}: {done.stderr}"
-        assert done.stdout.strip(), f"segue {line} says nothing"
+        assert result.returncode == 0, f"segue {line}: {result.stderr}"
+        assert result.stdout.strip(), f"segue {line} prints nothing"
 
 
-def test_every_command_is_in_the_readme_and_no_other():
+def test_the_readme_lists_every_command():
     named = set(
         re.findall(r"^\| `segue (\w+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     )
     assert named == COMMANDS
 
 
-def test_the_tree_of_the_readme_is_the_tree():
-    tree = next(code for code in blocks(ROOT / "README.md", "") if "src/segue" in code)
-    folder, named = "", set()
-    for line in tree.splitlines():
-        name = line.split()[0]
-        if name.endswith("/"):
-            folder = name
-        else:
-            assert len(line.split()) > 2, f"{name} is not explained"
-            named.add(folder + name if line.startswith(" ") else name)
-    listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
-    kept = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    there = {
-        name for name in kept if name.endswith((".py", ".md", ".sh")) or name in {".ci/run", "pyproject.toml"}
-    }
-    there -= {name for name in there if not (ROOT / name).exists()} | {"README.md"}
-    assert named == {
-        name for name in there if not name.endswith("__init__.py") or name == "src/segue/__init__.py"
-    }
+def test_the_design_page_lists_every_folder():
+    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([^`]+)` \| (.+) \|$", design, re.MULTILINE)
+    source = ROOT / "src" / "segue"
+    modules = {f"src/segue/{path.name}" for path in source.glob("*.py")}
+    folders = {f"src/segue/{path.name}/" for path in source.iterdir() if (path / "__init__.py").exists()}
+    others = {f"{folder.name}/" for folder in ROOT.iterdir() if folder.name in OTHER_FOLDERS}
+    assert {name for name, _ in rows} == modules | folders | others
+    assert len(rows) == len({name for name, _ in rows})
+
+
+def test_the_design_page_lists_the_layers():
+    design = ROOT / "docs" / "design.md"
+    (code,) = blocks(design, "text")
+    assert [set(line.split(" · ")) for line in code.splitlines()] == LAYERS
+
+
+def test_the_readme_is_short():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert 'pip install -e ".[test]" && pytest\n' in text  # .ci/run runs this line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
-def test_every_name_of_segue_in_the_docs_exists():
+def test_names_in_the_docs_exist():
     for page in PAGES:
         for name in set(re.findall(r"\bsegue((?:\.[A-Za-z_]\w*)+)", page.read_text(encoding="utf-8"))):
-            found = segue
+            value = segue
             for part in name.split(".")[1:]:
-                assert hasattr(found, part) or found is None, f"{page.name} names segue{name}"
-                found = getattr(found, part)
+                assert hasattr(value, part) or value is None, f"{page.name} names segue{name}"
+                value = getattr(value, part)
 
 
-def test_the_version_is_the_packages():
+def test_the_version_matches_pyproject():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert f'version = "{segue.__version__}"' in text
