@@ -26,10 +26,10 @@ def dense(form: Any, codes: Any, words: Any, passes: int, out: Any) -> None:
     for turn in range(passes):
         a = b = c = d = simd.start(form, codes, turn % scan.BLOCKS * 64)
         for g in range(len(words)):
-            a = simd.multiply(form, a, codes, g * scan.LINE, words, g)
-            b = simd.multiply(form, b, codes, g * scan.LINE + 64, words, g)
-            c = simd.multiply(form, c, codes, g * scan.LINE + 128, words, g)
-            d = simd.multiply(form, d, codes, g * scan.LINE + 192, words, g)
+            a = simd.multiply(form, a, codes, g * scan.ROW_BYTES, words, g)
+            b = simd.multiply(form, b, codes, g * scan.ROW_BYTES + 64, words, g)
+            c = simd.multiply(form, c, codes, g * scan.ROW_BYTES + 128, words, g)
+            d = simd.multiply(form, d, codes, g * scan.ROW_BYTES + 192, words, g)
         low = simd.larger(simd.total(form, a), simd.total(form, b))
         high = simd.larger(simd.total(form, c), simd.total(form, d))
         found |= simd.above(simd.larger(low, high), np.int32(5))
@@ -40,7 +40,7 @@ def roofline() -> dict[str, Any]:
     """Thousand million multiply-adds a second of one core: cached, within a search, and their ratio."""
     threads, os.environ["SEGUE_THREADS"] = os.environ["SEGUE_THREADS"], "1"
     form = chosen_form()
-    codes, words = aligned((scan.LINE * GROUPS,), np.int8), np.zeros(GROUPS, np.int32)
+    codes, words = aligned((scan.ROW_BYTES * GROUPS,), np.int8), np.zeros(GROUPS, np.int32)
     mark, out = simd.MARKS[form.name], np.zeros(1, np.uint32)
     long, asked = unprunable(4 * GROUPS)
     short, asked_shorter = unprunable(2 * GROUPS)

@@ -153,16 +153,16 @@ def test_codes_stand_for_the_vectors_within_the_bounds(d):
     layout = lay_out(vectors, vectors, is_distance=False)
     placed = vectors @ layout.axes.T if len(layout.axes) else vectors
     groups, segments = int(layout.cuts[-1]), len(layout.cuts) - 1
-    tails = layout.codes.size // (layout.table.shape[0] * scan.LINE) - groups - segments
+    tails = layout.codes.size // (layout.table.shape[0] * scan.ROW_BYTES) - groups - segments
     assert tails == (0 if segments == 1 else max(1, d // 256))
-    lines = layout.codes.reshape(-1, groups + tails + segments, scan.SHELF, 4).transpose(0, 2, 1, 3)
+    lines = layout.codes.reshape(-1, groups + tails + segments, scan.TILE, 4).transpose(0, 2, 1, 3)
     lines = lines.reshape(-1, groups + tails + segments, 4)[: len(vectors)]
     starts = [0, *(int(cut) + tails + s for s, cut in enumerate(layout.cuts[1:-1], 1))]
     begins = np.ascontiguousarray(lines[:, starts]).view(np.int16)
     codes = np.delete(lines, starts, 1).reshape(len(vectors), -1).astype(np.float64)
     lead = 4 * int(layout.cuts[1])
     tail, codes = codes[:, lead : lead + 4 * tails], np.delete(codes, slice(lead, lead + 4 * tails), 1)
-    shelf = np.arange(len(vectors)) // scan.SHELF
+    shelf = np.arange(len(vectors)) // scan.TILE
     row = layout.table[shelf].astype(np.float64)
     stands = codes / row[:, scan.INVERSE, None]
     wide = np.zeros_like(stands)
@@ -205,7 +205,7 @@ def test_query_codes_stand_for_the_queries_within_their_parts(form_name, tails):
     queries[7] = 0
     cuts, widest = np.array([0, 3, 8]), np.array([[900.0, 800.0], [400.0, 1100.0]], np.float32)
     coded, inverses, parts = np.empty((50, 32 + 8 * tails), np.uint8), np.empty(50), np.empty((2, 3, 50))
-    scan.encode(queries, cuts, tails, widest, form.top, form.halves, coded, inverses, parts)
+    scan.encode(queries, cuts, tails, widest, form.top, form.int16_accumulate, coded, inverses, parts)
     codes = coded.astype(np.int64) - form.top - 1
     wide = np.zeros((50, 32))
     wide[:, :30] = queries
@@ -223,7 +223,7 @@ def test_query_codes_stand_for_the_queries_within_their_parts(form_name, tails):
         np.testing.assert_allclose(parts[s, 1], np.linalg.norm(stands[:, :cut], axis=1), rtol=1e-9)
         assert (parts[s, 2] == 0).all()  # a tail is among the codes, and nothing is beyond the last segment
         part = codes[:, 4 * cuts[s] : cut]
-        if form.halves:  # no sum of a half can leave int16
+        if form.int16_accumulate:  # no sum of a half can leave int16
             for half in (0, 1):
                 lengths = np.linalg.norm(part.reshape(50, -1, 2, 2)[:, :, half], axis=(1, 2))
                 squares = lengths**2 + (tail[:, np.arange(4 * tails) >> 1 & 1 == half] ** 2).sum(1)

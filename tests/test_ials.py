@@ -9,7 +9,7 @@ from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
 from segue.kernels import ials as kernels
 from segue.models.feature_priors import Centres
-from segue.models.ials import principal_axes, turn
+from segue.models.ials import principal_axes, rotate
 
 
 def random_matrix(users, items, density, seed, weighted=False):
@@ -378,8 +378,8 @@ def test_axes_and_turning_by_kernels_and_by_blas(dim):
     whole = vectors @ axes
     for workers in (1, 2):
         out = np.empty_like(vectors)
-        turn(vectors, axes, out, workers)
+        rotate(vectors, axes, out, workers)
         np.testing.assert_allclose(out, whole, atol=1e-4)
         again = vectors.copy()
-        turn(again, axes, again, workers)
+        rotate(again, axes, again, workers)
         assert again.tobytes() == out.tobytes()

@@ -142,7 +142,14 @@ class ExactIndex:
         )  # fmt: skip
         rounding = float(layout.rounding[0])
         is_distance = METRICS[self.settings.metric].is_distance
-        return (simd.MARKS[form.name], *map(readonly, arrays), rounding, form.top, form.halves, is_distance)
+        return (
+            simd.MARKS[form.name],
+            *map(readonly, arrays),
+            rounding,
+            form.top,
+            form.int16_accumulate,
+            is_distance,
+        )
 
 
 def few_allowed(allow: np.ndarray, items: int) -> tuple[np.ndarray, np.ndarray] | None:

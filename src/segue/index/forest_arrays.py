@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.errors import DataError, SettingError
-from segue.kernels import axes as turning
+from segue.kernels import axes as axes_kernels
 from segue.kernels import forest, threads, trees
 from segue.kernels.arrays import aligned, readonly
 from segue.numerics.axes import principal_axes
@@ -83,7 +83,7 @@ def _placed(vectors: np.ndarray, centre: np.ndarray, axes: np.ndarray) -> np.nda
     if len(axes):
         out, straight = np.empty_like(placed), placed
         threads.run(
-            lambda first, last: turning.turn(readonly(straight), readonly(axes), first, last, out),
+            lambda first, last: axes_kernels.rotate(readonly(straight), readonly(axes), first, last, out),
             len(placed),
             chunk=TURNED,
         )

@@ -28,7 +28,7 @@ from segue.index.partitions import (
 from segue.index.timing import geometric
 from segue.kernels import ivf, measures, scan, simd
 from segue.kernels.arrays import readonly
-from segue.numerics.axes import principal_axes, turn
+from segue.numerics.axes import principal_axes, rotate
 from segue.progress import Progress, silent
 
 TIMES = 5  # as many partitions as the root of the number of vectors, times this
@@ -215,7 +215,7 @@ class IVFIndex:
         unit = float(centroids.table[0, scan.INVERSE])
         return (
             simd.MARKS[form.name], *map(readonly, arrays), float(parts.rounding[0]),
-            *map(readonly, (centroids.codes, leans, parts.spreads)), unit, form.top, form.halves,
+            *map(readonly, (centroids.codes, leans, parts.spreads)), unit, form.top, form.int16_accumulate,
             metric.is_distance,
         )  # fmt: skip
 
@@ -244,7 +244,7 @@ def _divided(settings: IVF, vectors: np.ndarray, is_distance: bool, told: Steps)
         defect = np.linalg.norm(axes.astype(np.float64).T @ axes - np.eye(dim))
         rounding += 2 * (dim / 4 + 16) * EPS * np.sqrt(dim) + 2 * float(defect)
         placed, straight = np.empty_like(placed), placed
-        turn(straight, np.ascontiguousarray(axes.T), placed)
+        rotate(straight, np.ascontiguousarray(axes.T), placed)
     count = settings.partitions or max(1, min(round(TIMES * np.sqrt(n)), n // LEAST))
     form, count = chosen_form(), min(count, n)
     where: Any = np.zeros(n, np.int32)

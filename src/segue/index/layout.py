@@ -11,7 +11,7 @@ import numpy as np
 from segue.errors import DataError
 from segue.kernels import scan, simd, threads, tiles
 from segue.kernels.arrays import aligned
-from segue.numerics.axes import principal_axes, turn
+from segue.numerics.axes import principal_axes, rotate
 
 BAND, LIKE = 512, 0.95  # items at least, and norms, of a band in which direction decides the order
 LEAST = 1024  # fewer items are not worth axes of their own
@@ -64,10 +64,10 @@ def layout_of(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Layou
     (n, dim), count, segments = shape, len(layout.table), len(layout.cuts) - 1
     cuts = layout.cuts.tolist()
     fits = (
-        count == -(-n // scan.SHELF)
+        count == -(-n // scan.TILE)
         and cuts == sorted(set(cuts))
         and (cuts[0], cuts[-1]) == (0, -(-dim // 4))
-        and layout.codes.shape == (count * scan.LINE * _lines(dim, layout.cuts),)
+        and layout.codes.shape == (count * scan.ROW_BYTES * _lines(dim, layout.cuts),)
         and layout.table.shape == (count, scan.BOUNDS + 3 * segments)
         and layout.means.shape == (count, dim)
         and layout.widest.shape == (segments, 2)
@@ -75,7 +75,7 @@ def layout_of(arrays: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Layou
         and layout.centre.shape in ((0,), (dim,))
         and np.array_equal(np.sort(layout.order[:n]), np.arange(n))
         and (layout.order[n:] == -1).all()
-        and len(layout.order) == count * scan.SHELF
+        and len(layout.order) == count * scan.TILE
     )
     if not fits:
         raise DataError("the index's arrays do not fit together; build it again from its vectors")
@@ -94,7 +94,7 @@ def lay_out(vectors: np.ndarray, queries: np.ndarray, is_distance: bool) -> Layo
         defect = np.linalg.norm(axes.astype(np.float64).T @ axes - np.eye(dim))
         rounding += 2 * (dim / 4 + 16) * EPS * np.sqrt(dim) + 2 * float(defect)
         placed, straight = np.empty_like(placed), placed
-        turn(straight, np.ascontiguousarray(axes.T), placed)
+        rotate(straight, np.ascontiguousarray(axes.T), placed)
     order = _ordered(placed)
     sample = queries[np.linspace(0, len(queries) - 1, min(SAMPLE, len(queries))).astype(np.int64)]
     if is_distance:
@@ -158,9 +158,9 @@ def _first_segment(placed: np.ndarray, order: np.ndarray, sample: np.ndarray, is
     scores = sample @ placed[::step].T - halves[::step]
     best = max(1, round(TYPICAL_K / step))
     goals = np.partition(scores, -best, axis=1)[:, -best]
-    count = -(-len(order) // scan.SHELF)
+    count = -(-len(order) // scan.TILE)
     drawn = np.unique(np.linspace(0, count - 1, SAMPLED).astype(np.int64))
-    places = (drawn[:, None] * scan.SHELF + np.arange(scan.SHELF)).reshape(-1)
+    places = (drawn[:, None] * scan.TILE + np.arange(scan.TILE)).reshape(-1)
     chosen = order[np.minimum(places, len(order) - 1)]
     alive = _alive(placed[chosen], halves[chosen], sample, goals, 4 * firsts)
     best, least = WHOLE, np.inf
@@ -214,9 +214,9 @@ def _packed(
     rounding: float,
     is_distance: bool,
 ) -> Layout:
-    (n, dim), count, segments = placed.shape, -(-len(order) // scan.SHELF), len(cuts) - 1
+    (n, dim), count, segments = placed.shape, -(-len(order) // scan.TILE), len(cuts) - 1
     tails = _tails(dim, cuts)
-    codes = aligned((count * scan.LINE * _lines(dim, cuts),), np.int8)
+    codes = aligned((count * scan.ROW_BYTES * _lines(dim, cuts),), np.int8)
     table = np.empty((count, scan.BOUNDS + 3 * segments), np.float32)
     means = np.empty((count, dim), np.float32)
     widest = np.zeros((-(-count // CHUNK), segments, 2), np.float32)
@@ -227,8 +227,8 @@ def _packed(
     threads.run(work, count, chunk=CHUNK)
     if is_distance:
         halves = 0.5 * np.einsum("ij,ij->i", placed, placed, dtype=np.float64)[order]
-        table[:, scan.OFFSET] = np.minimum.reduceat(halves, np.arange(0, n, scan.SHELF)) * (1 - 1e-6)
+        table[:, scan.OFFSET] = np.minimum.reduceat(halves, np.arange(0, n, scan.TILE)) * (1 - 1e-6)
     table[:, scan.CEILING] = np.maximum.accumulate(table[::-1, scan.NORM])[::-1]
-    filled = np.full(count * scan.SHELF, -1, np.int32)
+    filled = np.full(count * scan.TILE, -1, np.int32)
     filled[:n] = order
     return Layout(codes, filled, table, means, cuts, widest.max(0), axes, centre, np.array([rounding]))

@@ -84,7 +84,7 @@ def nearest(placed: np.ndarray, means: np.ndarray, form: simd.Form) -> np.ndarra
         unit,
         readonly(coded.widest),
         form.top,
-        form.halves,
+        form.int16_accumulate,
         readonly(placed),
     )
 

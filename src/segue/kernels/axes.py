@@ -34,7 +34,7 @@ def gram(Y, start, stop, out):
 
 
 @kernel
-def turn(X, turned, start, stop, out):
+def rotate(X, turned, start, stop, out):
     """out[u] = X[u] Q for the rows [start, stop), where `turned` is Q transposed; `out` may be X."""
     d, width = turned.shape
     P = np.empty((TILE, width), np.float32)

@@ -23,15 +23,15 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
-from segue.kernels.axes import turn
+from segue.kernels.axes import rotate
 from segue.kernels.compile import inline, kernel, njit_inlined, njit_noref
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCKS = 16  # to a shelf
-SHELF = BLOCKS * simd.LANES
+TILE = BLOCKS * simd.LANES
 AHEAD = 1  # shelves, which are asked for ahead of their use
 TOGETHER = 64  # queries that go along the shelves together
-LINE = SHELF * 4  # bytes of a line
+ROW_BYTES = TILE * 4  # bytes of a line
 INVERSE, NORM, CEILING, OFFSET, RADIUS, BOUNDS = 0, 1, 2, 3, 4, 5  # columns of the table of shelves
 LOWEST, HIGHEST = np.int32(-(2**31)), np.int32(2**31 - 1)
 HELD = 1024  # items that may wait to be scored
@@ -182,9 +182,9 @@ def search(
             empty_heap(scores, ids, (first + q) * k, k)
             examined[first + q] = 0
         nearest = np.empty((len(means), count), np.float32)
-        turn(means, turned, 0, len(means), nearest)
+        rotate(means, turned, 0, len(means), nearest)
         best_shelves(nearest, table, np.empty(count, np.float32), seeds)
-        tails = len(codes) // (len(table) * LINE) - cuts[-1] - len(cuts) + 1
+        tails = len(codes) // (len(table) * ROW_BYTES) - cuts[-1] - len(cuts) + 1
         codes_of = np.empty((count, 4 * (cuts[-1] + 2 * tails)), np.uint8)
         inverses, parts = np.empty(count, np.float64), np.empty((len(cuts) - 1, 3, count), np.float64)
         encode(turned, cuts, tails, widest, top, halves, codes_of, inverses, parts)
@@ -193,7 +193,7 @@ def search(
             queries, allow, indptr, excluded, first, ids, scores, examined,
             codes_of.view(np.int32), parts, inverses,
             sizes, np.empty(count, np.float64), np.empty(count, np.int32), seeds, nearest,
-            np.empty(SHELF + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
+            np.empty(TILE + simd.LANES, np.int32), np.empty(BLOCKS + 1, np.int64),
             np.empty(BLOCKS + 1, np.uint32), np.empty((HELD, 3), np.int32),
         )  # fmt: skip
         for q in range(first, last):
@@ -226,10 +226,10 @@ def walk(
     segment, while any may; what remains waits in `waiting` and is scored when the queries have all been
     at the shelf, by when it is in the cache.
     """
-    count, lines, segments = len(sizes), len(codes) // (len(table) * LINE), len(cuts) - 1
+    count, lines, segments = len(sizes), len(codes) // (len(table) * ROW_BYTES), len(cuts) - 1
     tails = lines - cuts[-1] - segments
     width, wide = cuts[1] + tails, cuts[-1] + 2 * tails
-    share = -(-(lines if count > 1 else width + 1) * LINE // (64 * count)) * 64
+    share = -(-(lines if count > 1 else width + 1) * ROW_BYTES // (64 * count)) * 64
     k, d, last = len(scores) // len(examined), vectors.shape[1], segments - 1
     for q in range(count):
         goals[q], bars[q] = -np.inf, LOWEST
@@ -241,23 +241,23 @@ def walk(
         held = np.int64(0)
         for q in range(count):
             for line in range(q * share, (q + 1) * share, 64):
-                simd.prefetch(codes, (step + AHEAD) * LINE * lines + line)
+                simd.prefetch(codes, (step + AHEAD) * ROW_BYTES * lines + line)
             if bars[q] == HIGHEST or step == seeds[q]:
                 continue
             b, least = step if step >= 0 else seeds[q], bars[q]
             noted = np.int64(0)
             for block in range(0, BLOCKS, 4):
-                at = b * LINE * lines + block * 64
+                at = b * ROW_BYTES * lines + block * 64
                 A = simd.start(form, codes, at)
                 B = simd.start(form, codes, at + 64)
                 C = simd.start(form, codes, at + 128)
                 D = simd.start(form, codes, at + 192)
-                at += LINE
+                at += ROW_BYTES
                 for g in range(width):
-                    A = simd.multiply(form, A, codes, at + g * LINE, words, q * wide + g)
-                    B = simd.multiply(form, B, codes, at + g * LINE + 64, words, q * wide + g)
-                    C = simd.multiply(form, C, codes, at + g * LINE + 128, words, q * wide + g)
-                    D = simd.multiply(form, D, codes, at + g * LINE + 192, words, q * wide + g)
+                    A = simd.multiply(form, A, codes, at + g * ROW_BYTES, words, q * wide + g)
+                    B = simd.multiply(form, B, codes, at + g * ROW_BYTES + 64, words, q * wide + g)
+                    C = simd.multiply(form, C, codes, at + g * ROW_BYTES + 128, words, q * wide + g)
+                    D = simd.multiply(form, D, codes, at + g * ROW_BYTES + 192, words, q * wide + g)
                 sums_a, sums_b = simd.total(form, A), simd.total(form, B)
                 sums_c, sums_d = simd.total(form, C), simd.total(form, D)
                 largest = simd.larger(simd.larger(sums_a, sums_b), simd.larger(sums_c, sums_d))
@@ -273,13 +273,13 @@ def walk(
                 left, noted = noted, np.int64(0)
                 for p in range(left):
                     block, first = places[p], q * wide + cuts[s] + tails
-                    at = (b * lines + cuts[s] + tails + s) * LINE + block * 64
+                    at = (b * lines + cuts[s] + tails + s) * ROW_BYTES + block * 64
                     more = simd.start(form, codes, at)
                     for g in range(tails if s == 1 else 0):
-                        tail, opposite = at + (g - tails) * LINE, (q + 1) * wide - tails + g
+                        tail, opposite = at + (g - tails) * ROW_BYTES, (q + 1) * wide - tails + g
                         more = simd.multiply(form, more, codes, tail, words, opposite)
                     for g in range(cuts[s + 1] - cuts[s]):
-                        more = simd.multiply(form, more, codes, at + (g + 1) * LINE, words, first + g)
+                        more = simd.multiply(form, more, codes, at + (g + 1) * ROW_BYTES, words, first + g)
                     sums = simd.plus(simd.load_sums(partial, p * simd.LANES), simd.total(form, more))
                     noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bars[q]))
             if noted == 0:
@@ -290,7 +290,7 @@ def walk(
                 for p in range(noted):
                     alive = bits[p] & simd.above(simd.load_sums(partial, p * simd.LANES), bar)
                     bits[p] ^= alive
-                    place = b * SHELF + places[p] * simd.LANES
+                    place = b * TILE + places[p] * simd.LANES
                     while alive:
                         lane = simd.first_bit(alive)
                         alive &= alive - np.uint32(1)
@@ -301,7 +301,7 @@ def walk(
                             waiting[held, 0], waiting[held, 1] = q, item
                             waiting[held, 2] = partial[p * simd.LANES + lane]
                             held += 1
-                if step < 0 or preferred != bars[q] or held + SHELF > len(waiting):
+                if step < 0 or preferred != bars[q] or held + TILE > len(waiting):
                     score_waiting(
                         waiting, held, vectors, queries, allow, indptr, excluded, start, k, ids, scores,
                         examined, goals, bars, sizes, parts, table, b, last, inverses, rounding, is_distance,
@@ -406,4 +406,4 @@ def lay_out(X, start, stop, centre, axes, out):
             for j in range(d):
                 out[u - start, j] -= centre[j]
     if len(axes):
-        turn(out, axes, 0, stop - start, out)
+        rotate(out, axes, 0, stop - start, out)

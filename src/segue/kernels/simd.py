@@ -28,14 +28,14 @@ class Form(NamedTuple):
     Attributes:
         name: "plain", "avx2" or "avx512".
         top: the largest code of a query, to which top + 1 is added: only the items' codes have a sign.
-        halves: whether sums are kept as two int16 per item, one for the even and one for the odd pairs
-            of dimensions, which the caller must keep from overflowing.
+        int16_accumulate: whether an item's sum is two int16, one over the even and one over the odd pairs of
+            dimensions, which the caller must keep from overflowing, or one int32.
         needs: the processor's features that it uses.
     """
 
     name: str
     top: int
-    halves: bool
+    int16_accumulate: bool
     needs: tuple[str, ...]
 
 
@@ -77,7 +77,7 @@ def _form(mark: Any) -> str:
 
 
 def _accumulator(mark: Any) -> Vector:
-    return HALVES if FORMS[_form(mark)].halves else SUMS
+    return HALVES if FORMS[_form(mark)].int16_accumulate else SUMS
 
 
 def _splat(builder: Any, value: Any, count: int) -> Any:

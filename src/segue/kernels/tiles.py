@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels.compile import inline, kernel, njit_noref
-from segue.kernels.scan import BOUNDS, INVERSE, LINE, NORM, RADIUS, SHELF, tail_length
+from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, ROW_BYTES, TILE, tail_length
 
 TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
 
@@ -130,7 +130,7 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
     d = X.shape[1]
     sums, squares = np.empty(2, np.int64), np.empty(2, np.int64)
     for b in range(start, stop):
-        first, last = b * SHELF, min((b + 1) * SHELF, len(X))
+        first, last = b * TILE, min((b + 1) * TILE, len(X))
         step = np.float32(0)
         for z in range(first, last):
             i = order[z]
@@ -154,7 +154,7 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
             for j in range(d):
                 square += (np.float64(X[i, j]) - means[b, j]) ** 2
             table[b, RADIUS] = max(table[b, RADIUS], above(np.sqrt(square)))
-        for place in range(SHELF):
+        for place in range(TILE):
             real, unit = first + place < last, 1 / np.float64(inverse)
             pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest, sums, squares)
 
@@ -166,8 +166,8 @@ def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest,
     sums, squares: room for those of the codes in a segment's even and odd pairs of dimensions.
     """
     d, segments, lines = X.shape[1], len(cuts) - 1, cuts[-1] + tails + len(cuts) - 1
-    i = order[b * SHELF + place] if real else 0
-    first = (b * lines * SHELF + place) * 4
+    i = order[b * TILE + place] if real else 0
+    first = (b * lines * TILE + place) * 4
     seen = error = square = 0.0
     if real:
         for j in range(d):
@@ -178,17 +178,17 @@ def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest,
             sums[half] = squares[half] = 0
         for part in range(4 * tails if s < 2 else 0):
             tail = np.int64(np.ceil(tail_length(X, i, cuts, tails, part) / unit)) if real else 0
-            codes[first + (cuts[1] + 1 + part // 4) * LINE + (part & 3)] = tail
+            codes[first + (cuts[1] + 1 + part // 4) * ROW_BYTES + (part & 3)] = tail
             count_code(tail, part, sums, squares)
         begin = cuts[s] + s + (tails if s else 0)
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(X[i, j]) if real and j < d else 0.0
             code = np.int64(min(max(np.rint(value / unit), -127.0), 127.0))
-            codes[first + (begin + 1 + j // 4 - cuts[s]) * LINE + (j & 3)] = code
+            codes[first + (begin + 1 + j // 4 - cuts[s]) * ROW_BYTES + (j & 3)] = code
             count_code(code, j, sums, squares)
             seen += value * value
             error += (value - code * unit) ** 2
-        begin_with(codes, first + begin * LINE, sums)
+        begin_with(codes, first + begin * ROW_BYTES, sums)
         for half in range(2):
             widest[s, half] = max(widest[s, half], above(np.sqrt(np.float64(squares[half]))))
         if real:

@@ -18,7 +18,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.feature_priors import Centres, centres_of, feature_vectors
 from segue.models.settings import at_least, check_implicit, one_of
 from segue.models.updates import Update
-from segue.numerics.axes import principal_axes, turn
+from segue.numerics.axes import principal_axes, rotate
 from segue.progress import Progress, silent
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
@@ -172,7 +172,7 @@ class IALS:
             )
         gram, axes = principal_axes(vectors, self.threads)
         turned = np.empty_like(vectors)
-        turn(vectors, axes, turned, self.threads)
+        rotate(vectors, axes, turned, self.threads)
         return Folding(self, turned, gram, axes)
 
     def _side(self, matrix: Any, ids: IdMap, features: Features | None) -> Side:
@@ -242,9 +242,9 @@ class Side:
 
     def turn(self, axes: np.ndarray, workers: int | None) -> None:
         """Turn everything to other axes."""
-        turn(self.vectors, axes, self.vectors, workers)
+        rotate(self.vectors, axes, self.vectors, workers)
         if self.centres is not None:
-            turn(self.centres.vectors, axes, self.centres.vectors, workers)
+            rotate(self.centres.vectors, axes, self.centres.vectors, workers)
 
     def centre_rows(self) -> np.ndarray:
         """The centres of all rows, none where they are zero."""
@@ -279,9 +279,9 @@ class Folding:
             turned = np.empty((0, solved.shape[1]), np.float32)
         else:
             turned = np.empty_like(solved)
-            turn(np.ascontiguousarray(centres, np.float32), self.axes, turned, self.settings.threads)
+            rotate(np.ascontiguousarray(centres, np.float32), self.axes, turned, self.settings.threads)
         self.settings._solve(solved, self.fixed, turned, self.gram, weighted, EXACT_STEPS, EXACT)
-        turn(solved, np.ascontiguousarray(self.axes.T), solved, self.settings.threads)
+        rotate(solved, np.ascontiguousarray(self.axes.T), solved, self.settings.threads)
         if centres is not None:
             empty = np.diff(histories.indptr) == 0
             solved[empty] = centres[empty]

@@ -31,7 +31,7 @@ def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.
     return np.maximum(values[::-1], 0).astype(np.float32), np.ascontiguousarray(axes[:, ::-1], np.float32)
 
 
-def turn(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | None = None) -> None:
+def rotate(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | None = None) -> None:
     """Write the vectors (n, dim) in other axes, the columns of (dim, dim), into `out`, maybe `vectors`."""
     columns = np.ascontiguousarray(axes.T)
     if len(axes) >= WIDE:
@@ -43,6 +43,6 @@ def turn(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | 
         return
 
     def work(first: int, last: int) -> None:
-        kernels.turn(vectors, columns, first, last, out)
+        kernels.rotate(vectors, columns, first, last, out)
 
     threads.run(work, len(vectors), chunk=ROWS, threads=workers)
