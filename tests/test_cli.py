@@ -91,11 +91,11 @@ REFUSED_LATER = {
     "recommend model --history 1,nothing": "unknown item: 'nothing'. The model knows ",
     "recommend model -u 1 -k 0": "-k 0 must be a whole number of at least 1",
     "recommend model -u 1 --on-unknown x": "--on-unknown 'x' must be one of 'raise', 'skip', ",
-    "recommend nowhere -u 1": "nowhere does not exist; name the folder that a model was saved to",
-    "recommend foreign -u 1": "foreign is not a model folder (it has no folder 'versions'); name the folder",
+    "recommend nowhere -u 1": "nowhere does not exist; name the folder of a saved model",
+    "recommend foreign -u 1": "foreign is not a model folder (there is no 'versions' in it); name the folder",
     "similar model -i nothing": "unknown item: 'nothing'. The model knows ",
     "similar model -i 1 -k 0": "-k 0 must be a whole number of at least 1",
-    "similar ratings.csv -i 1": "ratings.csv is a file; name the folder that a model was saved to",
+    "similar ratings.csv -i 1": "ratings.csv is a file; name the folder of a saved model",
     "search model x --by words": "--by 'words' needs text, and the model was fit without; fit it with --text",
     "search written ''": "the query '' has no words: say what to look for",
     "search written x --by luck": "--by 'luck' must be one of 'words', 'meaning', 'both'",
@@ -104,19 +104,19 @@ REFUSED_LATER = {
     "search written x --user 1 --bend 2": "--bend 2.0 must be a number from 0 to 1",
     "batch model -o foreign": "foreign is a folder; name the Parquet file to write",
     "batch model -o nowhere/recs.parquet": "there is no folder nowhere to write recs.parquet into",
-    "batch nowhere -o recs.parquet": "nowhere does not exist; name the folder that a model was saved to",
+    "batch nowhere -o recs.parquet": "nowhere does not exist; name the folder of a saved model",
     "batch model -o recs.parquet -k 0": "-k 0 must be a whole number of at least 1",
     "batch model -o recs.parquet --users no-file.csv": "there is no file no-file.csv",
     "batch model -o recs.parquet --on-unknown x": "--on-unknown 'x' must be one of 'raise', 'skip', ",
     "batch model -o recs.parquet --users text.csv": "unknown user: 'u1', 'u2'. The model knows 60 users",
-    "evaluate nowhere test.csv": "nowhere does not exist; name the folder that a model was saved to",
+    "evaluate nowhere test.csv": "nowhere does not exist; name the folder of a saved model",
     "evaluate model no-file.csv": "there is no file no-file.csv",
     "evaluate model columns.csv": "its columns are a, b, c; name it with --user",
     "evaluate model text.csv": "text.csv: the weight in row 2 is 'good'; every weight must be a finite",
     "evaluate model negative.csv": "that the ids are of the same kind as the model's, or pass --history",
     "evaluate model test.csv -k 5,x": "-k 5,x must be whole numbers separated by commas, such as 5,10,20",
     "evaluate model test.csv -k 0": "-k 0 must be a whole number of at least 1",
-    "verify nowhere": "nowhere does not exist; name the folder that a model was saved to",
+    "verify nowhere": "nowhere does not exist; name the folder of a saved model",
 }
 
 
@@ -319,7 +319,10 @@ class TestFit:
     def test_a_folder_that_is_no_model(self, run):
         code, _, errors = run("fit ratings.csv --model popularity -o foreign")
         advice = "name a new or empty folder, or a model folder"
-        assert (code, errors) == (2, f"segue: foreign is not a model folder: it holds letter.txt; {advice}\n")
+        assert (code, errors) == (
+            2,
+            f"segue: foreign is not a model folder: it contains letter.txt; {advice}\n",
+        )
         assert [path.name for path in Path("foreign").iterdir()] == ["letter.txt"]
         code, _, errors = run("fit ratings.csv --model popularity -o test.csv")
         assert (code, errors) == (2, f"segue: test.csv is a file; {advice}\n")
@@ -534,7 +537,7 @@ class TestVerify:
         file.write_bytes(raw)
         code, told, errors = run("verify -q", tmp_path / "m")
         assert (code, told) == (2, "")
-        assert errors.startswith(f"segue: {file} holds other bytes than were written; ")
+        assert errors.startswith(f"segue: {file} is damaged (its checksum differs); ")
         assert errors.count("\n") == 1
 
 

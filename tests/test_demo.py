@@ -259,7 +259,7 @@ def test_what_is_no_model_folder_is_left_alone(tmp_path, segue_at):
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     code, _, errors = segue_at("segue demo --simulated -q -o mine")
     assert code == 2
-    wanted = "it holds letter.txt; name a new or empty folder, or a model folder"
+    wanted = "it contains letter.txt; name a new or empty folder, or a model folder"
     assert errors == f"segue: mine is not a model folder: {wanted}\n"
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 

@@ -476,7 +476,7 @@ class TestSaveAndLoad:
         assert_frame_equal(segue.load(tmp_path).recommend(k=3), trained.recommend(k=3), check_exact=True)
 
     def test_no_model(self, tmp_path):
-        with pytest.raises(NotAModelError, match="does not exist; name the folder that a model was saved to"):
+        with pytest.raises(NotAModelError, match="does not exist; name the folder of a saved model"):
             segue.load(tmp_path / "nowhere")
 
 

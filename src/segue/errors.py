@@ -1,10 +1,10 @@
-"""The exceptions that segue raises on purpose; any other exception that escapes is a bug."""
+"""The exceptions of segue. Any other exception that leaves the package is a bug."""
 
 from __future__ import annotations
 
 
 class SegueError(Exception):
-    """Base class of all exceptions raised on purpose. The message says what to do.
+    """Base class of all exceptions of segue. The message says what is wrong and what to do.
 
     Attributes:
         arguments: names of the Python arguments that the message mentions as `name=` or `name=value`;
@@ -17,27 +17,27 @@ class SegueError(Exception):
 
 
 class DataError(SegueError, ValueError):
-    """Interactions, features or vectors that cannot be used as they are."""
+    """Invalid interactions, features, vectors or files."""
 
 
 class SettingError(SegueError, ValueError):
-    """A setting or an argument outside what it may be."""
+    """An invalid setting or argument."""
 
 
 class UnknownIdError(SegueError, LookupError):
-    """A user or an item that the model has never seen."""
+    """The model does not know a user or an item."""
 
 
 class MissingExtraError(SegueError, ImportError):
-    """An optional dependency is not installed; the message names the extra that brings it."""
+    """An optional dependency is not installed; the message names the extra to install."""
 
 
 class EncoderError(SegueError):
-    """What turns texts into vectors cannot be reached, or does not answer as it should."""
+    """A text encoder cannot be reached, or its answer is invalid."""
 
 
 class ModelFolderError(SegueError):
-    """A model folder that cannot be read or written."""
+    """A model folder cannot be read or written."""
 
 
 class NotAModelError(ModelFolderError):
@@ -45,8 +45,12 @@ class NotAModelError(ModelFolderError):
 
 
 class NewerFormatError(ModelFolderError):
-    """The folder was written by a later release, in a format that this one does not know."""
+    """A later release wrote the model folder, in a format that this one cannot read: upgrade segue."""
+
+
+class OlderFormatError(ModelFolderError):
+    """An earlier release wrote the model folder, in a format that this one cannot read: fit again."""
 
 
 class CorruptModelError(ModelFolderError):
-    """A file of the model is missing, cut, or holds other bytes than were written."""
+    """A file of the model is missing, truncated or damaged."""

@@ -17,7 +17,7 @@ from segue.index import INDEXES
 from segue.models import MODELS, Embeddings
 from segue.models.text import kept, opened
 from segue.recommender.state import RecommenderState
-from segue.store import Stored
+from segue.store import StoredModel
 
 Packed = tuple[dict[str, np.ndarray], dict[str, pl.DataFrame], dict[str, Any]]
 
@@ -70,7 +70,7 @@ def to_stored(state: RecommenderState) -> Packed:
     return arrays, tables, meta
 
 
-def from_stored(stored: Stored) -> tuple[Any, Any, dict[str, Any]]:
+def from_stored(stored: StoredModel) -> tuple[Any, Any, dict[str, Any]]:
     """Return the settings of the model and the index, and all else that a `TrainedRecommender` is made of.
 
     Raises `CorruptModelError` where the folder holds something else.

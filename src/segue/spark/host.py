@@ -72,7 +72,7 @@ def load(path: Path, version: str) -> TrainedRecommender:
 def verify_once(folder: Path, version: str) -> None:
     """Check every byte of a version, unless this host has checked the very same files already.
 
-    The same: by path, size and time of change. Raises `CorruptModelError` for other bytes than were written.
+    The same: by path, size and time of change. Raises `CorruptModelError` for a damaged file.
     """
     seal = _seal(folder / "versions" / version)
     marks = Path(tempfile.gettempdir()) / f"segue-verified-{os.getuid()}"

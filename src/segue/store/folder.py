@@ -1,4 +1,4 @@
-"""The model folder: versions side by side, and `CURRENT`, the name of the live one.
+"""Read, write, verify and prune a model folder: its versions, and the file CURRENT that names the live one.
 
 docs/model-folder.md describes the format.
 """
@@ -23,20 +23,20 @@ from segue.progress import Progress, silent
 from segue.store.lock import locked
 from segue.store.manifest import DTYPES, NAME
 from segue.store.version import (
-    Stored,
-    check_bytes,
+    StoredModel,
     fill,
     flush_folder,
     little_endian,
+    open_regular,
     read,
-    reading,
+    verify_files,
     write_file,
 )
 
 VERSION = re.compile(r"([0-9]{6,12})-[0-9a-f]{16}")
 CURRENT, CURRENT_DRAFT, VERSIONS, LOCK = "CURRENT", "CURRENT.draft", "versions", ".lock"
 OURS = {CURRENT, CURRENT_DRAFT, VERSIONS, LOCK}
-DRAFT, DROPPED = ".draft", ".dropped"  # in versions/, only while the lock is held or after a crash
+DRAFT, DROPPED = ".draft", ".dropped"  # in versions/, while the lock is held or after a crash
 
 logger = logging.getLogger("segue")
 
@@ -47,27 +47,27 @@ def write(
     tables: Mapping[str, pl.DataFrame],
     meta: Mapping[str, Any],
 ) -> str:
-    """Write a new version and make it the current one; return its name.
+    """Write a new version, make it the current one and return its name.
 
-    The versions before it stay (see `prune`). Whatever goes wrong on the way, they still load and nothing
-    half-written is left. A second writer waits for the first.
+    Earlier versions stay until `prune` removes them. If writing fails, they still load and no partial
+    version remains. A second writer waits for the first.
 
     Args:
         folder: a new or empty folder, or a model folder.
-        arrays: booleans, integers or floats of one or more dimensions, by name.
-        tables: frames of anything but Python objects, by name.
-        meta: plain JSON: dicts with string keys, lists, strings, finite numbers, booleans, None.
+        arrays: boolean, integer or float arrays of one or more dimensions, by name.
+        tables: frames without columns of Python objects, by name.
+        meta: JSON values: dicts with string keys, lists, strings, finite numbers, booleans, None.
 
     Raises:
-        NotAModelError: the folder holds something else.
-        ModelFolderError: it cannot be written: no room, no permission, another writer that does not end.
-        DataError, SettingError: something that the format does not keep.
+        NotAModelError: the folder holds other files.
+        ModelFolderError: the folder cannot be written: disk full, no permission, or another writer.
+        DataError, SettingError: the format cannot store an array, a table, a name or a value of `meta`.
     """
     folder = Path(folder)
     _check_names((*arrays, *tables))
     _check_arrays(arrays)
     plain = _check_meta(meta)
-    with _explained("write", folder):
+    with _system_errors("write", folder):
         _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / LOCK):
@@ -75,57 +75,57 @@ def write(
 
 
 def check_target(folder: str | Path) -> None:
-    """Raise `NotAModelError` where `write` would refuse a folder: ask before work that takes long."""
-    with _explained("write", Path(folder)):
+    """Raise `NotAModelError` if `write` would refuse the folder. Call it before long work."""
+    with _system_errors("write", Path(folder)):
         _refuse_foreign(Path(folder))
 
 
-def open_model(folder: str | Path, version: str | None = None) -> Stored:
-    """Open the current version, or the one named, without reading its arrays.
+def open_model(folder: str | Path, version: str | None = None) -> StoredModel:
+    """Open the current version, or the given one, without reading its arrays.
 
-    Arrays are checked by size and header, so large ones take no longer than small ones; tables are checked
-    by checksum. `verify` checks every byte.
+    Arrays are checked by size and header, so the time does not depend on their size; tables are checked by
+    checksum. `verify` checks every byte.
 
     Raises:
         NotAModelError: there is no folder, model or version of this name.
-        NewerFormatError: a later release wrote it.
-        CorruptModelError: a file is missing, cut or damaged.
-        ModelFolderError: a file may not be read.
+        NewerFormatError, OlderFormatError: another release wrote it, in a format that this one cannot read.
+        CorruptModelError: a file is missing, truncated or damaged.
+        ModelFolderError: there is no permission to read a file.
     """
     folder = Path(folder)
-    with _explained("read", folder):
+    with _system_errors("read", folder):
         while True:
             name = current_version(folder) if version is None else version
             try:
                 return read(_version_path(folder, name, version), name)
             except CorruptModelError:
-                # Another process may have published and pruned meanwhile; then there is a new one to open.
+                # Another process may have written a version and pruned this one: open the new one then.
                 if version is not None or current_version(folder) == name:
                     raise
 
 
 def verify(folder: str | Path, version: str | None = None, progress: Progress = silent) -> None:
-    """Check every byte of the current version, or of the one named.
+    """Check every byte of the current version, or of the given one.
 
     Raises:
-        CorruptModelError: naming the file that is damaged, or that the model did not write.
-        ModelFolderError: as `open_model` does.
+        CorruptModelError: a file is damaged, or does not belong to the model; the message names it.
+        ModelFolderError: see `open_model`.
     """
     stored = open_model(folder, version)
-    with _explained("read", Path(folder)):
-        check_bytes(stored.path, stored.version, progress)
+    with _system_errors("read", Path(folder)):
+        verify_files(stored.path, stored.version, progress)
 
 
 def prune(folder: str | Path, keep: int) -> list[str]:
-    """Remove all but the `keep` newest versions, never the current one; return the names removed."""
+    """Remove all versions except the `keep` newest and the current one; return the removed names."""
     if keep < 1:
-        raise SettingError(f"keep={keep} must be at least 1")
+        raise SettingError(f"keep={keep} must be at least 1", arguments=("keep",))
     folder = Path(folder)
-    with _explained("write", folder):
+    with _system_errors("write", folder):
         current_version(folder)
         with locked(folder / LOCK):
             live = current_version(folder)
-            _sweep(folder)
+            _remove_leftovers(folder)
             removed = [name for name in versions(folder)[:-keep] if name != live]
             for name in removed:
                 dropped = (folder / VERSIONS / name).rename(folder / VERSIONS / DROPPED)
@@ -134,22 +134,20 @@ def prune(folder: str | Path, keep: int) -> list[str]:
 
 
 def current_version(folder: str | Path) -> str:
-    """Return the name of the version that `open_model` opens: a cheap way to see that it has changed."""
+    """Return the name of the version that `open_model` opens. Compare it to notice a new version cheaply."""
     folder = Path(folder)
-    with _explained("read", folder):
+    with _system_errors("read", folder):
         _require_model(folder)
         path = folder / CURRENT
         if not path.exists():
             offer = _offer(folder, f", or write the name of one into {path}")
-            raise NotAModelError(
-                f"{folder} holds no finished version of a model; save the model again{offer}"
-            )
-        with reading(path) as file:
+            raise NotAModelError(f"{folder} has no complete version of a model; save the model again{offer}")
+        with open_regular(path) as file:
             text = file.read(100).decode("ascii", "replace").strip()
         if not VERSION.fullmatch(text):
             offer = _offer(folder, ", or write the name of one into it")
             raise CorruptModelError(
-                f"{path} must hold the name of a version, not {text!r}; save the model again{offer}"
+                f"{path} must contain the name of a version, not {text!r}; save the model again{offer}"
             )
         return text
 
@@ -158,7 +156,7 @@ def _check_names(names: Iterable[str]) -> None:
     for name in names:
         if not NAME.fullmatch(name):
             raise SettingError(
-                f"the name {name!r} must be of lower-case letters, digits, '_', '-' and '.', "
+                f"the name {name!r} must consist of lower-case letters, digits, '_', '-' and '.', "
                 "and begin with a letter or a digit"
             )
 
@@ -169,26 +167,26 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             raise DataError(f"{name} must be an array of one or more dimensions, not {array!r:.100}")
         if little_endian(array.dtype) not in DTYPES:
             raise DataError(
-                f"{name} must be booleans, integers or floats of up to 64 bits, not {array.dtype}"
+                f"{name} must contain booleans, integers or floats of up to 64 bits, not {array.dtype}"
             )
 
 
 def _check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
     plain = dict(meta)
     try:
-        back: dict[str, Any] = json.loads(json.dumps(plain, sort_keys=True, allow_nan=False))
+        parsed: dict[str, Any] = json.loads(json.dumps(plain, sort_keys=True, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise SettingError(f"meta must be plain JSON: {error}") from error
-    if back != plain:
-        changed = next((key for key in plain if back.get(key) != plain[key]), None)
+    if parsed != plain:
+        changed = next((key for key in plain if parsed.get(key) != plain[key]), None)
         raise SettingError(
-            f"meta must be plain JSON, dicts with string keys and lists, but {changed!r} is not"
+            f"meta must be plain JSON (dicts with string keys, and lists), but {changed!r} is not"
         )
-    return back
+    return parsed
 
 
 def _refuse_foreign(folder: Path) -> None:
-    """Raise unless the folder is missing, empty or a model's, be it one that was never finished."""
+    """Raise unless the folder is missing, empty or a model folder, complete or not."""
     if not folder.exists():
         return
     advice = "name a new or empty folder, or a model folder"
@@ -197,7 +195,7 @@ def _refuse_foreign(folder: Path) -> None:
     foreign = sorted({entry.name for entry in os.scandir(folder)} - OURS)
     if foreign and not versions(folder):
         named = ", ".join(foreign[:3]) + (" and more" if len(foreign) > 3 else "")
-        raise NotAModelError(f"{folder} is not a model folder: it holds {named}; {advice}")
+        raise NotAModelError(f"{folder} is not a model folder: it contains {named}; {advice}")
 
 
 def _write_version(
@@ -206,36 +204,36 @@ def _write_version(
     tables: Mapping[str, pl.DataFrame],
     meta: dict[str, Any],
 ) -> str:
-    place, name = folder / VERSIONS, ""
-    place.mkdir(exist_ok=True)
-    _sweep(folder)
+    parent, name = folder / VERSIONS, ""
+    parent.mkdir(exist_ok=True)
+    _remove_leftovers(folder)
     try:
-        (place / DRAFT).mkdir()
-        digest = fill(place / DRAFT, arrays, tables, meta)
-        newest = max((int(one.split("-")[0]) for one in versions(folder)), default=0)
+        (parent / DRAFT).mkdir()
+        digest = fill(parent / DRAFT, arrays, tables, meta)
+        newest = max((int(version.split("-")[0]) for version in versions(folder)), default=0)
         name = f"{newest + 1:06d}-{digest[:16]}"
         write_file(folder / CURRENT_DRAFT, [f"{name}\n".encode()])
-        (place / DRAFT).rename(place / name)
-        flush_folder(place)
+        (parent / DRAFT).rename(parent / name)
+        flush_folder(parent)
         (folder / CURRENT_DRAFT).replace(folder / CURRENT)
         flush_folder(folder)
         flush_folder(folder.absolute().parent)
     except BaseException:
-        # An interrupt may come just after CURRENT was replaced; then the version is live and stays.
+        # An interrupt may come just after CURRENT was replaced: the version is live then, and stays.
         if name and not _is_live(folder, name):
-            shutil.rmtree(place / name, ignore_errors=True)
-        shutil.rmtree(place / DRAFT, ignore_errors=True)
+            shutil.rmtree(parent / name, ignore_errors=True)
+        shutil.rmtree(parent / DRAFT, ignore_errors=True)
         (folder / CURRENT_DRAFT).unlink(missing_ok=True)
         raise
     return name
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a killed writer left; the lock is held, so it is nobody's work in progress."""
-    for left in (folder / VERSIONS / DRAFT, folder / VERSIONS / DROPPED):
-        if left.exists():
-            logger.info("removing %s, which was left unfinished", left)
-            shutil.rmtree(left)
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the files of a killed writer. The lock is held, so no writer is at work on them."""
+    for leftover in (folder / VERSIONS / DRAFT, folder / VERSIONS / DROPPED):
+        if leftover.exists():
+            logger.info("removing the incomplete %s", leftover)
+            shutil.rmtree(leftover)
 
 
 def _is_live(folder: Path, name: str) -> bool:
@@ -246,49 +244,49 @@ def _is_live(folder: Path, name: str) -> bool:
 
 
 def _require_model(folder: Path) -> None:
-    advice = "name the folder that a model was saved to"
+    advice = "name the folder of a saved model"
     if not folder.is_dir():
         raise NotAModelError(f"{folder} {'is a file' if folder.exists() else 'does not exist'}; {advice}")
     if not (folder / VERSIONS).is_dir():
-        raise NotAModelError(f"{folder} is not a model folder (it has no folder {VERSIONS!r}); {advice}")
+        raise NotAModelError(f"{folder} is not a model folder (there is no {VERSIONS!r} in it); {advice}")
 
 
-def _version_path(folder: Path, name: str, asked: str | None) -> Path:
-    """The folder of a version that is there: the one asked for, or else the one that CURRENT names."""
+def _version_path(folder: Path, name: str, requested: str | None) -> Path:
+    """Return the folder of the requested version, or of the one that CURRENT names."""
     _require_model(folder)
     path = folder / VERSIONS / name
     if VERSION.fullmatch(name) and path.is_dir():
         return path
-    if asked is not None:
+    if requested is not None:
         raise NotAModelError(f"{folder} has no version {name!r}{_offer(folder, '; name one')}")
     offer = _offer(folder, f", or write the name of one into {folder / CURRENT}")
     raise CorruptModelError(f"{folder} has no version {name!r}, the current one; save the model again{offer}")
 
 
 def versions(folder: str | Path) -> list[str]:
-    """Return the names of all finished versions, oldest first."""
+    """Return the names of all complete versions, oldest first."""
     folder = Path(folder)
     if not (folder / VERSIONS).is_dir():
         return []
-    found = [entry.name for entry in os.scandir(folder / VERSIONS) if VERSION.fullmatch(entry.name)]
-    return sorted(found, key=lambda name: (int(name.split("-")[0]), name))
+    names = [entry.name for entry in os.scandir(folder / VERSIONS) if VERSION.fullmatch(entry.name)]
+    return sorted(names, key=lambda name: (int(name.split("-")[0]), name))
 
 
 def _offer(folder: Path, offer: str) -> str:
-    """The end of a message that names the newest versions, where there are any."""
+    """Return the end of a message that names the newest versions, or nothing without versions."""
     names = versions(folder)
     return f"{offer} of {', '.join(names[-3:])}" if names else ""
 
 
 @contextmanager
-def _explained(doing: str, folder: Path) -> Iterator[None]:
-    """Turn what the system says (no room, no permission, …) into an error that says what to do."""
+def _system_errors(action: str, folder: Path) -> Iterator[None]:
+    """Turn an `OSError` (disk full, no permission, …) into a `ModelFolderError` that says what to do."""
     try:
         yield
     except OSError as error:
         advice = (
             "name a folder that you may read"
-            if doing == "read"
-            else "make room there, or name a folder that you may write to; versions saved before still load"
+            if action == "read"
+            else "free some space, or name a folder that you may write to; earlier versions still load"
         )
-        raise ModelFolderError(f"cannot {doing} the model in {folder}: {error}; {advice}") from error
+        raise ModelFolderError(f"cannot {action} the model in {folder}: {error}; {advice}") from error

@@ -1,4 +1,4 @@
-"""One writer of a model folder at a time: a lock that the system frees when its process dies."""
+"""A file lock for one writer at a time, which the system releases when the process ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from segue.errors import ModelFolderError
 
-PATIENCE = 600.0  # seconds to wait for another writer
+TIMEOUT = 600.0  # seconds to wait for another writer
 
 logger = logging.getLogger("segue")
 
@@ -41,22 +41,26 @@ else:
         return True
 
     def _unlock(handle: int) -> None:
-        # Closing the file is not enough where a forked child holds it open too.
+        # Closing the file is not enough if a forked child also has it open.
         fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file at `path`, waiting while another process or thread holds it."""
+    """Hold the lock file at `path`; wait up to `TIMEOUT` seconds while another process or thread holds it.
+
+    Raises:
+        ModelFolderError: the lock is still held after that time.
+    """
     with path.open("ab") as file:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         if not _try_lock(file.fileno()):
             logger.info("waiting for another process that writes to %s", path.parent)
             while not _try_lock(file.fileno()):
                 if time.monotonic() > deadline:
                     raise ModelFolderError(
-                        f"another process has been writing to {path.parent} for {PATIENCE:g} seconds; "
-                        "wait for it or end it, then save again"
+                        f"another process has been writing to {path.parent} for {TIMEOUT:g} seconds; "
+                        "wait until it ends or stop it, then save again"
                     )
                 time.sleep(0.02)
         try:
