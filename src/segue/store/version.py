@@ -22,7 +22,7 @@ from segue.progress import Progress
 from segue.store.manifest import LIMIT, FileEntry, Manifest, npy_header, parse, render
 
 MANIFEST = "manifest.json"
-Buffer: TypeAlias = bytes | memoryview | np.ndarray
+Buffer: TypeAlias = bytes | memoryview
 CHUNK = 1 << 20  # bytes hashed, written or read at a time
 
 
@@ -159,7 +159,7 @@ def _npy_chunks(array: np.ndarray) -> Iterator[Buffer]:
         buffersize=CHUNK // dtype.itemsize,
     )
     for block in blocks:
-        yield np.ascontiguousarray(block).view(np.uint8)
+        yield np.ascontiguousarray(block).view(np.uint8).data
 
 
 def _arrow_chunks(name: str, frame: pl.DataFrame) -> Iterator[Buffer]:
