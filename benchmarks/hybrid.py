@@ -20,7 +20,8 @@ from rich.table import Table
 import segue
 from data import find_data
 from segue.data.interactions import Interactions
-from segue.evaluation.metrics import measure, rank
+from segue.evaluation.metrics import measure
+from segue.numerics.ranks import rank
 
 METRICS = ("precision@5", "ndcg@10", "auc")
 

@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits
 import segue
 from data import load_split
 from segue.data.interactions import Interactions
-from segue.evaluation.metrics import Metrics, measure, rank
+from segue.evaluation.metrics import Metrics, measure
+from segue.numerics.ranks import rank
 
 THREADS, ITERATIONS = 2, 15
 STEPS = (1, 2)  # of conjugate gradients a row and pass; 2 is the default

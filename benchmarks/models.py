@@ -25,7 +25,8 @@ from threadpoolctl import threadpool_limits
 import segue
 from data import find_data, load_split
 from segue.data.interactions import Interactions
-from segue.evaluation.metrics import measure, rank, rating_errors
+from segue.evaluation.metrics import measure, rating_errors
+from segue.numerics.ranks import rank
 
 MODELS: dict[str, Any] = {
     "popularity": segue.Popularity(),

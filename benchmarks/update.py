@@ -23,7 +23,8 @@ from rich.table import Table
 import segue
 from data import find_data, load_split
 from segue.data.interactions import Interactions
-from segue.evaluation.metrics import measure, rank
+from segue.evaluation.metrics import measure
+from segue.numerics.ranks import rank
 
 MODELS: dict[str, Any] = {
     "ials": segue.IALS(threads=2),

@@ -21,7 +21,8 @@ from rich.table import Table
 import segue
 from data import load_split
 from segue.data.interactions import Interactions
-from segue.evaluation.metrics import measure, rank
+from segue.evaluation.metrics import measure
+from segue.numerics.ranks import rank
 
 ITERATIONS, USERS = 8, 3000
 

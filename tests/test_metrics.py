@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from segue.errors import DataError, SettingError
-from segue.evaluation import metrics
-from segue.evaluation.metrics import check_ks, difference, measure, rank
+from segue.evaluation.metrics import check_ks, difference, measure
+from segue.numerics.ranks import rank
 
 PER_USER = ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")
 
@@ -120,7 +120,7 @@ def cases(draw):
 def test_everything_is_as_in_the_naive_twin(case, threads, block):
     scores, truth, seen, unknown, ks = case
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "BLOCK_BYTES", block)
+        patch.setattr("segue.numerics.ranks.BLOCK_BYTES", block)
         if any(set(t) - set(s) or n for t, s, n in zip(truth, seen, unknown, strict=True)):
             check(scores, truth, seen, unknown, ks, threads=threads)
         else:
@@ -269,7 +269,7 @@ def test_the_same_for_any_threads_blocks_and_order_of_users(monkeypatch):
     users = np.arange(50)
     first = rank(table(scores), users, truth, seen, k=10, threads=1)
     for threads, block in ((2, 64 << 20), (1, 800), (2, 3000), (3, 1)):
-        monkeypatch.setattr(metrics, "BLOCK_BYTES", block)
+        monkeypatch.setattr("segue.numerics.ranks.BLOCK_BYTES", block)
         again = rank(table(scores), users, truth, seen, k=10, threads=threads)
         for name in ("users", "indptr", "positions", "middles", "eligible", "unknown", "top"):
             assert getattr(again, name).tobytes() == getattr(first, name).tobytes(), (name, threads, block)
@@ -282,7 +282,7 @@ def test_the_same_for_any_threads_blocks_and_order_of_users(monkeypatch):
 
 def test_blocks_are_bounded_and_progress_is_told(monkeypatch):
     scores, truth, seen = random_case()
-    monkeypatch.setattr(metrics, "BLOCK_BYTES", 200 * 4 * 7 + 3)
+    monkeypatch.setattr("segue.numerics.ranks.BLOCK_BYTES", 200 * 4 * 7 + 3)
     asked, told = [], []
 
     def scorer(users):
@@ -416,7 +416,7 @@ def test_a_depth_beyond_the_ranks():
 
 @pytest.mark.parametrize("place", [0, 7, 199])
 def test_nan_scores_name_the_user_even_where_the_item_was_seen(place, monkeypatch):
-    monkeypatch.setattr(metrics, "BLOCK_BYTES", 200 * 4 * 8)
+    monkeypatch.setattr("segue.numerics.ranks.BLOCK_BYTES", 200 * 4 * 8)
     scores, truth, seen = random_case()
     bad = int(np.flatnonzero(np.diff(truth.indptr))[-1])
     scores[bad, place] = np.nan
@@ -445,7 +445,7 @@ def test_a_scorer_that_returns_something_else(made, told):
         (
             [0],
             {"truth": sp.csr_matrix((2, 0))},
-            r"nothing to measure: 1 users asked for, and truth of shape \(2, 0\)",
+            r"nothing to measure: 1 users, and truth of shape \(2, 0\)",
         ),
         ([0, 2], {}, r"integers within 0\.\.1"),
         ([-1], {}, r"integers within 0\.\.1"),
@@ -454,11 +454,11 @@ def test_a_scorer_that_returns_something_else(made, told):
         ([[0]], {}, "users must be rows"),
         (
             [0, 1],
-            {"seen": sp.csr_matrix((3, 2))},
-            r"seen \(3, 2\) and truth \(2, 3\) must both be users × items",
+            {"exclude": sp.csr_matrix((3, 2))},
+            r"exclude \(3, 2\) and truth \(2, 3\) must both be users × items",
         ),
         ([0, 1], {"truth": sp.csr_matrix((2, 3))}, "no held-out item to find for any of the 2 users"),
-        ([1], {"seen": csr([[], [1]], 3)}, "no held-out item to find for any of the 1 users"),
+        ([1], {"exclude": csr([[], [1]], 3)}, "no held-out item to find for any of the 1 users"),
         ([0, 1], {"unknown": [1]}, "unknown must count items for each of the 2 users"),
         ([0, 1], {"unknown": [1, -1]}, "unknown must count"),
         ([0, 1], {"unknown": [0.5, 1]}, "unknown must count"),

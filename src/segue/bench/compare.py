@@ -16,11 +16,12 @@ from segue.bench.truth import Truth
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.evaluation.evaluate import Held, hold
-from segue.evaluation.metrics import Scorer, difference
+from segue.evaluation.metrics import difference
 from segue.index.base import check_k
 from segue.index.kinds import KINDS
 from segue.index.timing import single_microseconds
 from segue.kernels import threads
+from segue.numerics.ranks import Scorer
 from segue.progress import Progress, silent
 from segue.recommender.facade import TrainedRecommender
 

@@ -14,10 +14,11 @@ import scipy.sparse as sp
 from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
-from segue.evaluation.metrics import Metrics, Scorer, check_ks, measure, rank, rating_errors
+from segue.evaluation.metrics import Metrics, check_ks, measure, rating_errors
 from segue.models.baselines import ItemKNN, popularity
 from segue.models.ease import EASE
 from segue.models.explicit import BiasedMF
+from segue.numerics.ranks import Scorer, rank
 from segue.progress import NOTHING, Progress, silent
 from segue.recommender.facade import TrainedRecommender
 

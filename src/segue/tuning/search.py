@@ -16,9 +16,10 @@ import polars as pl
 
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SegueError, SettingError
-from segue.evaluation.metrics import measure, rank, rating_errors
+from segue.evaluation.metrics import measure, rating_errors
 from segue.models import MODELS, BiasedMF, Embeddings
 from segue.models.spaces import SPACES, Setting, Span, check_tunable, passes_of, space_of
+from segue.numerics.ranks import rank
 from segue.progress import NOTHING, Progress, silent
 from segue.tuning.study import Study, opened
 

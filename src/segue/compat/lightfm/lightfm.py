@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,14 @@ from segue import store
 from segue.compat.lightfm import inputs, training
 from segue.compat.lightfm.errors import ParameterError
 from segue.compat.lightfm.parameters import Packed, Parameters, begin, pack, unpack
+from segue.compat.lightfm.verbose import epoch_progress
 from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError
 from segue.kernels import pairs as kernels
 from segue.kernels import threads
 from segue.kernels.arrays import readonly
 from segue.models.sgd.losses import side_of
 from segue.numerics.blas import on_one_thread
-from segue.progress import Progress, silent
+from segue.progress import Progress
 
 CYTHON_DTYPE = np.float32  # the name that programs import
 LOSSES, SCHEDULES = ("logistic", "warp", "bpr", "warp-kos"), ("adagrad", "adadelta")
@@ -164,7 +163,7 @@ class LightFM:
                 self._keep(side, begin(self.random_state, columns[side], dim, schedule))
         self._check_features(columns)
         inputs.check_threads(num_threads)
-        with _told(verbose) as progress:
+        with epoch_progress(verbose, epochs) as progress:
             self._learn(entries, weights, features, epochs, num_threads, progress)
         return self
 
@@ -502,15 +501,3 @@ def _require(held: bool, message: str) -> None:
 def _generator(random_state: Any) -> np.random.RandomState:
     known = isinstance(random_state, np.random.RandomState)
     return random_state if known else np.random.RandomState(random_state)
-
-
-@contextmanager
-def _told(verbose: bool) -> Iterator[Progress]:
-    """A progress bar, where one is asked for."""
-    if not verbose:
-        yield silent
-        return
-    from segue.cli.terminal import Bars
-
-    with Bars() as bars:
-        yield bars

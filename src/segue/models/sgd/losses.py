@@ -13,7 +13,6 @@ from segue.data.features import Features
 from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
-from segue.evaluation.metrics import measure, rank
 from segue.kernels import sgd as kernels
 from segue.kernels import threads
 from segue.kernels.arrays import aligned, readonly
@@ -21,6 +20,7 @@ from segue.models.checkpoint import RANDOM, random_of, restore
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least, check_features, check_implicit, one_of
 from segue.models.updates import Update
+from segue.numerics.ranks import ndcg, rank
 from segue.progress import Progress, silent
 
 USERS = 4096  # whose interactions a thread takes at a time, at most; fewer learn less from each epoch
@@ -338,7 +338,7 @@ class _Training:
         ranks = rank(
             lambda rows: vectors.users[rows] @ vectors.items.T, users, validation.matrix, seen, k=DEPTH
         )
-        return float(measure(ranks, (DEPTH,))[f"ndcg@{DEPTH}"])
+        return float(ndcg(ranks, DEPTH).mean())
 
     def _values(self) -> tuple[Any, Any]:
         return self.users.values(), self.items.values()
