@@ -38,9 +38,12 @@ from rich.table import Table
 import segue
 from roofline import roofline
 from segue.bench.chart import draw
-from segue.bench.peers import FLAT, NUMPY, Peer, chosen, only
-from segue.bench.race import Runner, built, race
-from segue.bench.truth import Truth
+from segue.bench.faiss_peers import FLAT
+from segue.bench.ground_truth import GroundTruth
+from segue.bench.numpy_peer import NUMPY
+from segue.bench.peer import Peer, exact_sweep
+from segue.bench.peers import select_peers
+from segue.bench.race import Runner, build_peer, race
 from segue.index.timing import Search
 from vectors import Vectors, glove, jittered, keep, learned
 
@@ -110,18 +113,18 @@ def raced(given: argparse.Namespace) -> Iterator[tuple[str, str, Vectors]]:
 def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace) -> dict[str, Rows]:
     """Build everybody once, then race for each k."""
     items, queries = vectors
-    truth = Truth(items, queries, metric)
+    truth = GroundTruth(items, queries, metric)
     folder = given.cache / name if given.cache else None
     ks = tuple(given.k)
     label = f"kth-{len(queries)}-{'-'.join(map(str, ks))}"
-    kth = keep(folder, label, lambda: truth.kth(ks, THREADS))
-    named = chosen(given.peers, metric)
+    kth = keep(folder, label, lambda: truth.kth_scores(ks, THREADS))
+    named = select_peers(given.peers, metric)
     present = [peer for peer in named if not peer.absent()]
     absent = [peer.absent() for peer in named if peer.absent()]
     for reason in absent:
         log.info("absent: %s", reason)
     peers = [ours(queries), *(peer for peer in (FLAT, NUMPY) if peer not in present), *present]
-    runners = [built(peer, items, metric, THREADS, folder) for peer in peers]
+    runners = [build_peer(peer, items, metric, THREADS, folder) for peer in peers]
     found = {}
     for k, scores in zip(ks, kth, strict=True):
         runners = [Runner(runner.name, runner.build_s, runner.search, runner.is_exact) for runner in runners]
@@ -131,7 +134,7 @@ def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace)
             return truth.recall(ids, kth)
 
         race(runners, sweeps, queries, k, recall, given.target, given.repeats)
-        rows = [runner.row() for runner in runners]
+        rows: Rows = [{**runner.row()} for runner in runners]
         rows[0]["examined"] = round(examined(items, queries[:EXAMINED], k, metric), 4)
         rows += [{"name": reason, "reached": False} for reason in absent]
         found[f"{name}-k{k}"] = rows
@@ -150,7 +153,7 @@ def ours(asked: np.ndarray) -> Peer:
 
         return search
 
-    return Peer("segue", "segue", build, only, is_exact=True)
+    return Peer("segue", "segue", build, exact_sweep, is_exact=True)
 
 
 def examined(items: np.ndarray, queries: np.ndarray, k: int, metric: str) -> float:
@@ -235,7 +238,7 @@ def million(model: str, folder: Path | None) -> dict[str, Any]:
 
 def table(title: str, rows: Rows) -> Table:
     """Rows as they are, without the points of the plot."""
-    names = [name for name in rows[0] if name not in ("points", "turns_us")]
+    names = [name for name in rows[0] if name not in ("points", "rounds_us")]
     made = Table(*names, title=title)
     for row in sorted(rows, key=lambda row: row.get("us", 0)):
         made.add_row(*(str(row.get(name, "")) for name in names))

@@ -34,10 +34,12 @@ from rich.console import Console
 from rich.table import Table
 
 from segue.bench.chart import draw
-from segue.bench.ours import runner
-from segue.bench.peers import NUMPY, Peer, chosen
-from segue.bench.race import Runner, built, race
-from segue.bench.truth import Truth
+from segue.bench.ground_truth import GroundTruth
+from segue.bench.numpy_peer import NUMPY
+from segue.bench.peer import Peer
+from segue.bench.peers import select_peers
+from segue.bench.race import Runner, build_peer, race
+from segue.bench.segue_indexes import build_index
 from segue.index import INDEXES
 from segue.index.kinds import KINDS
 from segue.index.timing import single_microseconds
@@ -126,17 +128,17 @@ def drawn(users: np.ndarray, given: argparse.Namespace) -> np.ndarray:
 def compare(case: Case, given: argparse.Namespace, targets: list[float], parts: list[str]) -> Rows:
     """Build everybody once, then race for each recall."""
     name, metric, (items, queries) = case
-    truth = Truth(items, queries, metric)
+    truth = GroundTruth(items, queries, metric)
     folder = given.cache / name if given.cache else None
-    (kth,) = keep(folder, f"kth-{len(queries)}-{K}", lambda: truth.kth((K,), THREADS))
+    (kth,) = keep(folder, f"kth-{len(queries)}-{K}", lambda: truth.kth_scores((K,), THREADS))
     runners, sweeps = [], {}
     for told in given.indexes:
         log.info("building %s%s", OURS, told)
-        made, index = runner(settings_of(told, metric), f"{OURS}{told}", items, queries, folder)
+        made, index = build_index(settings_of(told, metric), f"{OURS}{told}", items, queries, folder)
         runners.append(made)
         sweeps[made.name] = [index.efforts(K) or [None]]
     for peer in present(parts, metric):
-        runners.append(built(peer, items, metric, THREADS, folder))
+        runners.append(build_peer(peer, items, metric, THREADS, folder))
         sweeps[peer.name] = peer.sweeps(len(items), K)
     rows = []
     for target in targets:
@@ -156,7 +158,7 @@ def settings_of(told: str, metric: str) -> Any:
 
 def present(parts: list[str], metric: str) -> list[Peer]:
     """The libraries that were named and are installed."""
-    named = [] if parts == ["none"] else chosen(parts, metric)
+    named = [] if parts == ["none"] else select_peers(parts, metric)
     for peer in named:
         if peer.absent():
             log.info("absent: %s", peer.absent())
@@ -200,7 +202,7 @@ def article(rows: Rows) -> str:
 
 def table(title: str, rows: Rows) -> Table:
     """Rows as they are, without the points, the fastest first."""
-    names = [name for name in rows[0] if name not in ("points", "turns_us", "ours")]
+    names = [name for name in rows[0] if name not in ("points", "rounds_us", "ours")]
     made = Table(*names, title=title)
     for row in sorted(rows, key=lambda row: (row["target"], not row["reached"], row["us"])):
         made.add_row(*(str(row[name]) for name in names))

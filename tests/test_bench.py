@@ -1,4 +1,4 @@
-"""`segue bench`: the comparison of indexes, recall by hand, its plot and its tables."""
+"""`segue bench`: the comparison of indexes, its recall, plot and tables."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 import segue
 from segue.bench import chart
 from segue.bench.compare import compare
-from segue.bench.ours import runner
-from segue.bench.peers import NUMPY, PEERS, lifted
-from segue.bench.truth import Truth
+from segue.bench.ground_truth import GroundTruth
+from segue.bench.numpy_peer import NUMPY
+from segue.bench.peer import lifted
+from segue.bench.peers import PEERS
+from segue.bench.segue_indexes import build_index
 from segue.cli import app
 from segue.errors import DataError, SettingError
 from segue.index.kinds import KINDS
@@ -35,7 +37,7 @@ def compared(trained, parts):
     return compare(trained, parts[1], k=5, queries=64, peers=["numpy"])
 
 
-def test_every_index_of_ours_has_a_row(compared):
+def test_every_index_has_a_row(compared):
     assert [row["index"] for row in compared.rows] == [*KINDS, "numpy"]
     for row in compared.rows:
         assert row["reached"] == (row["recall"] >= 0.95)
@@ -45,7 +47,7 @@ def test_every_index_of_ours_has_a_row(compared):
     assert (compared.k, compared.items, compared.queries) == (5, 80, 64)
 
 
-def test_exact_search_finds_everything_and_costs_nothing(compared, trained, parts):
+def test_exact_search_has_full_recall_and_no_cost(compared, trained, parts):
     row = compared.rows[0]
     assert (row["recall"], row["ndcg_cost"], row["recall_cost"]) == (1, 0, 0)
     evaluated = segue.evaluate(trained, parts[1], k=5, baselines=())
@@ -53,8 +55,8 @@ def test_exact_search_finds_everything_and_costs_nothing(compared, trained, part
     assert row["recall_test"] == pytest.approx(evaluated["recall@5"])
 
 
-def test_what_is_lost_is_told(trained, parts, monkeypatch):
-    """An index that finds only even items loses the odd ones' share of recall."""
+def test_lost_recall_is_reported(trained, parts, monkeypatch):
+    """An index that finds only items of even rows loses the recall of the others."""
 
     class Even(type(trained.index.index)):
         def search(self, queries, k, *, exclude=None, allow=None, effort=None, progress=None):
@@ -62,12 +64,12 @@ def test_what_is_lost_is_told(trained, parts, monkeypatch):
 
     class Kind:
         def build(self, vectors, *, queries=None, progress=None):
-            made = segue.Exact().build(vectors)
-            return Even(made.settings, made.vectors, made.layout)
+            index = segue.Exact().build(vectors)
+            return Even(index.settings, index.vectors, index.layout)
 
     monkeypatch.setitem(KINDS, "even", Kind)
-    found = compare(trained, parts[1], k=5, queries=64, indexes=["even"], peers=())
-    exact, even = found.rows
+    comparison = compare(trained, parts[1], k=5, queries=64, indexes=["even"], peers=())
+    exact, even = comparison.rows
     assert even["recall"] < 0.8
     assert not even["reached"]
     assert even["recall_cost"] == pytest.approx(even["recall_test"] - exact["recall_test"])
@@ -75,15 +77,15 @@ def test_what_is_lost_is_told(trained, parts, monkeypatch):
     assert even["ndcg_cost"] < -even["ndcg_cost_error"] < 0
 
 
-def test_without_a_test_set_there_are_no_costs(trained):
-    found = compare(trained, k=200, queries=16, indexes=(), peers=())
-    assert len(found.rows) == 1
-    assert "ndcg_test" not in found.rows[0]
-    assert found.k == 80
+def test_no_costs_without_a_test_set(trained):
+    comparison = compare(trained, k=200, queries=16, indexes=(), peers=())
+    assert len(comparison.rows) == 1
+    assert "ndcg_test" not in comparison.rows[0]
+    assert comparison.k == 80
 
 
 @pytest.mark.parametrize(
-    ("named", "told"),
+    ("arguments", "message"),
     [
         ({"indexes": ["tree"]}, "there is no index 'tree'; there are exact"),
         ({"peers": ["nobody"]}, "there is no library 'nobody'; there are faiss flat, numpy"),
@@ -93,20 +95,20 @@ def test_without_a_test_set_there_are_no_costs(trained):
         ({"k": 0}, "k=0 must be a whole number of at least 1"),
     ],
 )
-def test_refused(trained, named, told):
+def test_invalid_arguments(trained, arguments, message):
     with pytest.raises(SettingError) as error:
-        compare(trained, **named)
-    assert str(error.value).startswith(told)
+        compare(trained, **arguments)
+    assert str(error.value).startswith(message)
 
 
-def test_nobody_to_measure(trained, parts):
+def test_no_users_to_measure(trained, parts):
     frame = pl.DataFrame({"user": ["x", "y"], "item": ["1", "2"]})
     strangers = segue.read_interactions(frame, user="user", item="item")
     with pytest.raises(DataError, match="has a history to recommend from"):
         compare(trained, strangers, peers=())
 
 
-class TestTruth:
+class TestGroundTruth:
     items = np.array([[1, 0], [0, 1], [2, 0], [1, 1]], np.float32)
     queries = np.array([[1, 0], [0, 2]], np.float32)
 
@@ -115,40 +117,40 @@ class TestTruth:
         [("dot", [1, 2]), ("cosine", [1, 0.5**0.5]), ("euclidean", [0, -0.5])],
     )
     def test_the_second_best(self, metric, kth):
-        found = Truth(self.items, self.queries, metric).kth((2,), 1)[0]
-        wanted = {"dot": [1, 2], "cosine": [1, 0.5**0.5]}.get(metric)
-        if wanted is None:  # q·x − |x|²/2 is the order of the distance
+        second = GroundTruth(self.items, self.queries, metric).kth_scores((2,), 1)[0]
+        expected = {"dot": [1, 2], "cosine": [1, 0.5**0.5]}.get(metric)
+        if expected is None:  # q·x − |x|²/2 is the order of the distance
             scores = self.queries @ self.items.T - (self.items**2).sum(1) / 2
-            wanted = np.sort(scores, 1)[:, -2]
-        np.testing.assert_allclose(found, wanted)
+            expected = np.sort(scores, 1)[:, -2]
+        np.testing.assert_allclose(second, expected)
 
-    def test_recall_counts_each_once_and_ties_as_right(self):
-        truth = Truth(self.items, self.queries, "dot")
-        kth = truth.kth((2,), 1)[0]
+    def test_recall_counts_repeats_once_and_accepts_ties(self):
+        truth = GroundTruth(self.items, self.queries, "dot")
+        kth = truth.kth_scores((2,), 1)[0]
         assert truth.recall(np.array([[2, 0], [1, 3]]), kth) == 1
         assert truth.recall(np.array([[2, 3], [3, 1]]), kth) == 1
         assert truth.recall(np.array([[2, 2], [1, 0]]), kth) == 0.5
         assert truth.recall(np.array([[-1, -1], [7, 1]]), kth) == 0.25
 
 
-def test_far_from_the_origin_the_second_nearest_is_not_the_nearest():
-    """A distance is as exact as itself, not as the lengths of the vectors."""
+def test_rounding_far_from_the_origin():
+    """The rounding error is relative to the distance, not to the lengths of the vectors."""
     items = np.array([[3000, 4000], [3001, 4000], [3002, 4000]], np.float32)
-    truth = Truth(items, items[:1], "euclidean")
-    kth = truth.kth((1,), 1)[0]
+    truth = GroundTruth(items, items[:1], "euclidean")
+    kth = truth.kth_scores((1,), 1)[0]
     assert [truth.recall(np.array([[item]]), kth) for item in range(3)] == [1, 0, 0]
 
 
-def test_an_index_is_kept_for_the_next_run_of_the_same_settings(tmp_path):
+def test_a_saved_index_is_loaded_if_its_settings_match(tmp_path):
     vectors = np.random.default_rng(0).standard_normal((300, 8), np.float32)
-    first, index = runner(segue.index.HNSW(m=4), "segue hnsw", vectors, vectors, tmp_path)
-    again, loaded = runner(segue.index.HNSW(m=4), "segue hnsw", vectors, vectors, tmp_path)
+    first, index = build_index(segue.index.HNSW(m=4), "segue hnsw", vectors, vectors, tmp_path)
+    again, loaded = build_index(segue.index.HNSW(m=4), "segue hnsw", vectors, vectors, tmp_path)
     assert again.build_s == first.build_s
     np.testing.assert_array_equal(again.search(vectors, 5, 32), first.search(vectors, 5, 32))
     for name, array in index.arrays().items():
         np.testing.assert_array_equal(loaded.arrays()[name], array)
     assert loaded.graph.records.ctypes.data % 64 == 0
-    other, _ = runner(segue.index.HNSW(m=5), "segue hnsw", vectors, vectors, tmp_path)
+    other, _ = build_index(segue.index.HNSW(m=5), "segue hnsw", vectors, vectors, tmp_path)
     assert other.build_s != first.build_s
 
 
@@ -156,28 +158,28 @@ def test_an_index_is_kept_for_the_next_run_of_the_same_settings(tmp_path):
 def test_numpy_is_exact(metric):
     random = np.random.default_rng(0)
     items, queries = random.standard_normal((50, 6), np.float32), random.standard_normal((9, 6), np.float32)
-    truth = Truth(items, queries, metric)
+    truth = GroundTruth(items, queries, metric)
     ids = NUMPY.build(items, metric, 1, None)(queries, 5, None)
-    assert truth.recall(ids, truth.kth((5,), 1)[0]) == 1
+    assert truth.recall(ids, truth.kth_scores((5,), 1)[0]) == 1
 
 
-def test_lifting_keeps_the_order():
+def test_lifting_preserves_the_order():
     random = np.random.default_rng(0)
     items, queries = random.lognormal(size=(50, 6)).astype(np.float32), random.random((9, 6), np.float32)
     straight = NUMPY.build(items, "dot", 1, None)(queries, 50, None)
     np.testing.assert_array_equal(lifted(NUMPY).build(items, "dot", 1, None)(queries, 50, None), straight)
 
 
-def test_names_of_libraries_are_distinct():
+def test_names_of_libraries_are_unique():
     assert all(peer.name == name for name, peer in PEERS.items())
 
 
 class TestChart:
-    def test_the_frontier(self):
+    def test_frontier(self):
         rows = [{"points": [(1, 0.4, 1), (2, 0.6, 2), (3, 0.7, 4), (4, 0.65, 8), (5, 0.9, 10)]}]
         assert chart.frontier(rows) == [(0.6, 5e5), (0.7, 2.5e5), (0.9, 1e5)]
 
-    def test_a_picture(self, compared, tmp_path):
+    def test_image_file(self, compared, tmp_path):
         chart.draw({"these": compared.curves, "those": compared.curves}, tmp_path / "plot.png")
         assert (tmp_path / "plot.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
@@ -199,14 +201,14 @@ class TestCommand:
     def run(self, *line):
         return CliRunner().invoke(app, ["bench", *map(str, line)], env={"COLUMNS": "200"})
 
-    def test_a_table_and_a_plot(self, folder):
+    def test_table_and_plot(self, folder):
         plot = folder / "plot.svg"
-        told = self.run(
+        result = self.run(
             folder / "model", folder / "test.csv", "-k", 5, "--queries", 32, "--index", "exact",
             "--peer", "numpy", "--plot", plot, "-q",
         )  # fmt: skip
-        assert told.exit_code == 0, told.output
-        lines = told.stdout.splitlines()
+        assert result.exit_code == 0, result.output
+        lines = result.stdout.splitlines()
         assert lines[0].startswith("80 items × 8, 32 users asked for 5 with ")
         assert lines[0].endswith("each at the first setting that finds 0.95 of them")
         assert lines[1].split("  ")[0] == "index"
@@ -215,13 +217,13 @@ class TestCommand:
         assert b"<svg" in plot.read_bytes()
 
     def test_json(self, folder):
-        told = self.run(folder / "model", "--no-peers", "--queries", 32, "--index", "exact", "--json", "-q")
-        found = json.loads(told.stdout)
-        assert found["rows"][0]["index"] == "exact"
-        assert found["rows"][0]["recall"] == 1
-        assert (found["k"], found["target"], found["items"]) == (10, 0.95, 80)
+        result = self.run(folder / "model", "--no-peers", "--queries", 32, "--index", "exact", "--json", "-q")
+        payload = json.loads(result.stdout)
+        assert payload["rows"][0]["index"] == "exact"
+        assert payload["rows"][0]["recall"] == 1
+        assert (payload["k"], payload["target"], payload["items"]) == (10, 0.95, 80)
 
-    def test_a_plot_that_cannot_be_drawn_is_refused_first(self, folder):
-        told = self.run(folder / "model", "--plot", "plot.txt")
-        assert isinstance(told.exception, SettingError)
+    def test_an_invalid_plot_file_fails_before_the_work(self, folder):
+        result = self.run(folder / "model", "--plot", "plot.txt")
+        assert isinstance(result.exception, SettingError)
         assert not Path("plot.txt").exists()

@@ -1,1 +1,1 @@
-"""Searches raced against each other on the same vectors: ours, and the other libraries that are installed."""
+"""Compare the speed of segue's indexes with other installed libraries on the same vectors."""

@@ -1,23 +1,33 @@
-"""The plot of speed against recall: other libraries as lines, our own indexes labelled."""
+"""Plot queries per second against recall: other libraries as lines, segue's indexes with labels."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from segue.evaluation import figures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve: TypeAlias = Mapping[str, Any]
+"""One search: `name`, `us`, `points` of (setting, recall, microseconds), and `ours` for segue's indexes."""
 
 FAMILIES = (
     "hnswlib", "faiss HNSW", "faiss IVF", "faiss PQ", "scann", "svs", "usearch", "voyager", "annoy",
 )  # fmt: skip
 EXACT = ("faiss flat", "numpy")
-LOWEST = 0.5  # recall below which nothing is drawn
+MIN_RECALL = 0.5  # points below are not drawn
 
 
-def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Draw a panel for each data set, of rows with a name and points (setting, recall, us).
+def draw(curves: Mapping[str, Sequence[Curve]], path: Path) -> None:
+    """Draw one panel per data set.
 
-    A row is ours where its name is "segue" or it says `ours`; every other library is a line.
+    Args:
+        curves: the curves of each data set, by its title. A curve belongs to segue if its name is "segue" or
+            its `ours` is true; every other library is one line.
+        path: the image file.
     """
     columns = min(2, len(curves))
     lines = -(-len(curves) // columns)
@@ -25,18 +35,18 @@ def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
     panels = figure.subplots(lines, columns, squeeze=False)
     for panel in panels.flat[len(curves) :]:
         panel.set_visible(False)
-    for panel, (label, rows) in zip(panels.flat, curves.items(), strict=False):
-        _draw_others(panel, rows)
-        _draw_ours(panel, [row for row in rows if row.get("ours") or row["name"] == "segue"])
-        panel.set(title=label, xlabel="recall", ylabel="queries a second", yscale="log")
-        panel.set_xlim(LOWEST, 1.04)
+    for panel, (title, rows) in zip(panels.flat, curves.items(), strict=False):
+        _draw_libraries(panel, rows)
+        _draw_segue(panel, [row for row in rows if row.get("ours") or row["name"] == "segue"])
+        panel.set(title=title, xlabel="recall", ylabel="queries per second", yscale="log")
+        panel.set_xlim(MIN_RECALL, 1.04)
         panel.grid(which="both", alpha=0.25)
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=8, loc="lower left")
     figure.savefig(path, dpi=110)
 
 
-def _draw_others(panel: Any, rows: list[dict[str, Any]]) -> None:
+def _draw_libraries(panel: Axes, rows: Sequence[Curve]) -> None:
     for number, family in enumerate(FAMILIES):
         points = frontier(
             [row for row in rows if row["name"].startswith(family) and row["name"] not in EXACT]
@@ -48,7 +58,7 @@ def _draw_others(panel: Any, rows: list[dict[str, Any]]) -> None:
             _mark(panel, row, "s", "black")
 
 
-def _draw_ours(panel: Any, rows: list[dict[str, Any]]) -> None:
+def _draw_segue(panel: Axes, rows: Sequence[Curve]) -> None:
     for row in rows:
         points = frontier([row])
         if len(points) > 1:
@@ -58,30 +68,30 @@ def _draw_ours(panel: Any, rows: list[dict[str, Any]]) -> None:
             _mark(panel, row, "*", "crimson")
 
 
-def frontier(rows: list[dict[str, Any]]) -> list[tuple[float, float]]:
-    """The points of a family, (recall, queries a second), that no other of it beats at both."""
+def frontier(rows: Sequence[Curve]) -> list[tuple[float, float]]:
+    """Return the points (recall, queries per second) that no other point beats at both."""
     points = sorted(
-        (us, -recall) for row in rows for _, recall, us in row.get("points", ()) if recall >= LOWEST
+        (us, -recall) for row in rows for _, recall, us in row.get("points", ()) if recall >= MIN_RECALL
     )
-    found: list[tuple[float, float]] = []
+    best: list[tuple[float, float]] = []
     for us, loss in points:
-        if not found or -loss > found[-1][0]:
-            found.append((-loss, 1e6 / us))
-    return found
+        if not best or -loss > best[-1][0]:
+            best.append((-loss, 1e6 / us))
+    return best
 
 
-def _mark(panel: Any, row: dict[str, Any], shape: str, colour: str) -> None:
-    """A labelled point at recall 1."""
+def _mark(panel: Axes, row: Curve, shape: str, color: str) -> None:
+    """Draw a labeled point at recall 1."""
     speed = 1e6 / row["us"]
-    panel.scatter(1.0, speed, s=140 if shape == "*" else 40, marker=shape, zorder=5, color=colour)
-    _label(panel, f"{row['name']} {row['us']:.3g} us", 1.0, speed, colour)
+    panel.scatter(1.0, speed, s=140 if shape == "*" else 40, marker=shape, zorder=5, color=color)
+    _label(panel, f"{row['name']} {row['us']:.3g} us", 1.0, speed, color)
 
 
-def _label(panel: Any, text: str, recall: float, speed: float, colour: str, side: str = "right") -> None:
-    """Write above a point, its right or left end there, on a white edge that parts it from the lines."""
+def _label(panel: Axes, text: str, recall: float, speed: float, color: str, side: str = "right") -> None:
+    """Write a label above a point, outlined in white so that it is legible on lines."""
     from matplotlib.patheffects import withStroke
 
     panel.annotate(
         text, (recall, speed), xytext=(8 if side == "right" else -4, 9), textcoords="offset points", ha=side,
-        fontsize=9, color=colour, zorder=6, path_effects=[withStroke(linewidth=3, foreground="white")],
+        fontsize=9, color=color, zorder=6, path_effects=[withStroke(linewidth=3, foreground="white")],
     )  # fmt: skip
