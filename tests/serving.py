@@ -42,7 +42,7 @@ def main(settings: Settings, port: int, environment: dict[str, str]) -> None:
     import uvicorn
 
     from segue.serve.app import application
-    from segue.serve.logs import logging_of
+    from segue.serve.logs import logging_config
 
     os.environ.update({"SEGUE_THREADS": "1", **environment})
     if "SEGUE_FILE_LIMIT" in environment:
@@ -54,7 +54,7 @@ def main(settings: Settings, port: int, environment: dict[str, str]) -> None:
     uvicorn.run(
         application(settings),
         port=port,
-        log_config=logging_of("text", access=False),
+        log_config=logging_config("text", access=False),
         access_log=False,
         proxy_headers=False,
     )

@@ -87,25 +87,25 @@ def best(server, user, query="k=8"):
 def like(page, place=0, panel="best", kind="like"):
     """Press a button in a panel, wait until the lists have changed, and return the item's id."""
     item = shown(page, panel)[place]
-    done = page.locator("#trail .item").count()
+    done = page.locator("#history .item").count()
     page.locator(f"#panel-{panel} .{kind}").nth(place).click()
-    expect(page.locator("#trail .item")).to_have_count(done + 1)
+    expect(page.locator("#history .item")).to_have_count(done + 1)
     return item
 
 
 def test_search_finds_and_says_so(page, server):
     title = server.get("/v1/items/7")["title"]
-    page.get_by_role("searchbox", name="Search the catalogue").fill(title)
+    page.get_by_role("searchbox", name="Search items").fill(title)
     expect(page.locator("#panel-search .title").first).to_have_text(title)
     assert 7 in shown(page, "search")
-    expect(page.locator("#status")).to_contain_text("found for")
+    expect(page.locator("#status")).to_contain_text("results for")
     page.fill("#query", "no such film at all")
-    expect(page.locator("#panel-search .empty")).to_have_text("Nothing found for “no such film at all”.")
+    expect(page.locator("#panel-search .empty")).to_have_text("No results for “no such film at all”.")
 
 
 def test_a_like_moves_the_lists_and_undo_moves_them_back(page, server, request):
     user = request.node.name
-    expect(page.locator("#source")).to_contain_text("Nothing is known yet")
+    expect(page.locator("#source")).to_contain_text("Nothing is known about this user yet")
     before = shown(page, "best")
     assert before == best(server, user)
     item = like(page, 2)
@@ -113,12 +113,12 @@ def test_a_like_moves_the_lists_and_undo_moves_them_back(page, server, request):
     assert item not in after
     assert after == best(server, user)
     assert after != [one for one in before if one != item] + after[7:]
-    expect(page.locator("#source")).to_contain_text("did since training")
+    expect(page.locator("#source")).to_contain_text("events since training")
     expect(page.locator("#status")).to_contain_text("Liked")
     events = server.get(f"/v1/users/{user}")["events"]
     assert [(one["item_id"], one["kind"]) for one in events] == [(item, "like")]
-    page.get_by_role("button", name="Undo the last").click()
-    expect(page.locator("#trail .item")).to_have_count(0)
+    page.get_by_role("button", name="Undo last").click()
+    expect(page.locator("#history .item")).to_have_count(0)
     assert shown(page, "best") == before
     expect(page.locator("#undo")).to_be_disabled()
 
@@ -140,7 +140,7 @@ def test_a_dislike_turns_away_and_a_second_press_takes_it_back(page, server, req
     events = server.get(f"/v1/users/{request.node.name}")["events"]
     assert [one["kind"] for one in events if one["item_id"] == item] == ["like"]
     page.locator(f'#panel-search .item[data-id="{item}"] .like').click()
-    expect(page.locator("#trail .item")).to_have_count(2)
+    expect(page.locator("#history .item")).to_have_count(2)
     assert shown(page, "best") == before
 
 
@@ -152,10 +152,10 @@ def test_panels_differ_and_tell_chances(page):
     assert len(set(lists)) == 4
     assert {len(one) for one in lists} == {8}
     assert [len(set(one)) for one in lists] == [8] * 4
-    expect(page.locator("#panel-buckets .why").first).to_contain_text("33% chance")
-    expect(page.locator("#panel-best .why").first).not_to_contain_text("chance")
+    expect(page.locator("#panel-buckets .reason").first).to_contain_text("33% chance")
+    expect(page.locator("#panel-best .reason").first).not_to_contain_text("chance")
     with settled(page):
-        page.get_by_role("button", name="Draw again").click()
+        page.get_by_role("button", name="Resample").click()
     assert shown(page, "best") == list(lists[1])
     assert tuple(shown(page, "noise")) != lists[2]
 
@@ -203,11 +203,11 @@ def test_sliders_change_their_lists_and_no_others(page):
 
 def test_reasons_and_similar_items(page, server):
     first = server.get(f"/v1/items/{like(page, 1)}")["title"]
-    expect(page.locator("#panel-best .why").first).to_contain_text(f"Because of {first} (")
+    expect(page.locator("#panel-best .reason").first).to_contain_text(f"Because of {first} (")
     item = shown(page, "best")[0]
     page.locator("#panel-best .title").first.click()
     dialog = page.get_by_role("dialog", name=server.get(f"/v1/items/{item}")["title"])
-    expect(dialog.get_by_role("heading", name="Why it is there")).to_be_visible()
+    expect(dialog.get_by_role("heading", name="Why it is recommended")).to_be_visible()
     shares = [int(one.removesuffix("%")) for one in dialog.locator("dt").all_inner_texts() if "%" in one]
     assert abs(sum(shares) - 100) <= 2
     expect(dialog).to_contain_text(f"{server.get(f'/v1/items/{item}')['year']}")
@@ -255,7 +255,7 @@ def test_the_map_shows_items_picks_and_the_path(page, server):
     assert after["warm"] > one["warm"]
     assert after["bad"] > 20
     assert after["good"] > 20
-    chart = page.get_by_role("application", name="Map of the catalogue")
+    chart = page.get_by_role("application", name="Item map")
     chart.focus()
     names = []
     for key in ("ArrowRight", "ArrowLeft", "ArrowLeft", "ArrowDown"):
@@ -280,8 +280,8 @@ def test_html_in_titles_is_text(page, server):
     page.fill("#query", "onerror")
     expect(page.locator("#panel-search .title")).to_have_text([HOSTILE])
     like(page, panel="search")
-    expect(page.locator("#trail .title")).to_have_text(HOSTILE)
-    expect(page.locator("#panel-best .why").first).to_contain_text("<img src=x")
+    expect(page.locator("#history .title")).to_have_text(HOSTILE)
+    expect(page.locator("#panel-best .reason").first).to_contain_text("<img src=x")
     page.locator("#panel-search .title").click()
     expect(page.get_by_role("dialog").get_by_role("heading", level=2)).to_have_text(HOSTILE)
     assert page.locator("img").count() == 1
@@ -301,16 +301,16 @@ def test_everything_by_keyboard(page):
         seen.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
         if page.evaluate("document.activeElement.matches('#panel-best .like')"):
             break
-    assert seen >= {"to-operator", "user", "exploration", "diversity", "again", "query", "title", "like"}
+    assert seen >= {"to-operator", "user", "exploration", "diversity", "resample", "query", "title", "like"}
     before = shown(page, "best")
     page.keyboard.press("Space")
-    expect(page.locator("#trail .item")).to_have_count(1)
+    expect(page.locator("#history .item")).to_have_count(1)
     expect(page.locator("#panel-best .like").first).to_be_focused()
     assert shown(page, "best")[0] != before[0]
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#trail .item")).to_have_count(2)
-    expect(page.locator("#trail .why").first).to_contain_text("dislike")
+    expect(page.locator("#history .item")).to_have_count(2)
+    expect(page.locator("#history .reason").first).to_contain_text("dislike")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Shift+Tab")
     page.keyboard.press("Enter")
@@ -355,7 +355,7 @@ PALE = """() => {
 def test_names_headings_and_contrast(tab, scheme, view):
     tab.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     opened(tab, "reader", view) if view == "explore" else opened_operator(tab)
-    if view == "explore" and not tab.locator("#trail .item").count():
+    if view == "explore" and not tab.locator("#history .item").count():
         like(tab)
     assert tab.evaluate(UNNAMED) == []
     count, pale = tab.evaluate(PALE)
@@ -383,7 +383,7 @@ def test_dark_and_light_differ(page):
 def test_no_width_scrolls_sideways(tab, width):
     tab.set_viewport_size({"width": width, "height": 700})
     opened(tab, "narrow")
-    if not tab.locator("#trail .item").count():
+    if not tab.locator("#history .item").count():
         like(tab)
     tab.fill("#query", "onerror")
     expect(tab.locator("#panel-search .item")).to_have_count(1)
@@ -418,7 +418,7 @@ def test_the_operator_sees_model_metrics_index_and_requests(tab, server):
     cells = [row.locator("th, td").all_inner_texts() for row in rows.all()]
     assert cells[0] == ["Exact(metric='dot')", "240", "–", "1.000", "9.5", "–", "40 kB", "chosen"]
     assert cells[1] == ["HNSW(metric='dot')", "240", "64", "0.970", "21.5", "400 ms", "90 kB", ""]
-    assert cells[2][-1] == "too little"
+    assert cells[2][-1] == "recall too low"
     marks = tab.get_by_role("img", name="Recall and time").locator("circle")
     assert marks.evaluate_all("all => all.map((one) => one.getAttribute('class'))") == [
         "chosen",
@@ -452,11 +452,11 @@ def counts(tab):
 def test_trained_people_and_new_visitors(page, server):
     page.get_by_label("User id").fill("3")
     page.get_by_role("button", name="Go").click()
-    expect(page.locator("#source")).to_have_text("Known from training.")
-    expect(page.locator("#trail-note")).to_contain_text("items in training")
+    expect(page.locator("#source")).to_have_text("Based on the training data.")
+    expect(page.locator("#history-note")).to_contain_text("items in training")
     assert shown(page, "best") == best(server, 3)
     page.get_by_role("button", name="New visitor").click()
-    expect(page.locator("#source")).to_contain_text("Nothing is known yet")
+    expect(page.locator("#source")).to_contain_text("Nothing is known about this user yet")
     user = page.get_by_label("User id").input_value()
     assert user.startswith("visitor-")
     page.goto("/")
@@ -483,13 +483,13 @@ def test_keys(browser, paged_folder, tmp_path):
         context = browser.new_context(base_url=server.url)
         tab = context.new_page()
         tab.goto("/")
-        dialog = tab.get_by_role("dialog", name="This service wants a key")
+        dialog = tab.get_by_role("dialog", name="This service requires an API key")
         for key in ("wrong", READER):
-            dialog.get_by_label("Key").fill(key)
-            dialog.get_by_role("button", name="Use it").click()
+            dialog.get_by_label("API key").fill(key)
+            dialog.get_by_role("button", name="Use key").click()
             if key == "wrong":
-                expect(dialog.locator("#key-note")).to_contain_text("not known here")
+                expect(dialog.locator("#key-note")).to_contain_text("unknown")
         expect(tab.locator("#panel-best .item")).to_have_count(8)
         tab.locator("#panel-best .like").first.click()
-        expect(tab.get_by_role("alert")).to_have_text("this key is not one that may write")
+        expect(tab.get_by_role("alert")).to_have_text("this API key lacks the write scope")
         context.close()

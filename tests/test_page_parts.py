@@ -6,10 +6,10 @@ import pytest
 
 import segue
 from segue.online import Profile
-from segue.serve.atlas import Atlas
-from segue.serve.facets import facets
 from segue.serve.pages import page_files
-from segue.serve.user_state import UserEvent
+from segue.serve.service.facets import facets
+from segue.serve.service.item_map import ItemMap
+from segue.serve.service.user_state import UserEvent
 from serving import POOL
 
 
@@ -38,38 +38,40 @@ def test_the_files_are_kept_by_browsers_and_load_nothing_from_elsewhere(paged_se
 
 def test_places_are_projections_on_the_principal_axes():
     vectors = np.random.default_rng(0).standard_normal((300, 5)).astype(np.float32) * [9, 5, 1, 1, 1] + 1
-    atlas = Atlas.of(vectors)
+    item_map = ItemMap.of(vectors)
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    centred = directions - directions.mean(0)
-    axes = np.linalg.svd(centred, full_matrices=False)[2][:2].T
-    np.testing.assert_allclose(np.abs(atlas.places), np.abs(centred @ axes), atol=1e-4)
-    np.testing.assert_allclose(atlas.place(vectors * 7), atlas.places, atol=1e-5)
-    np.testing.assert_allclose(atlas.place(np.hstack([vectors, vectors[:, :2]])), atlas.places, atol=1e-5)
+    centered = directions - directions.mean(0)
+    axes = np.linalg.svd(centered, full_matrices=False)[2][:2].T
+    np.testing.assert_allclose(np.abs(item_map.positions), np.abs(centered @ axes), atol=1e-4)
+    np.testing.assert_allclose(item_map.project(vectors * 7), item_map.positions, atol=1e-5)
+    np.testing.assert_allclose(
+        item_map.project(np.hstack([vectors, vectors[:, :2]])), item_map.positions, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5, 7, 13])
 def test_places_of_every_dimension_are_finite(dim):
     vectors = np.vstack([np.random.default_rng(dim).standard_normal((9, dim)), np.zeros((1, dim))])
-    assert Atlas.of(vectors).places.shape == (10, 2)
-    assert np.isfinite(Atlas.of(vectors).places).all()
-    assert np.isfinite(Atlas.of(vectors[:1]).places).all()
+    assert ItemMap.of(vectors).positions.shape == (10, 2)
+    assert np.isfinite(ItemMap.of(vectors).positions).all()
+    assert np.isfinite(ItemMap.of(vectors[:1]).positions).all()
 
 
 def test_a_path_follows_what_moves(paged_folder):
     trained = segue.load(paged_folder)
     profile = Profile("halflife", trained.space)
-    atlas = Atlas.of(trained.embeddings.item_directions)
-    deeds = [
+    item_map = ItemMap.of(trained.embeddings.item_directions)
+    events = [
         UserEvent(4, "5", "like", 1.0, 10.0), UserEvent(9, "10", "seen", 0.0, 20.0),
         UserEvent(-1, "x", "like", 1.0, 30.0),
         UserEvent(7, "8", "like", 1.0, 40.0),
     ]  # fmt: skip
-    path = atlas.path(profile, None, deeds)
+    path = item_map.path(profile, None, events)
     assert path[0] is None
-    np.testing.assert_allclose(path[1], atlas.places[4], atol=1e-3)
+    np.testing.assert_allclose(path[1], item_map.positions[4], atol=1e-3)
     assert path[1] == path[2] == path[3]
     assert path[4] not in (path[3], None)
-    assert atlas.path(profile, trained.embeddings.users[0], [])[0] is not None
+    assert item_map.path(profile, trained.embeddings.users[0], [])[0] is not None
 
 
 def test_facets_are_columns_to_choose_by():
@@ -88,8 +90,8 @@ def test_facets_are_columns_to_choose_by():
     assert list(found) == ["genres", "tags", "year", "nan"]
     assert found["genres"]["values"] == [{"value": "Drama", "items": 30}, {"value": "War", "items": 15}]
     assert found["tags"]["values"] == [{"value": "b", "items": 30}, {"value": "a", "items": 15}]
-    assert (found["year"]["least"], found["year"]["most"]) == (1990, 2001)
-    assert (found["nan"]["least"], found["nan"]["most"]) == (1, 2)
+    assert (found["year"]["min"], found["year"]["max"]) == (1990, 2001)
+    assert (found["nan"]["min"], found["nan"]["max"]) == (1, 2)
     assert facets(None) == []
     many = facets(pl.DataFrame({"city": [f"c{one % 50}" for one in range(1000)]}))[0]
     assert (len(many["values"]), many["more"]) == (40, 10)

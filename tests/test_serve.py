@@ -19,10 +19,10 @@ import segue
 from segue.cli import app
 from segue.online import Profile
 from segue.serve import Client, ServiceError
-from segue.serve.middleware import short_events
+from segue.serve.fast_path import valid_events
 from segue.serve.schemas import EventBody
+from segue.serve.service.user_state import UserCache
 from segue.serve.settings import Limits, Settings
-from segue.serve.user_state import People
 from serving import POOL, free_port, serving
 
 USERS, ITEMS = 60, 90
@@ -110,7 +110,7 @@ def test_lists_are_those_of_the_library(server, trained):
     assert (
         listed(server.post("/v1/recommend", {"vector": vector, "k": 5})) == trained.items.ids[found].tolist()
     )
-    similar = server.get(f"/v1/similar/{history[0]}?k=6&deny={history[1]}")
+    similar = server.get(f"/v1/similar/{history[0]}?k=6&exclude={history[1]}")
     assert listed(similar) == trained.similar(history[0], 6, exclude=[history[1]])["neighbor_id"].to_list()
 
 
@@ -142,7 +142,7 @@ def test_filters(server, trained, data):
     few = sorted(has)[:3]
     query = "&".join(f"allow={one}" for one in [*few, "unheard"])
     assert set(listed(server.get(f"{every}&{query}"))) == set(few)
-    assert set(listed(server.get(f"{every}&{query}&deny={few[0]}"))) == set(few[1:])
+    assert set(listed(server.get(f"{every}&{query}&exclude={few[0]}"))) == set(few[1:])
     posted = {"users": [1], "k": 1000, "exclude_seen": False, "allow": few, "where": ["year>=1990"]}
     assert set(listed(server.post("/v1/recommend", posted)["users"][0])) == set(few) & late
     assert listed(server.post("/v1/recommend", {"users": [1], "allow": []})["users"][0]) == []
@@ -218,15 +218,15 @@ def test_an_event_is_counted_once(server):
 def test_events_that_the_short_way_reads_are_those_of_the_route():
     good = {"user_id": 5, "item_id": "x", "kind": "click", "weight": 2, "time": 7.5, "key": "k"}
     for body in (good, [good, {"user_id": "u", "item_id": 3, "time": 1, "key": None}], []):
-        short = short_events(json.dumps(body).encode(), 5)
-        assert short == [EventBody(**one).checked() for one in (body if isinstance(body, list) else [body])]
+        short = valid_events(json.dumps(body).encode(), 5)
+        assert short == [EventBody(**one).to_event() for one in (body if isinstance(body, list) else [body])]
     for bad in (
-        {**good, "user_id": True}, {**good, "item_id": 1.5}, {**good, "time": "2026-01-01"},
+        {**good, "user_id": True}, {**good, "item_id": 1.5}, {**good, "time": "yesterday"},
         {**good, "more": 1}, {**good, "kind": None}, {**good, "key": 5}, {**good, "weight": "1"},
-        {**good, "weight": True}, {"user_id": 1}, {**good, "kind": "adore"}, {**good, "user_id": 2**70},
+        {**good, "weight": True}, {"user_id": 1}, {**good, "kind": "adore"}, {**good, "user_id": 10**300},
         [good] * 6, [good, 3], 3, None, "x",
     ):  # fmt: skip
-        assert short_events(json.dumps(bad).encode(), 5) is None, bad
+        assert valid_events(json.dumps(bad).encode(), 5) is None, bad
 
 
 def test_what_is_wrong_with_events(server):
@@ -234,13 +234,13 @@ def test_what_is_wrong_with_events(server):
     for bad, words in (
         ({**good, "kind": "adore"}, "the kind of an event is 'adore'; it must be one of like, buy, click"),
         ({**good, "time": -1}, "the time of an event is -1.0; it must be in seconds since 1970"),
-        ({**good, "time": time.time() + 1e6}, "not to come"),
+        ({**good, "time": time.time() + 1e6}, "not in the future"),
         ({**good, "time": "yesterday"}, "the time 'yesterday' is neither seconds since 1970 nor ISO 8601"),
         ({**good, "weight": 1e9}, "the weight of an event is 1000000000.0; it must be within ±1000"),
         ({**good, "weight": 10**400}, "the weight of an event is inf"),
         ({**good, "user_id": ""}, "user_id has 0 characters; it must have 1 to 256"),
         ({**good, "item_id": "x" * 257}, "item_id has 257 characters"),
-        ({**good, "item_id": "a\0b"}, "item_id holds a character that cannot be kept"),
+        ({**good, "item_id": "a\0b"}, "item_id contains a character that cannot be stored"),
         ({**good, "key": ""}, "key has 0 characters"),
     ):
         for body in (bad, [good, bad]):
@@ -320,7 +320,7 @@ def test_people_items_map_and_search(server, trained, data):
     assert item["users"] == int((trained.interactions.indices == trained.items.find(1)).sum())
     assert server.call("GET", "/v1/items/unheard")[0] == 404
     assert server.call("GET", "/v1/similar/unheard")[1]["detail"] == "there is no item 'unheard'"
-    plane = server.get("/v1/map?most=50")["items"]
+    plane = server.get("/v1/map?limit=50")["items"]
     assert len(plane) == 50
     users = [one["users"] for one in plane]
     assert users == sorted(users, reverse=True)
@@ -333,20 +333,20 @@ def test_people_items_map_and_search(server, trained, data):
     server.post("/v1/events", [{"user_id": 59, "item_id": 1}, {"user_id": 59, "item_id": "unheard"}])
     events = server.get("/v1/users/59")["events"]
     assert [one["item_id"] for one in events] == [1, "unheard"]
-    assert events[0]["place"] is not None
-    assert events[1]["place"] is None
-    assert server.get("/v1/users/59?trail=0")["events"] == []
+    assert events[0]["position"] is not None
+    assert events[1]["position"] is None
+    assert server.get("/v1/users/59?limit=0")["events"] == []
 
 
 def test_people_in_memory_are_as_many_as_have_room(trained, monkeypatch):
     profile = Profile("ema", trained.space)
     size = sum(array.nbytes for array in profile.start().values())
-    monkeypatch.setattr("segue.serve.user_state.ROOM", 3 * size)
-    people = People(trained, profile)
+    monkeypatch.setattr("segue.serve.service.user_state.MAX_BYTES", 3 * size)
+    cache = UserCache(trained, profile)
     for name in "abcde":
-        people.keep(name, people.make(name, -1, []))
-    assert len(people) == 3
-    assert [people.get(name) is not None for name in "abcde"] == [False, False, True, True, True]
+        cache.put(name, cache.build(-1, []))
+    assert len(cache) == 3
+    assert [cache.get(name) is not None for name in "abcde"] == [False, False, True, True, True]
 
 
 def test_events_of_items_to_come_are_kept(server):
@@ -378,7 +378,7 @@ def test_keys(settings, tmp_path):
             ("PUT", "/v1/items/77", {"features": {}}),
         ):
             status, problem = server.call(method, path, body, Authorization=f"Bearer {reader}")
-            assert (status, problem["detail"]) == (403, "this key is not one that may write")
+            assert (status, problem["detail"]) == (403, "this API key lacks the write scope")
             assert server.call(method, path, body)[0] == 401
         assert server.call("POST", "/v1/events", event, Authorization=f"Bearer {writer}")[0] == 200
         with Client(server.url, key=writer) as client:
@@ -396,26 +396,29 @@ def test_limits(settings):
     with serving(Settings(settings.model, settings.events, limits=limits)) as server:
         for path, words in (
             ("?k=21", "k=21 must be 1 to 20"),
-            ("?" + "allow=1&" * 5, "allow has 5 ids; at most 4"),
+            ("?" + "allow=1&" * 5, "allow has 5 ids; the limit is 4"),
         ):
             status, problem = server.call("GET", f"/v1/recommend/1{path}")
             assert status == 422
             assert words in problem["detail"]
         for body, words in (
-            ({"users": [1, 2, 3, 4]}, "4 users came; at most 3"),
-            ({"history": [1, 2, 3, 4, 5]}, "history has 5 ids; at most 4"),
-            ({"users": [1], "history": [1]}, "users and history came; give one of"),
-            ({}, "nothing came; give one of users, history, vector, features"),
+            ({"users": [1, 2, 3, 4]}, "the request has 4 users; the limit is 3"),
+            ({"history": [1, 2, 3, 4, 5]}, "history has 5 ids; the limit is 4"),
+            (
+                {"users": [1], "history": [1]},
+                "the body has users and history of users, history, vector, features; give one",
+            ),
+            ({}, "the body has none of users, history, vector, features; give one"),
             ({"vector": [1, 2]}, "the vector has 2 numbers"),
         ):
             status, problem = server.call("POST", "/v1/recommend", body)
             assert status == 422
             assert words in problem["detail"], problem
         status, problem = server.call("POST", "/v1/events", [{"user_id": "u", "item_id": "1"}] * 3)
-        assert (status, problem["detail"]) == (422, "3 events came; at most 2 are taken at once")
+        assert (status, problem["detail"]) == (422, "the request has 3 events; the limit is 2")
         status, problem = server.call("POST", "/v1/events", {"user_id": "u" * 3000, "item_id": "1"})
         assert status == 413
-        assert "at most 2,000 are taken" in problem["detail"]
+        assert "the limit is 2,000" in problem["detail"]
 
         def without_length():
             yield from [b"x" * 1000] * 4
@@ -437,7 +440,7 @@ def check_slow(server):
     while (answer := POOL.request("GET", f"{server.url}/v1/model")).status != 429:
         assert time.monotonic() < until
     assert answer.headers["retry-after"] == "1"
-    assert answer.json()["detail"] == "2 requests are being worked on; send this one again later"
+    assert answer.json()["detail"] == "2 requests are in progress; try again later"
     assert POOL.request("GET", f"{server.url}/healthz").status == 200
     for one in slow:
         assert one.recv(1000).startswith(b"HTTP/1.1 408")
@@ -459,7 +462,7 @@ def test_the_client(fresh, trained):
         assert {user: one.source for user, one in many.items()} == {"1": "trained", "x": "popular"}
         assert client.recommend_for([1, 2], 3).source == "history"
         assert client.recommend_for({1: 1.0}, 3).source == "history"
-        assert client.recommend_for(features={"group": "0"}, k=3, deny=[1]).source == "features"
+        assert client.recommend_for(features={"group": "0"}, k=3, exclude=[1]).source == "features"
         assert client.similar(1, 2)[0].rank == 1
         assert client.event("a/b", 1, key="x") == client.events([{"user_id": "a/b", "item_id": 1}])
         assert client.event("a/b", 1, key="x").duplicates == 1
@@ -522,7 +525,7 @@ def test_other_origins(settings):
 
 def test_problems_everywhere(server):
     for method, path, status in (
-        ("GET", "/nowhere", 404), ("PATCH", "/v1/events", 405), ("GET", "/v1/map?most=0", 422),
+        ("GET", "/nowhere", 404), ("PATCH", "/v1/events", 405), ("GET", "/v1/map?limit=0", 422),
         ("GET", "/v1/items/" + "x" * 300, 422), ("GET", "/v1/users/" + "x" * 300, 422),
     ):  # fmt: skip
         answer = POOL.request(method, server.url + path)
@@ -532,7 +535,7 @@ def test_problems_everywhere(server):
     broken = POOL.request(
         "POST", f"{server.url}/v1/events", body=b"{", headers={"content-type": "application/json"}
     )
-    assert (broken.status, broken.json()["detail"]) == (400, "the body is no JSON")
+    assert (broken.status, broken.json()["detail"]) == (400, "the body is not valid JSON")
 
 
 def test_what_the_docs_say_runs(fresh, monkeypatch, capsys):
@@ -593,8 +596,11 @@ def test_the_command(folder, tmp_path):
         (["--port", "70000"], "--port 70000 must be 0 to 65535"),
         (["--log", "xml"], "--log 'xml' must be one of text, json"),
         (["--profile", "none"], "there is no profile 'none'; there are ema, halflife"),
-        (["--events", "mysql://x"], "events are kept in sqlite:///FILE or postgresql://…, not 'mysql'"),
-        (["--keys", "nowhere"], "the keys' file cannot be read"),
+        (
+            ["--events", "mysql://x"],
+            "the URL of the event store must be sqlite:///FILE or postgresql://…, not 'mysql'",
+        ),
+        (["--keys", "nowhere"], "the key file cannot be read"),
         (["--deadline", "0"], "--deadline 0.0 must be a number of seconds above 0"),
     ],
 )
@@ -609,11 +615,11 @@ def test_commands_that_cannot_be(folder, options, words):
 def test_exploration_diversity_and_reasons(server, trained):
     plain = server.get("/v1/recommend/11?k=8")
     explored = server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
-    assert explored["explored"] == {"by": "Gumbel(temperature=0.8, best=300)", "seed": 5}
+    assert explored["exploration"] == {"settings": "Gumbel(temperature=0.8, best=300)", "seed": 5}
     assert explored == server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
     assert all(0 < one["propensity"] <= 1 for one in explored["items"])
     others = [server.get("/v1/recommend/11?k=8&explore=gumbel:0.8") for _ in range(4)]
-    assert len({one["explored"]["seed"] for one in others}) == 4
+    assert len({one["exploration"]["seed"] for one in others}) == 4
     assert len({str(listed(one)) for one in others}) > 1
     row = trained.users.find(11)
     had = set(
@@ -627,7 +633,7 @@ def test_exploration_diversity_and_reasons(server, trained):
         found = server.get(f"/v1/recommend/11?k=8&explore={name}")
         assert len(found["items"]) == 8
         assert not had & set(listed(found))
-    diverse = server.get("/v1/recommend/11?k=8&diversity=0.9")
+    diverse = server.get("/v1/recommend/11?k=8&diversify=mmr:0.9")
     assert listed(diverse)[0] == listed(plain)[0]
     assert listed(diverse) != listed(plain)
     assert "propensity" not in diverse["items"][0]
@@ -642,7 +648,7 @@ def test_exploration_diversity_and_reasons(server, trained):
         ("explore=gumbel:x", "explore='gumbel:x' must be NAME or NAME:NUMBER"),
         ("explore=gumbel:-1", "temperature"),
         ("explore=thompson", "a posterior needs an iALS model"),
-        ("explore=gumbel&diversity=0.5", "exclude each other"),
+        ("explore=gumbel&diversify=mmr", "exclude each other"),
     ):
         status, problem = server.call("GET", f"/v1/recommend/11?{query}")
         assert (status, words in problem["detail"]) == (422, True), problem
@@ -652,16 +658,24 @@ def test_reasons_add_up_to_the_score(server, trained):
     for user, picks in (("12", ()), ("curious", (1, 2, 3)), ("12", (4, 6))):
         if picks:
             server.post("/v1/events", [{"user_id": user, "item_id": item} for item in picks])
-        found = server.get(f"/v1/recommend/{user}?k=5&why=true")
+        found = server.get(f"/v1/recommend/{user}?k=5&explain=true")
         assert listed(found) == listed(server.get(f"/v1/recommend/{user}?k=5"))
         for item in found["items"]:
-            shares = [one["share"] for one in item["why"]]
+            shares = [reason["share"] for reason in item["reasons"]]
             assert sum(shares) == pytest.approx(item["score"], rel=1e-3, abs=1e-4)
-            named = {one["item_id"] for one in item["why"] if one["reason"] == "pick"}
-            assert named
+            kind = "pick" if picks else "feature"
+            values = {reason["value"] for reason in item["reasons"] if reason["reason"] == kind}
+            assert values
             if picks:
-                assert named <= set(picks)
-    panels = server.get("/v1/panels/12?k=3&why=true")
+                assert values <= set(picks)
+        if not picks:
+            frame = trained.recommend(user, 5, explain=True)
+            for item, reasons in zip(found["items"], frame["reasons"].to_list(), strict=True):
+                assert [reason["value"] for reason in item["reasons"]] == [row["value"] for row in reasons]
+                np.testing.assert_allclose(
+                    [reason["share"] for reason in item["reasons"]], [row["share"] for row in reasons]
+                )
+    panels = server.get("/v1/panels/12?k=3&explain=true")
     assert listed(panels["recommendations"]) == listed(server.get("/v1/recommend/12?k=3"))
     assert all(len(panels[name]["items"]) == 3 for name in ("noise", "buckets", "diverse"))
     assert server.get("/v1/panels/nobody?k=3")["noise"]["source"] == "popular"

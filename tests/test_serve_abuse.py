@@ -102,7 +102,7 @@ def malformed(chance):
         b'{"users": [1], "where": ["year>=x"]}',
         b'{"users": [1], "where": "year>1"}',
         b'{"users": [1], "allow": [null]}',
-        b'{"users": [1], "deny": ["' + b"y" * 300 + b'"]}',
+        b'{"users": [1], "exclude": ["' + b"y" * 300 + b'"]}',
         b'{"users": [' + b"1," * 1001 + b"1]}",
         b'{"history": [' + b"1," * 10_001 + b"1]}",
         b'{"users": [""]}',
@@ -234,15 +234,15 @@ def test_no_request_that_the_specification_allows_fails(server):
 def test_files_of_keys_that_cannot_be(tmp_path):
     file = tmp_path / "keys"
     for text, words in (
-        ("", "holds no keys; write lines of `name read,write key`"),
-        ("web read", "line 1 of .*keys must be `name scopes key`, three words"),
+        ("", "contains no keys; add lines of the form `name read,write key`"),
+        ("web read", "line 1 of .*keys must have three words: `name scopes key`"),
         (
             "# x\nweb admin " + "k" * 20,
-            "line 2 of .* gives 'admin'; the scopes are read, write, or read,write",
+            "line 2 of .* has the scopes 'admin'; valid are read, write, and read,write",
         ),
-        ("web read short", "has a key of 5 characters; at least 16 are wanted"),
-        ("web read sha256:abc", "must give 64 hexadecimal digits after sha256:"),
-        ("web read sha256:" + "g" * 64, "must give 64 hexadecimal digits after sha256:"),
+        ("web read short", "has a key of 5 characters; use at least 16"),
+        ("web read sha256:abc", "must have 64 hexadecimal digits after sha256:"),
+        ("web read sha256:" + "g" * 64, "must have 64 hexadecimal digits after sha256:"),
     ):
         file.write_text(text)
         with pytest.raises(SettingError, match=words):
@@ -250,7 +250,7 @@ def test_files_of_keys_that_cannot_be(tmp_path):
     file.write_bytes(b"\xff\xff")
     with pytest.raises(SettingError, match="cannot be read"):
         Keys(file)
-    with pytest.raises(SettingError, match="the keys' file cannot be read"):
+    with pytest.raises(SettingError, match="the key file cannot be read"):
         Keys(tmp_path / "none")
     file.write_text("web read " + "k" * 20)
     keys = Keys(file)

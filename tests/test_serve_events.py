@@ -12,8 +12,10 @@ import urllib3
 
 import segue
 from segue.errors import SettingError
-from segue.serve.events.base import KINDS, Event, StoreCommand, event, open_store
+from segue.serve.events.base import KINDS, Event, StoreCommand
 from segue.serve.events.journal import Journal
+from segue.serve.events.open import open_store
+from segue.serve.events.validation import new_event
 from segue.serve.metrics import Metrics
 from segue.serve.problems import StoreError
 from segue.serve.settings import Settings
@@ -88,9 +90,9 @@ def test_a_store_forgets(opened):
 def test_a_store_keeps_new_items(opened):
     opened.write([StoreCommand(item=("a", "{}")), StoreCommand(item=("b", "{}"))])
     first = opened.items(0)
-    assert [(row.item_id, row.known) for row in first] == [("a", "{}"), ("b", "{}")]
+    assert [(row.item_id, row.details) for row in first] == [("a", "{}"), ("b", "{}")]
     opened.write([StoreCommand(item=("a", '{"x": 1}'))])
-    assert [(row.item_id, row.known) for row in opened.items(first[-1].id)] == [("a", '{"x": 1}')]
+    assert [(row.item_id, row.details) for row in opened.items(first[-1].id)] == [("a", '{"x": 1}')]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_journals_hear_each_other(url):
         heard = [[], []]
         journals = [Journal(lambda: open_store(url), heard[which].extend, Metrics()) for which in range(2)]
         await journals[0].write(StoreCommand((one("u", "1"),)))
-        waiting = journals[1].unheard()
+        waiting = journals[1].pending()
         if waiting is not None:
             await waiting
         assert [row.item_id for row in heard[1]] == ["1"]
@@ -171,7 +173,7 @@ def test_journals_hear_each_other(url):
 
 def test_databases_that_cannot_be(tmp_path):
     with pytest.raises(
-        StoreError, match=r"cannot be used: unable to open database file; see that there is room"
+        StoreError, match=r"cannot be used: unable to open database file; check that the disk has room"
     ):
         open_store(f"sqlite:///{tmp_path}/no/such/folder.sqlite")
     (tmp_path / "text").write_text("no database at all, but some text that is long enough" * 50)
@@ -183,7 +185,8 @@ def test_databases_that_cannot_be(tmp_path):
     with pytest.raises(StoreError, match="has the format 9, which this release does not know"):
         open_store(f"sqlite:///{tmp_path}/newer")
     with pytest.raises(
-        SettingError, match=r"events are kept in sqlite:///FILE or postgresql://…, not 'mysql'"
+        SettingError,
+        match=r"event store must be sqlite:///FILE or postgresql://…, not 'mysql'",
     ):
         open_store("mysql://host/db")
     with pytest.raises(StoreError, match=r"PostgreSQL cannot be used \(OperationalError\)") as caught:
@@ -192,7 +195,7 @@ def test_databases_that_cannot_be(tmp_path):
 
 
 def test_every_kind_makes_an_event():
-    assert {event("u", "i", kind, None, 1.0, None).weight for kind in KINDS} == set(KINDS.values())
+    assert {new_event("u", "i", kind, None, 1.0, None).weight for kind in KINDS} == set(KINDS.values())
 
 
 def test_killed_services_lose_nothing_that_was_acknowledged(folder, tmp_path):
@@ -256,7 +259,7 @@ def test_a_full_disk(folder, tmp_path):
             statuses.append(status)
         assert statuses[0] == 200
         assert statuses[-1] == 503
-        assert "see that there is room" in told["detail"]
+        assert "check that the disk has room" in told["detail"]
         assert server.get("/v1/recommend/1")["items"]  # reading goes on
     with serving(settings) as server:  # there is room again
         assert server.post("/v1/events", {"user_id": "u", "item_id": "1"})["accepted"] == 1
@@ -308,7 +311,7 @@ def test_a_store_that_may_only_be_read(folder, tmp_path):
         if os.geteuid() == 0:  # root may write all the same: another user tries
             check_as_nobody(path)
         else:
-            with pytest.raises(StoreError, match="see that there is room, that the file may be written"):
+            with pytest.raises(StoreError, match="check that the disk has room, that the file is writable"):
                 open_store(f"sqlite:///{path}").write([StoreCommand((one("u", "1"),))])
     finally:
         tmp_path.chmod(0o755)
@@ -320,7 +323,8 @@ def check_as_nobody(path):
 
     code = (
         "import sys\nimport segue.serve.events.sqlite\n"
-        "from segue.serve.events.base import Event, StoreCommand, open_store\n"
+        "from segue.serve.events.base import Event, StoreCommand\n"
+        "from segue.serve.events.open import open_store\n"
         "from segue.serve.problems import StoreError\n"
         "import os; os.setuid(65534)\n"
         "command = StoreCommand((Event('u', '1', 'like', 1.0, 5.0),))\n"
@@ -331,7 +335,7 @@ def check_as_nobody(path):
         if parent.stat().st_mode & 0o001 == 0:
             parent.chmod(parent.stat().st_mode | 0o011)
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
-    assert "see that there is room, that the file may be written" in done.stdout, done
+    assert "check that the disk has room, that the file is writable" in done.stdout, done
 
 
 def test_events_while_reading(folder, tmp_path):

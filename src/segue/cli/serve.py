@@ -54,7 +54,6 @@ def serve(
         keys=keys,
         cors=tuple(cors or ()),
         profile=profile,
-        shared=workers > 1 and not events.startswith("postgres"),
         limits=Limits(body=max_body, k=max_k, concurrency=concurrency, deadline=deadline),
     )
     run(settings, host=host, port=port, workers=workers, log=log, access_log=access_log)

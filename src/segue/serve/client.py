@@ -1,11 +1,11 @@
-"""A client of the service: typed answers, one error, retries where they do no harm."""
+"""A client of the service: typed results, one error class, retries of requests that are safe to repeat."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 from urllib.parse import quote
 
 from segue.errors import MissingExtraError, SegueError
@@ -17,18 +17,23 @@ except ImportError as error:
         "the client needs urllib3; install it with: pip install 'segue[serve]'"
     ) from error
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from segue.serve.payloads import ModelPayload, UserPayload
+
 Id = str | int
 TIMEOUT = 15.0  # seconds
 TRIES = 4
-AGAIN = (429, 503)
+RETRY_STATUSES = (429, 503)
 
 
 class ServiceError(SegueError):
-    """What the service refused, or that it does not answer.
+    """The service refused a request, or does not answer.
 
     Attributes:
-        status: the HTTP status, 0 where there was no answer.
-        detail: what the service said.
+        status: the HTTP status, 0 if there was no response.
+        detail: the message of the service.
     """
 
     def __init__(self, status: int, detail: str) -> None:
@@ -36,19 +41,39 @@ class ServiceError(SegueError):
         self.status, self.detail = status, detail
 
 
+class ListArguments(TypedDict, total=False):
+    """Which items a list contains and how it is made; see `segue.recommender.options.ListOptions`."""
+
+    allow: Iterable[Id] | None
+    exclude: Iterable[Id]
+    where: Iterable[str]
+    exclude_seen: bool
+    explore: str | None
+    diversify: str | None
+    explain: bool
+    seed: int
+
+
 @dataclass(frozen=True)
 class Item:
-    """An item of a list."""
+    """An item of a list.
+
+    Attributes:
+        propensity: with `explore`, the probability of the item to be in the list.
+        reasons: with `explain`, what its score consists of.
+    """
 
     item_id: Id
     score: float
     rank: int
     title: str | None = None
+    propensity: float | None = None
+    reasons: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
 class Recommendations:
-    """A list, the version that made it, and what it was made from (`profile`, `trained`, `popular`, …)."""
+    """A list, the model version that made it, and its source (`profile`, `trained`, `popular`, …)."""
 
     model_version: str
     source: str
@@ -57,7 +82,7 @@ class Recommendations:
 
 @dataclass(frozen=True)
 class Accepted:
-    """How many events were new, and how many had been kept before."""
+    """How many events are new, and how many were stored before."""
 
     accepted: int
     duplicates: int
@@ -65,14 +90,15 @@ class Accepted:
 
 
 class Client:
-    """Calls a service; threads may share one.
+    """A client of one service; threads may share it.
 
     Args:
-        url: where it listens, such as `http://127.0.0.1:8000`.
-        key: an API key, if the service wants one.
-        timeout: seconds until an answer is given up.
+        url: the address of the service, such as `http://127.0.0.1:8000`.
+        key: an API key, if the service requires one.
+        timeout: of a request, in seconds.
 
-    Reads are tried again where the service is busy or the connection breaks. So are events, if all have keys.
+    Requests are retried if the service is busy or the connection breaks; requests that store events only if
+    all events have keys.
     """
 
     def __init__(self, url: str, *, key: str | None = None, timeout: float = TIMEOUT) -> None:
@@ -82,55 +108,50 @@ class Client:
             self._headers["authorization"] = f"Bearer {key}"
         self._pool = urllib3.PoolManager(timeout=timeout, maxsize=32)
 
-    def recommend(
-        self,
-        user_id: Id,
-        k: int = 10,
-        *,
-        allow: Iterable[Id] | None = None,
-        deny: Iterable[Id] = (),
-        where: Iterable[str] = (),
-        exclude_seen: bool = True,
-    ) -> Recommendations:
+    def recommend(self, user_id: Id, k: int = 10, **options: Unpack[ListArguments]) -> Recommendations:
         """Recommend k items to a user."""
         query: list[tuple[str, str]] = [("k", str(k))]
-        query += [("allow", str(one)) for one in allow or ()]
-        query += [("deny", str(one)) for one in deny] + [("where", one) for one in where]
-        if not exclude_seen:
-            query.append(("exclude_seen", "false"))
-        if allow is not None and not any(name == "allow" for name, _ in query):
-            raise ServiceError(422, "allow is empty, so there is nothing to recommend")
-        return _list(self._call("GET", f"/v1/recommend/{_part(user_id)}", query=query))
+        for name, value in _to_json(options).items():
+            if name == "allow" and not value:
+                raise ServiceError(422, "allow is empty, so there is nothing to recommend")
+            values = value if isinstance(value, list) else [value]
+            query += [(name, str(part).lower() if isinstance(part, bool) else str(part)) for part in values]
+        return _recommendations(self._call("GET", f"/v1/recommend/{_quoted(user_id)}", query=query))
 
-    def recommend_many(self, user_ids: Sequence[Id], k: int = 10, **wish: Any) -> dict[str, Recommendations]:
-        """Recommend k items to each of many users, by their ids as text; `wish` as in `recommend`."""
-        found = self._call("POST", "/v1/recommend", {"users": list(user_ids), "k": k, **_plain(wish)})
-        return {one["user_id"]: _list(one) for one in found["users"]}
+    def recommend_many(
+        self, user_ids: Sequence[Id], k: int = 10, **options: Unpack[ListArguments]
+    ) -> dict[str, Recommendations]:
+        """Recommend k items to each of several users; the keys are their ids as text."""
+        payload = self._call("POST", "/v1/recommend", {"users": list(user_ids), "k": k, **_to_json(options)})
+        return {user["user_id"]: _recommendations(user) for user in payload["users"]}
 
     def recommend_for(
         self,
         history: Iterable[Id] | Mapping[Id, float] | None = None,
         k: int = 10,
         *,
-        features: Mapping[str, Any] | None = None,
+        features: Mapping[str, object] | None = None,
         vector: Sequence[float] | None = None,
-        **wish: Any,
+        **options: Unpack[ListArguments],
     ) -> Recommendations:
-        """Recommend k items to somebody new: by a history, by features, or by a vector."""
-        given: dict[str, Any] = {"features": features, "vector": vector}
+        """Recommend k items to an untrained user by a history, by features, or by a vector."""
+        body: dict[str, object] = {"k": k, **_to_json(options)}
         if isinstance(history, Mapping):
-            given["history"] = {str(item): float(weight) for item, weight in history.items()}
+            body["history"] = {str(item): float(weight) for item, weight in history.items()}
         elif history is not None:
-            given["history"] = list(history)
-        body = {name: value for name, value in given.items() if value is not None}
-        return _list(self._call("POST", "/v1/recommend", {**body, "k": k, **_plain(wish)}))
+            body["history"] = list(history)
+        if features is not None:
+            body["features"] = dict(features)
+        if vector is not None:
+            body["vector"] = list(vector)
+        return _recommendations(self._call("POST", "/v1/recommend", body))
 
     def similar(self, item_id: Id, k: int = 10) -> tuple[Item, ...]:
-        """Find the k items nearest to an item."""
-        return _items(self._call("GET", f"/v1/similar/{_part(item_id)}", query=[("k", str(k))]))
+        """Return the k items nearest to an item."""
+        return _items(self._call("GET", f"/v1/similar/{_quoted(item_id)}", query=[("k", str(k))]))
 
     def search(self, text: str, k: int = 10) -> tuple[Item, ...]:
-        """Find k items by text."""
+        """Return the k best items for a text."""
         return _items(self._call("GET", "/v1/search", query=[("q", text), ("k", str(k))]))
 
     def event(
@@ -143,8 +164,8 @@ class Client:
         time: float | None = None,
         key: str | None = None,
     ) -> Accepted:
-        """Tell what a user did with an item; when this returns, it is on the disk."""
-        one = {
+        """Store what a user did with an item; it is durable when this returns."""
+        event = {
             "user_id": user_id,
             "item_id": item_id,
             "kind": kind,
@@ -152,37 +173,39 @@ class Client:
             "time": time,
             "key": key,
         }
-        return self.events([one])
+        return self.events([event])
 
-    def events(self, events: Iterable[Mapping[str, Any]]) -> Accepted:
-        """Tell many events at once: mappings of user_id, item_id, and kind, weight, time, key."""
-        body = [{name: value for name, value in one.items() if value is not None} for one in events]
-        found = self._call("POST", "/v1/events", body, again=all("key" in one for one in body))
-        return Accepted(found["accepted"], found["duplicates"], tuple(found["unknown_items"]))
+    def events(self, events: Iterable[Mapping[str, object]]) -> Accepted:
+        """Store several events: mappings of user_id, item_id, and optionally kind, weight, time, key."""
+        body = [{name: value for name, value in event.items() if value is not None} for event in events]
+        payload = self._call("POST", "/v1/events", body, retry=all("key" in event for event in body))
+        return Accepted(payload["accepted"], payload["duplicates"], tuple(payload["unknown_items"]))
 
-    def user(self, user_id: Id) -> dict[str, Any]:
+    def user(self, user_id: Id) -> UserPayload:
         """Return what the service knows of a user."""
-        return self._call("GET", f"/v1/users/{_part(user_id)}")
+        return cast("UserPayload", self._call("GET", f"/v1/users/{_quoted(user_id)}"))
 
     def forget(self, user_id: Id) -> int:
-        """Delete all events of a user, and return how many there were."""
-        return int(self._call("DELETE", f"/v1/users/{_part(user_id)}")["events_deleted"])
+        """Delete all events of a user, and return their number."""
+        return int(self._call("DELETE", f"/v1/users/{_quoted(user_id)}")["events_deleted"])
 
-    def item(self, item_id: Id) -> dict[str, Any]:
-        """Return what is known of an item."""
-        return self._call("GET", f"/v1/items/{_part(item_id)}")
+    def item(self, item_id: Id) -> dict[str, object]:
+        """Return the metadata of an item."""
+        return self._call("GET", f"/v1/items/{_quoted(item_id)}")
 
-    def add_item(self, item_id: Id, features: Mapping[str, Any], title: str | None = None) -> dict[str, Any]:
-        """Add an item that was not there in training, placed by its features."""
+    def add_item(
+        self, item_id: Id, features: Mapping[str, object], title: str | None = None
+    ) -> dict[str, object]:
+        """Add an item that is not in the training data, placed by its features; return its metadata."""
         body = {"features": dict(features), "title": title}
-        return self._call("PUT", f"/v1/items/{_part(item_id)}", body)
+        return self._call("PUT", f"/v1/items/{_quoted(item_id)}", body)
 
-    def model(self) -> dict[str, Any]:
-        """Return which version answers, and what it is."""
-        return self._call("GET", "/v1/model")
+    def model(self) -> ModelPayload:
+        """Return the model version that is served, and its settings."""
+        return cast("ModelPayload", self._call("GET", "/v1/model"))
 
     def ready(self) -> bool:
-        """Tell whether the service is ready."""
+        """Return whether the service is ready."""
         try:
             return self._send("GET", f"{self._url}/readyz", None).status == 200
         except urllib3.exceptions.HTTPError:
@@ -202,29 +225,28 @@ class Client:
         self,
         method: str,
         path: str,
-        body: Any = None,
+        body: object = None,
         *,
         query: Sequence[tuple[str, str]] = (),
-        again: bool | None = None,
+        retry: bool = True,
     ) -> dict[str, Any]:
         parts = "&".join(f"{name}={quote(value, safe='')}" for name, value in query)
         url = f"{self._url}{path}?{parts}" if parts else f"{self._url}{path}"
         raw = None if body is None else json.dumps(body).encode()
-        again = path != "/v1/events" if again is None else again
         retries: urllib3.Retry | bool = False
-        if again:
+        if retry:
             retries = urllib3.Retry(
                 TRIES - 1,
                 allowed_methods=None,
-                status_forcelist=AGAIN,
+                status_forcelist=RETRY_STATUSES,
                 backoff_factor=0.1,
                 raise_on_status=False,
             )
         try:
-            answer = self._send(method, url, raw, retries)
+            response = self._send(method, url, raw, retries)
         except urllib3.exceptions.HTTPError as error:
             raise ServiceError(0, f"the service at {self._url} does not answer: {error}") from error
-        return _told(answer.status, answer.data)
+        return _payload(response.status, response.data)
 
     def _send(
         self, method: str, url: str, body: bytes | None, retries: urllib3.Retry | bool = False
@@ -233,35 +255,46 @@ class Client:
         return self._pool.request(method, url, body=body, headers=headers, retries=retries)
 
 
-def _told(status: int, raw: bytes) -> dict[str, Any]:
-    """The answer of a call, or the error that it is."""
+def _payload(status: int, raw: bytes) -> dict[str, Any]:
+    """The payload of a response; raises `ServiceError` for an error."""
     try:
-        found = json.loads(raw)
+        payload = json.loads(raw)
     except ValueError as error:
-        raise ServiceError(status, f"this is no answer of segue: {raw[:100]!r}") from error
+        raise ServiceError(status, f"not a response of segue: {raw[:100]!r}") from error
     if status != 200:
-        detail = found.get("detail", found) if isinstance(found, dict) else found
+        detail = payload.get("detail", payload) if isinstance(payload, dict) else payload
         raise ServiceError(status, str(detail))
-    if not isinstance(found, dict):
-        raise ServiceError(status, f"this is no answer of segue: {raw[:100]!r}")
-    return found
+    if not isinstance(payload, dict):
+        raise ServiceError(status, f"not a response of segue: {raw[:100]!r}")
+    return payload
 
 
-def _list(found: Mapping[str, Any]) -> Recommendations:
-    return Recommendations(found["model_version"], found["source"], _items(found))
+def _recommendations(payload: Mapping[str, Any]) -> Recommendations:
+    return Recommendations(payload["model_version"], payload["source"], _items(payload))
 
 
-def _items(found: Mapping[str, Any]) -> tuple[Item, ...]:
-    return tuple(Item(one["item_id"], one["score"], one["rank"], one["title"]) for one in found["items"])
+def _items(payload: Mapping[str, Any]) -> tuple[Item, ...]:
+    return tuple(
+        Item(
+            item["item_id"],
+            item["score"],
+            item["rank"],
+            item["title"],
+            item.get("propensity"),
+            tuple(item.get("reasons", ())),
+        )
+        for item in payload["items"]
+    )
 
 
-def _plain(wish: Mapping[str, Any]) -> dict[str, Any]:
+def _to_json(options: ListArguments) -> dict[str, object]:
+    """Options without None, their iterables as lists."""
     return {
-        name: value if isinstance(value, bool) else list(value)
-        for name, value in wish.items()
+        name: value if isinstance(value, (bool, int, str)) else list(cast(Iterable[object], value))
+        for name, value in options.items()
         if value is not None
     }
 
 
-def _part(one: Id) -> str:
-    return quote(str(one), safe="")
+def _quoted(part: Id) -> str:
+    return quote(str(part), safe="")

@@ -1,16 +1,15 @@
-"""Logs of the service: a line for each event, plain or as JSON."""
+"""Logging of the service: one line per event, as text or as JSON."""
 
 from __future__ import annotations
 
 import json
 import logging
-from typing import Any
 
 FORMATS = ("text", "json")
 
 
-class JsonLine(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, and the error where there is one."""
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON: time, level, logger, message, process, and error if any."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -26,20 +25,25 @@ class JsonLine(logging.Formatter):
         return json.dumps(line)
 
 
-def logging_of(format_: str, access: bool) -> dict[str, Any]:
-    """Return the settings of `logging` for a service: everything goes to the error stream."""
-    formatter: dict[str, Any] = {"format": "%(asctime)s %(levelname)s %(message)s"}
-    if format_ == "json":
-        formatter = {"()": JsonLine}
-    level = {"level": "INFO", "handlers": ["stderr"], "propagate": False}
+def logging_config(log_format: str, access: bool) -> dict[str, object]:
+    """Return a configuration for `logging.config.dictConfig`: all loggers write to stderr.
+
+    Args:
+        log_format: "text" or "json".
+        access: whether to log each request.
+    """
+    formatter: dict[str, object] = {"format": "%(asctime)s %(levelname)s %(message)s"}
+    if log_format == "json":
+        formatter = {"()": JsonFormatter}
+    logger = {"level": "INFO", "handlers": ["stderr"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": formatter},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "loggers": {
-            "segue": level,
-            "uvicorn.error": level,
-            "uvicorn.access": {**level, "level": "INFO" if access else "ERROR"},
+            "segue": logger,
+            "uvicorn.error": logger,
+            "uvicorn.access": {**logger, "level": "INFO" if access else "ERROR"},
         },
     }

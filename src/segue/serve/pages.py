@@ -1,4 +1,4 @@
-"""The page: its files, as answers that a browser may keep and that let it load nothing from elsewhere."""
+"""The static files of the page, with caching headers and a strict Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -20,51 +20,51 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-cache",  # kept, and asked for with its tag each time
+    "cache-control": "no-cache",  # cached, and revalidated by ETag
 }
 
 
-class File(NamedTuple):
-    """A file of the page: its bytes, their type, and a tag that changes with them."""
+class PageFile(NamedTuple):
+    """A file of the page: its content, media type and ETag."""
 
     body: bytes
-    type: str
-    tag: str
+    media_type: str
+    etag: str
 
 
 @cache
-def page_files() -> dict[str, File]:
-    """Return the files of the page by their names."""
-    found = {}
-    for one in files("segue.serve").joinpath("page").iterdir():
-        kind = TYPES.get(one.name.rpartition(".")[2])
-        if kind is not None:
-            body = one.read_bytes()
-            found[one.name] = File(body, kind, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
-    return found
+def page_files() -> dict[str, PageFile]:
+    """Return the files of the page by name."""
+    page = {}
+    for file in files("segue.serve").joinpath("page").iterdir():
+        media_type = TYPES.get(file.name.rpartition(".")[2])
+        if media_type is not None:
+            body = file.read_bytes()
+            page[file.name] = PageFile(body, media_type, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return page
 
 
 def page_router() -> APIRouter:
-    """Return the routes of the page, which are not part of the API."""
-    made = APIRouter(include_in_schema=False)
+    """Return the routes of the page; they are not part of the API schema."""
+    router = APIRouter(include_in_schema=False)
 
-    @made.api_route("/", methods=["GET", "HEAD"])
+    @router.api_route("/", methods=["GET", "HEAD"])
     async def index(request: Request) -> Response:
-        return _answer(request, "index.html")
+        return _response(request, "index.html")
 
-    @made.api_route("/page/{name}", methods=["GET", "HEAD"])
+    @router.api_route("/page/{name}", methods=["GET", "HEAD"])
     async def file(request: Request, name: str) -> Response:
-        return _answer(request, name)
+        return _response(request, name)
 
-    return made
+    return router
 
 
-def _answer(request: Request, name: str) -> Response:
-    found = page_files().get(name)
-    if found is None:
+def _response(request: Request, name: str) -> Response:
+    file = page_files().get(name)
+    if file is None:
         raise HTTPException(404, "the page has no such file")
-    headers = {**HEADERS, "etag": found.tag}
-    tags = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
-    if found.tag in tags:
+    headers = {**HEADERS, "etag": file.etag}
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if file.etag in known:
         return Response(status_code=304, headers=headers)
-    return Response(found.body, headers={**headers, "content-type": found.type})
+    return Response(file.body, headers={**headers, "content-type": file.media_type})

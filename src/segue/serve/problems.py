@@ -1,76 +1,94 @@
-"""Errors as the service tells them: problem+json (RFC 9457), one status for each kind."""
+"""Errors as problem details (RFC 9457): one HTTP status for each exception class."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypedDict
 
 from segue.errors import DataError, MissingExtraError, SegueError, SettingError, UnknownIdError
+from segue.serve.asgi import HttpResponse
 
-MEDIA_TYPE = b"application/problem+json"
-RETRY = "1"  # seconds, in Retry-After
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER = "1"  # seconds
 log = logging.getLogger("segue")
 
 
 class StoreError(SegueError):
-    """Events could not be written or read: no room, no permission, no database."""
+    """The event store cannot be read or written: no space, no permission, no database."""
 
 
-class TooSlowError(SegueError):
-    """A request waited longer than its deadline."""
+class DeadlineError(SegueError):
+    """A request exceeded its deadline."""
 
 
 class BusyError(SegueError):
-    """More is being asked for at once than the service takes on."""
+    """Too many writes or requests are waiting."""
 
 
-class TooLongError(SegueError):
-    """A body is longer than the service takes."""
+class BodyTooLargeError(SegueError):
+    """A request body exceeds the size limit."""
 
 
-class SlowBodyError(SegueError):
-    """A body did not come in time."""
+class BodyTimeoutError(SegueError):
+    """A request body did not arrive in time."""
 
 
 STATUSES: dict[type[SegueError], int] = {
     UnknownIdError: 404,
     DataError: 422,
     SettingError: 422,
-    SlowBodyError: 408,
-    TooLongError: 413,
+    BodyTimeoutError: 408,
+    BodyTooLargeError: 413,
     BusyError: 429,
     MissingExtraError: 501,
     StoreError: 503,
-    TooSlowError: 503,
+    DeadlineError: 503,
 }
 
 
+class FieldError(TypedDict):
+    """A validation error: the location in the request, such as `body.k`, and what is wrong with it."""
+
+    location: str
+    message: str
+
+
 def problem(
-    status: int, detail: str, headers: Mapping[str, str] | None = None, **more: Any
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return status, headers and body of an answer that says what is wrong."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
-    raw = json.dumps({**body, **more}).encode()
-    told = {"content-type": MEDIA_TYPE.decode(), "content-length": str(len(raw)), **(headers or {})}
+    status: int,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    errors: Sequence[FieldError] | None = None,
+) -> HttpResponse:
+    """Return a problem response; `errors` lists the fields that failed validation."""
+    body: dict[str, object] = {
+        "type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail
+    }  # fmt: skip
+    if errors is not None:
+        body["errors"] = errors
+    raw = json.dumps(body).encode()
+    fields = {"content-type": MEDIA_TYPE, "content-length": str(len(raw)), **(headers or {})}
     if status in (429, 503):
-        told["retry-after"] = RETRY
-    return status, [(name.lower().encode(), value.encode("latin-1")) for name, value in told.items()], raw
+        fields["retry-after"] = RETRY_AFTER
+    pairs = [(name.lower().encode(), value.encode("latin-1")) for name, value in fields.items()]
+    return HttpResponse(status, pairs, raw)
 
 
-def problem_of(error: SegueError) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Return the answer to an error that segue raises on purpose; the rest is a bug, and says nothing."""
+def problem_of(error: SegueError) -> HttpResponse:
+    """Return the problem response of an exception; one without a status is a bug, and its text is hidden."""
     status = next((code for kind, code in STATUSES.items() if isinstance(error, kind)), 500)
     if status >= 500:
         log.error("%s: %s", type(error).__name__, error)
-    return problem(status, str(error) if status != 500 else "the service failed; its log says why")
+    return problem(status, str(error) if status != 500 else "internal server error; see the log")
 
 
-def listed(errors: Any) -> list[dict[str, str]]:
-    """What a request's validation found, without the input, which may be long or no JSON."""
+def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+    """Return the first validation errors of pydantic, without the input, which may be long or invalid."""
     return [
-        {"where": ".".join(str(part)[:64] for part in one["loc"]), "what": str(one["msg"])[:200]}
-        for one in list(errors)[:10]
+        FieldError(
+            location=".".join(str(part)[:64] for part in error["loc"]), message=str(error["msg"])[:200]
+        )
+        for error in errors[:10]
     ]

@@ -1,4 +1,4 @@
-"""What a service is told when it starts; workers get it through their environment."""
+"""Settings of a service; workers receive them through the environment."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from segue.errors import SettingError
 from segue.models.settings import at_least
 
-VARIABLE = "SEGUE_SERVE"  # the environment variable that carries the settings to workers
+VARIABLE = "SEGUE_SERVE"  # environment variable that passes the settings to workers
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all together, may ask for.
+    """Limits of requests.
 
     Attributes:
-        body: bytes of a request's body.
-        k: results of one list.
+        body: bytes of a request body.
+        k: items of a list.
         users: users of one request.
         events: events of one request.
-        ids: ids of one list, such as allow, deny or a history.
-        concurrency: requests that are worked on at once in a worker; more are told to come again (429).
-        deadline: seconds until a request that still waits is given up (503).
+        ids: ids in one field, such as allow, exclude or history.
+        concurrency: requests in progress in a worker; further ones get status 429.
+        deadline: seconds until a waiting request fails with status 503.
     """
 
     body: int = 1 << 20
@@ -39,23 +39,25 @@ class Limits:
     def __post_init__(self) -> None:
         at_least(self, body=1, k=1, users=1, events=1, ids=1, concurrency=1)
         if not 0 < self.deadline < float("inf"):
-            raise SettingError(f"deadline={self.deadline} must be a number of seconds above 0")
+            raise SettingError(
+                f"deadline={self.deadline} must be a number of seconds above 0", arguments=("deadline",)
+            )
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A service.
+    """Settings of a service.
 
     Attributes:
         model: the model folder.
-        events: where events are kept: `sqlite:///file` or `postgresql://…`; "" is a SQLite file beside the
-            model folder.
-        keys: a file of API keys, or None: everybody may do everything.
-        cors: origins whose pages may call the service from a browser.
-        profile: the kind of profile, a name in `segue.online.PROFILES`, or "auto" for the one that suits
-            the model.
-        shared: whether other processes write events too, so that each request looks for theirs.
-        limits: what may be asked for.
+        events: the URL of the event store, `sqlite:///file` or `postgresql://…`; "" for a SQLite file beside
+            the model folder.
+        keys: a file of API keys, or None for a service without authentication.
+        cors: origins from which browsers may call the service.
+        profile: the kind of profile, a name in `segue.online.PROFILES`, or "auto" for the default of the
+            model.
+        shared: whether each request first checks for events that other processes have written.
+        limits: the limits of requests.
     """
 
     model: str
@@ -68,7 +70,7 @@ class Settings:
 
     @property
     def events_url(self) -> str:
-        """Where events are kept, the default filled in."""
+        """The URL of the event store, with the default filled in."""
         if self.events:
             return self.events
         folder = Path(self.model).absolute()
@@ -80,13 +82,13 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Settings:
-        """Read what the parent process wrote."""
+        """Return the settings that the parent process passed on."""
         if VARIABLE not in environment:
             raise SettingError(f"{VARIABLE} is not set; start the service with `segue serve MODEL`")
-        given = json.loads(environment[VARIABLE])
-        known = {one.name for one in fields(cls)}
-        if not isinstance(given, dict) or set(given) - known or "model" not in given:
-            raise SettingError(f"{VARIABLE} must be a JSON object of {', '.join(sorted(known))}")
-        given["limits"] = Limits(**given.get("limits", {}))
-        given["cors"] = tuple(given.get("cors", ()))
-        return cls(**given)
+        values = json.loads(environment[VARIABLE])
+        names = {setting.name for setting in fields(cls)}
+        if not isinstance(values, dict) or set(values) - names or "model" not in values:
+            raise SettingError(f"{VARIABLE} must be a JSON object of {', '.join(sorted(names))}")
+        values["limits"] = Limits(**values.get("limits", {}))
+        values["cors"] = tuple(values.get("cors", ()))
+        return cls(**values)

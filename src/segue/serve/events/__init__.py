@@ -1,1 +1,1 @@
-"""Events: what a user did, and the stores that keep it."""
+"""User events, and the stores that keep them."""

@@ -1,4 +1,4 @@
-"""Events in a SQLite file, which processes of one host share: write-ahead log, flushed at every commit."""
+"""Events in a SQLite file that the processes of one host share: write-ahead log, flushed at every commit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from segue.serve.events.base import FORGET, HISTORY, NewItem, StoreCommand, StoredEvent
+from segue.serve.events.base import FORGET, StoreCommand
+from segue.serve.events.sql import SqlReader
 from segue.serve.problems import StoreError
 
 FORMAT = 1
-PATIENCE = 10.0  # seconds that a commit waits for another process
+LOCK_TIMEOUT = 10.0  # seconds that a commit waits for another process
 TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     id INTEGER PRIMARY KEY AUTOINCREMENT, user_id TEXT NOT NULL, item_id TEXT NOT NULL, kind TEXT NOT NULL,
@@ -24,82 +25,62 @@ CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT NOT NULL UNIQUE, known TEXT NOT NULL
 );
 """
-COLUMNS = "id, user_id, item_id, kind, weight, time"
 INSERT = (
     "INSERT INTO events (user_id, item_id, kind, weight, time, key) VALUES (?, ?, ?, ?, ?, ?) "
     "ON CONFLICT DO NOTHING"
 )
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 
-class SqliteStore:
-    """A connection to the file; see `segue.serve.events.Store`."""
+class SqliteStore(SqlReader):
+    """A connection to the file; see `segue.serve.events.base.EventStore`."""
+
+    events_table, items_table, placeholder = "events", "items", "?"
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
-        self._seen = -1
-        self._connection = self._explained(self._open)
+        self._data_version = -1
+        self._connection = self._checked(self._open)
 
-    def write(self, writes: list[StoreCommand]) -> list[int]:
-        """Keep all in one transaction."""
-        return self._explained(lambda: self._write(writes))
-
-    def after(self, last: int, most: int) -> list[StoredEvent]:
-        """Return the events after an id."""
-        query = f"SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608 - constants
-        return [StoredEvent(*row) for row in self._rows(query, last, most)]
-
-    def last(self) -> int:
-        """Return the id of the last event."""
-        return int(self._rows("SELECT coalesce(max(id), 0) FROM events")[0][0])
-
-    def of_user(self, user_id: str) -> list[StoredEvent]:
-        """Return the latest events of a person."""
-        query = f"SELECT {COLUMNS} FROM events WHERE user_id = ? ORDER BY id DESC LIMIT ?"  # noqa: S608
-        return [StoredEvent(*row) for row in reversed(self._rows(query, user_id, HISTORY))]
-
-    def users(self) -> set[str]:
-        """Return everybody who has events."""
-        return {row[0] for row in self._rows("SELECT DISTINCT user_id FROM events")}
-
-    def items(self, last: int) -> list[NewItem]:
-        """Return the items added after a number."""
-        return [
-            NewItem(*row)
-            for row in self._rows("SELECT id, item_id, known FROM items WHERE id > ? ORDER BY id", last)
-        ]
+    def write(self, commands: list[StoreCommand]) -> list[int]:
+        """Store all commands in one transaction; return the number of new rows of each."""
+        return self._checked(lambda: self._write(commands))
 
     def changed(self) -> bool:
-        """Tell whether another connection has written: SQLite counts that."""
-        seen = self._rows("PRAGMA data_version")[0][0]
-        changed, self._seen = seen != self._seen, seen
-        return bool(changed)
+        """Return whether another connection has written since the last call; SQLite counts that."""
+        version = int(self.rows("PRAGMA data_version")[0][0])
+        changed, self._data_version = version != self._data_version, version
+        return changed
 
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
 
+    def rows(self, query: str, *parameters: str | int) -> list[tuple[Any, ...]]:
+        """Return the rows of a query."""
+        return self._checked(lambda: self._connection.execute(query, parameters).fetchall())
+
     def _open(self) -> sqlite3.Connection:
-        # The service hands a store from the thread that opens it to the one that uses it.
+        # The service opens a store in one thread and uses it in another.
         connection = sqlite3.connect(
-            self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            self.path, timeout=LOCK_TIMEOUT, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, FORMAT):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version not in (0, FORMAT):
             raise StoreError(
-                f"{self.path} has the format {found}, which this release does not know; upgrade segue"
+                f"{self.path} has the format {version}, which this release does not know; upgrade segue"
             )
-        if found == 0:
+        if version == 0:
             connection.executescript(f"BEGIN IMMEDIATE; {TABLES} PRAGMA user_version = {FORMAT}; COMMIT")
         return connection
 
-    def _write(self, writes: list[StoreCommand]) -> list[int]:
+    def _write(self, commands: list[StoreCommand]) -> list[int]:
         connection = self._connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            counts = [self._one(connection, write) for write in writes]
+            counts = [_apply(connection, command) for command in commands]
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -107,28 +88,27 @@ class SqliteStore:
             raise
         return counts
 
-    def _one(self, connection: sqlite3.Connection, write: StoreCommand) -> int:
-        count = 0
-        for one in write.events:
-            row = (one.user_id, one.item_id, one.kind, one.weight, one.time, one.key)
-            count += connection.execute(INSERT, row).rowcount
-        if write.forget is not None:
-            count += connection.execute("DELETE FROM events WHERE user_id = ?", (write.forget,)).rowcount
-            gone = (write.forget, "", FORGET, 0.0, time.time(), None)
-            count += connection.execute(INSERT, gone).rowcount
-        if write.item is not None:
-            connection.execute("INSERT OR REPLACE INTO items (item_id, known) VALUES (?, ?)", write.item)
-            count += 1
-        return count
-
-    def _rows(self, query: str, *values: Any) -> list[Any]:
-        return self._explained(lambda: self._connection.execute(query, values).fetchall())
-
-    def _explained(self, work: Callable[[], Found]) -> Found:
+    def _checked(self, work: Callable[[], Result]) -> Result:
         try:
             return work()
         except sqlite3.Error as error:
             raise StoreError(
-                f"the events in {self.path} cannot be used: {error}; see that there is room, that the file "
-                "may be written, and that nothing else holds it"
+                f"the event store {self.path} cannot be used: {error}; check that the disk has room, that "
+                "the file is writable, and that no other process locks it"
             ) from error
+
+
+def _apply(connection: sqlite3.Connection, command: StoreCommand) -> int:
+    """Execute a command and return the number of rows that it changed."""
+    count = 0
+    for event in command.events:
+        row = (event.user_id, event.item_id, event.kind, event.weight, event.time, event.key)
+        count += connection.execute(INSERT, row).rowcount
+    if command.forget is not None:
+        count += connection.execute("DELETE FROM events WHERE user_id = ?", (command.forget,)).rowcount
+        marker = (command.forget, "", FORGET, 0.0, time.time(), None)
+        count += connection.execute(INSERT, marker).rowcount
+    if command.item is not None:
+        connection.execute("INSERT OR REPLACE INTO items (item_id, known) VALUES (?, ?)", command.item)
+        count += 1
+    return count

@@ -1,57 +1,56 @@
-// Requests to the service: the key where it wants one, and errors as sentences.
+// Requests to the service: the API key if it requires one, and errors as sentences.
 
-import { by } from "./element.js";
+import { byId } from "./element.js";
 
 const KEY = "segue-key";
-let asking = null;
+let keyPrompt = null;
 
 export class ServiceError extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }
 
-function askForKey(problem) {
-  asking ??= new Promise((resolve) => {
-    const dialog = by("key");
-    by("key-note").textContent = `${problem} It is kept in this tab only. To like items it must be one that may write.`;
+function promptForKey(problem) {
+  keyPrompt ??= new Promise((resolve) => {
+    const dialog = byId("key");
+    byId("key-note").textContent = `${problem} The key is stored in this tab only. Liking items requires the write scope.`;
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEY, by("key-text").value.trim());
-      by("key-text").value = "";
-      asking = null;
+      sessionStorage.setItem(KEY, byId("key-text").value.trim());
+      byId("key-text").value = "";
+      keyPrompt = null;
       resolve();
     }, { once: true });
     dialog.showModal();
   });
-  return asking;
+  return keyPrompt;
 }
 
-export async function call(path, { method = "GET", body = null, text = false, again = true } = {}) {
+export async function call(path, { method = "GET", body = null, text = false } = {}) {
   const headers = {};
   const key = sessionStorage.getItem(KEY);
   if (key) headers.authorization = `Bearer ${key}`;
   if (body !== null) headers["content-type"] = "application/json";
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, { method, headers, cache: "no-store", body: body === null ? null : JSON.stringify(body) });
+    response = await fetch(path, { method, headers, cache: "no-store", body: body === null ? null : JSON.stringify(body) });
   } catch {
     throw new ServiceError(0, "The service cannot be reached. Try again in a moment.");
   }
-  if (answer.ok) return text ? answer.text() : answer.json();
-  const problem = await answer.json().catch(() => ({}));
-  const detail = problem.detail ?? `The service answered ${answer.status}.`;
-  if (answer.status === 401 && again) {
-    await askForKey(key ? "The key is not known here." : "");
-    return call(path, { method, body, text, again: true });
+  if (response.ok) return text ? response.text() : response.json();
+  const problem = await response.json().catch(() => ({}));
+  if (response.status === 401) {
+    await promptForKey(key ? "This key is unknown." : "");
+    return call(path, { method, body, text });
   }
-  throw new ServiceError(answer.status, detail);
+  throw new ServiceError(response.status, problem.detail ?? `The service responded with status ${response.status}.`);
 }
 
-export function query(values) {
-  const made = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) {
-    for (const one of [value].flat()) if (one !== null && one !== undefined) made.append(name, one);
+export function queryString(parameters) {
+  const search = new URLSearchParams();
+  for (const [name, values] of Object.entries(parameters)) {
+    for (const value of [values].flat()) if (value !== null && value !== undefined) search.append(name, value);
   }
-  return made.toString();
+  return search.toString();
 }
 
-// Slashes are part of an id: the routes take them whole.
+// Routes accept slashes in ids.
 export const idPath = (id) => encodeURIComponent(String(id)).replaceAll("%2F", "/");

@@ -1,35 +1,35 @@
-// Elements of the page, made of text: nothing that comes from the service is ever read as HTML.
+// Elements created from text: nothing that comes from the service is parsed as HTML.
 
-export const by = (id) => document.getElementById(id);
+export const byId = (id) => document.getElementById(id);
 
-export function make(tag, given = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(given)) {
-    if (name in made && name !== "list") made[name] = value;
-    else made.setAttribute(name, value);
+export function create(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element && name !== "list") element[name] = value;
+    else element.setAttribute(name, value);
   }
-  made.append(...children.filter((one) => one !== null && one !== undefined));
-  return made;
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
 }
 
-export function table(caption, heads, rows) {
-  const head = make("tr", {}, ...heads.map((one) => make("th", { scope: "col" }, one)));
+export function createTable(caption, headings, rows) {
+  const head = create("tr", {}, ...headings.map((heading) => create("th", { scope: "col" }, heading)));
   const body = rows.map(([first, ...rest]) =>
-    make("tr", {}, make("th", { scope: "row" }, first), ...rest.map((one) => make("td", {}, one))));
-  const made = make("table", {}, make("caption", { className: "hidden" }, caption),
-    make("thead", {}, head), make("tbody", {}, ...body));
-  return make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: caption }, made);
+    create("tr", {}, create("th", { scope: "row" }, first), ...rest.map((cell) => create("td", {}, cell))));
+  const table = create("table", {}, create("caption", { className: "hidden" }, caption),
+    create("thead", {}, head), create("tbody", {}, ...body));
+  return create("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: caption }, table);
 }
 
-export function listed(pairs) {
-  return make("dl", {}, ...pairs.flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+export function createDescriptions(pairs) {
+  return create("dl", {}, ...pairs.flatMap(([name, value]) => [create("dt", {}, name), create("dd", {}, value)]));
 }
 
-export function say(text) { by("status").textContent = text; }
+export function announce(text) { byId("status").textContent = text; }
 
-export const nameOf = (item) => String(item.title ?? item.item_id);
+export const itemName = (item) => String(item.title ?? item.item_id);
 
-export function later(wait, work) {
+export function debounce(milliseconds, action) {
   let timer = 0;
-  return (...given) => { clearTimeout(timer); timer = setTimeout(() => work(...given), wait); };
+  return (...values) => { clearTimeout(timer); timer = setTimeout(() => action(...values), milliseconds); };
 }

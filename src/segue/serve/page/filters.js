@@ -1,44 +1,47 @@
-// Filters: a field for each column of the items' metadata, and the conditions that they come to.
+// Filters: one field for each column of the item metadata, and the conditions that their values make.
 
-import { by, later, make } from "./element.js";
+import { byId, create, debounce } from "./element.js";
 
-const SLOW = 350; // milliseconds after the last key until a number counts
+const NUMBER_DELAY = 350; // milliseconds after the last key until a number takes effect
 
-function choice(facet, changed) {
+function createChoice(facet, onChange) {
   const id = `facet-${facet.column}`;
-  const options = facet.values.map((one) =>
-    make("option", { value: one.value }, `${one.value} (${one.items.toLocaleString("en")})`));
-  const select = make("select", { id }, make("option", { value: "" }, "any"), ...options);
-  select.addEventListener("change", changed);
-  const read = () => (select.value ? [`${facet.column}=${select.value}`] : []);
-  return { read, fields: [select], element: make("div", {}, make("label", { htmlFor: id }, facet.column), select) };
+  const options = facet.values.map(({ value, items }) =>
+    create("option", { value }, `${value} (${items.toLocaleString("en")})`));
+  const select = create("select", { id }, create("option", { value: "" }, "any"), ...options);
+  select.addEventListener("change", onChange);
+  const conditions = () => (select.value ? [`${facet.column}=${select.value}`] : []);
+  return { conditions, fields: [select], element: create("div", {}, create("label", { htmlFor: id }, facet.column), select) };
 }
 
-function range(facet, changed) {
-  const slow = later(SLOW, changed);
-  const ends = [["from", ">=", facet.least], ["to", "<=", facet.most]].map(([word, sign, bound]) => {
-    const field = make("input", { type: "number", step: "any", placeholder: String(bound), ariaLabel: `${facet.column} ${word}` });
-    field.addEventListener("input", slow);
-    return { field, sign };
+function createRange(facet, onChange) {
+  const onInput = debounce(NUMBER_DELAY, onChange);
+  const bounds = [["from", ">=", facet.min], ["to", "<=", facet.max]].map(([word, operator, bound]) => {
+    const field = create("input", { type: "number", step: "any", placeholder: String(bound), ariaLabel: `${facet.column} ${word}` });
+    field.addEventListener("input", onInput);
+    return { field, operator };
   });
-  const read = () => ends.filter((one) => one.field.value !== "").map((one) => `${facet.column}${one.sign}${one.field.value}`);
-  const fields = ends.map((one) => one.field);
-  const named = make("div", { role: "group", ariaLabel: facet.column }, make("span", { className: "label" }, facet.column), make("div", { className: "row" }, ...fields));
-  return { read, fields, element: named };
+  const conditions = () => bounds.filter(({ field }) => field.value !== "")
+    .map(({ field, operator }) => `${facet.column}${operator}${field.value}`);
+  const fields = bounds.map(({ field }) => field);
+  const element = create("div", { role: "group", ariaLabel: facet.column },
+    create("span", { className: "label" }, facet.column), create("div", { className: "row" }, ...fields));
+  return { conditions, fields, element };
 }
 
-export function filters(facets, changed) {
-  let made = [];
-  const told = () => { by("unfilter").hidden = !where().length; changed(); };
-  const where = () => made.flatMap((one) => one.read());
-  made = facets.map((facet) => (facet.kind === "number" ? range : choice)(facet, told));
-  by("facets").replaceChildren(...made.map((one) => one.element));
-  by("filters").hidden = !made.length;
-  by("filters").addEventListener("submit", (event) => event.preventDefault());
-  by("unfilter").addEventListener("click", () => {
-    for (const field of made.flatMap((one) => one.fields)) field.value = "";
-    told();
-    made[0].fields[0].focus();
+// Create the fields; returns a function that returns the current conditions.
+export function createFilters(facets, onChange) {
+  let controls = [];
+  const conditions = () => controls.flatMap((control) => control.conditions());
+  const changed = () => { byId("remove-filters").hidden = !conditions().length; onChange(); };
+  controls = facets.map((facet) => (facet.kind === "number" ? createRange : createChoice)(facet, changed));
+  byId("facets").replaceChildren(...controls.map((control) => control.element));
+  byId("filters").hidden = !controls.length;
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  byId("remove-filters").addEventListener("click", () => {
+    for (const field of controls.flatMap((control) => control.fields)) field.value = "";
+    changed();
+    controls[0].fields[0].focus();
   });
-  return where;
+  return conditions;
 }

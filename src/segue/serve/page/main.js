@@ -1,188 +1,211 @@
-// The page: who it is for, what they do, and what every part shows after it.
+// The page: the current user, what they do, and the lists and the map that follow from it.
 
-import { call, idPath, query } from "./api.js";
+import { call, idPath, queryString } from "./api.js";
 import { openItem, refreshDetails } from "./details.js";
-import { by, later, make, nameOf, say } from "./element.js";
-import { filters } from "./filters.js";
-import { draw, setItems, setPerson, size } from "./map.js";
+import { announce, byId, create, debounce, itemName } from "./element.js";
+import { createFilters } from "./filters.js";
+import { draw, itemCount, setItems, setUser } from "./map.js";
 import { showOperator } from "./operator.js";
-import { fill, reasonOf } from "./panels.js";
+import { fillPanel, reasonText } from "./panels.js";
 
 const K = 8; // items of a panel
-const POINTS = 2000; // items of the map
-const TRAIL = 50; // events of a person that are shown
+const MAX_POINTS = 2000; // items on the map
+const MAX_EVENTS = 50; // events in the history of the user
 const USER = "segue-user";
 const SOURCES = {
-  profile: "Known by what they did since training.",
-  trained: "Known from training.",
-  popular: "Nothing is known yet, so these are the most popular items. Like something.",
+  profile: "Based on their events since training.",
+  trained: "Based on the training data.",
+  popular: "Nothing is known about this user yet, so these are the most popular items. Like an item to begin.",
 };
 
-const state = { user: "", seed: 1, marks: new Map(), sending: new Set(), events: [], query: "", turn: 0, version: null };
-let where = () => [];
+const state = {
+  user: "", seed: 1, marks: new Map(), sending: new Set(), events: [], query: "", request: 0, version: null,
+};
+let conditions = () => [];
 
-const chance = () => crypto.getRandomValues(new Uint32Array(1))[0];
+const randomNumber = () => crypto.getRandomValues(new Uint32Array(1))[0];
+const randomSeed = () => randomNumber() % 2 ** 31;
+const newVisitor = () => `visitor-${randomNumber().toString(36)}`;
 
-async function attempt(work) {
+async function attempt(action) {
   try {
-    by("error").hidden = true;
-    return await work();
+    byId("error").hidden = true;
+    return await action();
   } catch (error) {
-    by("error").textContent = error.message;
-    by("error").hidden = false;
+    byId("error").textContent = error.message;
+    byId("error").hidden = false;
     if (error.status === undefined) throw error;
     return null;
   }
 }
 
-const act = {
-  open: (item) => attempt(() => openItem(item, { marks: state.marks, act, where: where() })),
+const actions = {
+  open: (item) => attempt(() => openItem(item, { marks: state.marks, actions, where: conditions() })),
   mark: (item, kind) => attempt(() => mark(item, kind)),
 };
+
+const postEvents = (events) => call("/v1/events", { method: "POST", body: events });
 
 async function mark(item, kind) {
   const id = String(item.item_id);
   if (state.sending.has(id)) return;
-  const had = state.marks.get(id);
-  const kinds = [...(had ? ["clear"] : []), ...(had === kind ? [] : [kind])];
+  const current = state.marks.get(id);
+  const kinds = [...(current ? ["clear"] : []), ...(current === kind ? [] : [kind])];
   state.sending.add(id);
   try {
-    await call("/v1/events", { method: "POST", body: kinds.map((one) => ({ user_id: state.user, item_id: id, kind: one })) });
+    await postEvents(kinds.map((eventKind) => ({ user_id: state.user, item_id: id, kind: eventKind })));
   } finally {
     state.sending.delete(id);
   }
-  const done = had === kind ? "Took back" : kind === "like" ? "Liked" : "Disliked";
-  await show();
-  say(`${done} ${nameOf(item)}. The lists have changed.`);
+  await refresh();
+  const verb = current === kind ? "Removed" : kind === "like" ? "Liked" : "Disliked";
+  announce(`${verb} ${itemName(item)}. The lists have changed.`);
 }
 
 async function undo() {
   const last = state.events.at(-1);
   if (!last) return;
-  await call("/v1/events", { method: "POST", body: { user_id: state.user, item_id: String(last.item_id), kind: "clear" } });
-  await show();
-  say(`Took back ${nameOf(last)}. The lists have changed.`);
+  await postEvents({ user_id: state.user, item_id: String(last.item_id), kind: "clear" });
+  await refresh();
+  announce(`Removed ${itemName(last)}. The lists have changed.`);
 }
 
-// Four lists and the person, asked for together; an answer that a later question overtook is dropped.
-async function show() {
-  const turn = ++state.turn;
-  by("main").setAttribute("aria-busy", "true");
+// Load all lists and the user; the responses to an outdated request are dropped.
+async function refresh() {
+  const request = ++state.request;
+  byId("main").setAttribute("aria-busy", "true");
   try {
-    await refresh(turn);
+    await load(request);
   } finally {
-    if (turn === state.turn) by("main").setAttribute("aria-busy", "false");
+    if (request === state.request) byId("main").setAttribute("aria-busy", "false");
   }
 }
 
-async function refresh(turn) {
+async function load(request) {
   const path = `/v1/recommend/${idPath(state.user)}`;
-  const strength = Number(by("exploration").value), diversity = Number(by("diversity").value);
-  const asked = { k: K, where: where(), why: true, seed: state.seed };
-  const [found, best, noise, buckets, person] = await Promise.all([
-    state.query ? call(`/v1/search?${query({ q: state.query, k: K, where: where() })}`) : { items: [] },
-    call(`${path}?${query({ ...asked, diversity: diversity || null })}`),
-    call(`${path}?${query({ ...asked, explore: `gaussian:${strength}` })}`),
-    call(`${path}?${query({ ...asked, explore: `buckets:${1 + Math.round(4 * strength)}` })}`),
-    call(`/v1/users/${idPath(state.user)}?trail=${TRAIL}`),
+  const scale = Number(byId("exploration").value), strength = Number(byId("diversity").value);
+  const where = conditions();
+  const list = (options) =>
+    call(`${path}?${queryString({ k: K, where, explain: true, seed: state.seed, ...options })}`);
+  const [matches, best, noise, buckets, user] = await Promise.all([
+    state.query ? call(`/v1/search?${queryString({ q: state.query, k: K, where })}`) : { items: [] },
+    list({ diversify: strength ? `mmr:${strength}` : null }),
+    list({ explore: `gaussian:${scale}` }),
+    list({ explore: `buckets:${1 + Math.round(4 * scale)}` }),
+    call(`/v1/users/${idPath(state.user)}?limit=${MAX_EVENTS}`),
   ]);
-  if (turn !== state.turn) return;
-  state.events = person.events;
+  if (request !== state.request) return;
+  state.events = user.events;
   state.marks.clear();
-  for (const one of person.events) if (one.weight) state.marks.set(String(one.item_id), one.weight > 0 ? "like" : "dislike");
-  by("version").textContent = `model ${best.model_version}`;
-  const given = { marks: state.marks, act, reason: reasonOf, empty: "Nothing passes the filters." };
-  fill(by("panel-search"), found.items, { ...given, reason: () => "",
-    empty: state.query ? `Nothing found for “${state.query}”.` : "Search for something to like." });
-  fill(by("panel-best"), best.items, given);
-  fill(by("panel-noise"), noise.items, given);
-  fill(by("panel-buckets"), buckets.items, given);
+  for (const { item_id, weight } of user.events) {
+    if (weight) state.marks.set(String(item_id), weight > 0 ? "like" : "dislike");
+  }
+  byId("version").textContent = `model ${best.model_version}`;
+  showLists(matches, best, noise, buckets);
   refreshDetails();
-  showPerson(person);
-  setPerson(person, best.items);
+  showUser(user);
+  setUser(user, best.items);
   if (best.model_version !== state.version) {
     state.version = best.model_version;
-    await catalogue();
+    await loadMap();
   }
 }
 
-function showPerson(person) {
-  by("source").textContent = SOURCES[person.source] ?? "";
-  by("trail-note").textContent = person.events.length
-    ? "The latest first. Everything moves the profile at once."
-    : person.trained_items ? `${person.trained_items.toLocaleString("en")} items in training, nothing since.` : "Nothing yet.";
-  if (!person.events.length && document.activeElement === by("undo")) by("main").focus();
-  by("undo").disabled = !person.events.length;
-  by("trail").replaceChildren(...person.events.toReversed().map((one) =>
-    make("li", { className: "item" },
-      one.title === null && one.place === null ? make("span", {}, nameOf(one))
-        : make("button", { type: "button", className: "title", onclick: () => act.open(one) }, nameOf(one)),
-      make("span", { className: `why kind ${one.weight > 0 ? "up" : one.weight < 0 ? "down" : ""}` },
-        `${one.kind} · ${new Date(1000 * one.time).toLocaleString()}`))));
+function showLists(matches, best, noise, buckets) {
+  const options = { marks: state.marks, actions, describe: reasonText, empty: "No items match the filters." };
+  fillPanel(byId("panel-search"), matches.items, { ...options, describe: () => "",
+    empty: state.query ? `No results for “${state.query}”.` : "Search for an item to like." });
+  fillPanel(byId("panel-best"), best.items, options);
+  fillPanel(byId("panel-noise"), noise.items, options);
+  fillPanel(byId("panel-buckets"), buckets.items, options);
 }
 
-async function catalogue() {
-  const found = await call(`/v1/map?most=${POINTS}`);
-  by("map-note").textContent =
-    `${found.items.length.toLocaleString("en")} items with most users, by the two directions in which items differ most.`;
-  setItems(found.items, act.open);
+function showUser(user) {
+  byId("source").textContent = SOURCES[user.source] ?? "";
+  byId("history-note").textContent = user.events.length
+    ? "Latest first. Each event updates the profile at once."
+    : user.trained_items ? `${user.trained_items.toLocaleString("en")} items in training, no events since.` : "No events yet.";
+  if (!user.events.length && document.activeElement === byId("undo")) byId("main").focus();
+  byId("undo").disabled = !user.events.length;
+  byId("history").replaceChildren(...user.events.toReversed().map(createEventRow));
 }
 
-function become(user) {
+function createEventRow(event) {
+  const isKnown = event.title !== null || event.position !== null;
+  const direction = event.weight > 0 ? "up" : event.weight < 0 ? "down" : "";
+  const name = isKnown
+    ? create("button", { type: "button", className: "title", onclick: () => actions.open(event) }, itemName(event))
+    : create("span", {}, itemName(event));
+  return create("li", { className: "item" }, name, create("span", { className: `reason kind ${direction}` },
+    `${event.kind} · ${new Date(1000 * event.time).toLocaleString()}`));
+}
+
+async function loadMap() {
+  const { items } = await call(`/v1/map?limit=${MAX_POINTS}`);
+  byId("map-note").textContent =
+    `The ${items.length.toLocaleString("en")} items with the most users, on the two axes along which items differ most.`;
+  setItems(items, actions.open);
+}
+
+function switchUser(user) {
   state.user = user;
-  state.seed = chance() % 2 ** 31;
+  state.seed = randomSeed();
   localStorage.setItem(USER, user);
-  by("user").value = user;
-  return attempt(show);
+  byId("user").value = user;
+  return attempt(refresh);
 }
 
-function view() {
-  const operator = location.hash === "#operator";
-  by("operator").hidden = !operator;
-  by("explore").hidden = operator;
-  for (const [id, on] of [["to-operator", operator], ["to-explore", !operator]]) {
-    if (on) by(id).setAttribute("aria-current", "page");
-    else by(id).removeAttribute("aria-current");
+function showView() {
+  const isOperator = location.hash === "#operator";
+  byId("operator").hidden = !isOperator;
+  byId("explore").hidden = isOperator;
+  for (const [id, isCurrent] of [["to-operator", isOperator], ["to-explore", !isOperator]]) {
+    if (isCurrent) byId(id).setAttribute("aria-current", "page");
+    else byId(id).removeAttribute("aria-current");
   }
-  document.title = operator ? "Operator · segue" : "segue";
-  if (operator) attempt(showOperator);
-  else if (size()) draw();
+  document.title = isOperator ? "Operator · segue" : "segue";
+  if (isOperator) attempt(showOperator);
+  else if (itemCount()) draw();
 }
 
-function sliders() {
+function connectSliders() {
   for (const id of ["exploration", "diversity"]) {
-    const tell = () => { by(`${id}-value`).textContent = Number(by(id).value).toFixed(1); };
-    tell();
-    by(id).addEventListener("input", tell);
-    by(id).addEventListener("input", later(150, () => attempt(show)));
+    const showValue = () => { byId(`${id}-value`).textContent = Number(byId(id).value).toFixed(1); };
+    showValue();
+    byId(id).addEventListener("input", showValue);
+    byId(id).addEventListener("input", debounce(150, () => attempt(refresh)));
   }
 }
 
-const visitor = () => `visitor-${chance().toString(36)}`;
+async function search() {
+  state.query = byId("query").value.trim();
+  await attempt(refresh);
+  const count = byId("panel-search").querySelectorAll(".item").length;
+  if (state.query) announce(`${count} results for ${state.query}.`);
+}
 
 async function start() {
-  sliders();
-  by("settings").open = matchMedia("(min-width: 1000px)").matches;
-  by("person").addEventListener("submit", (event) => { event.preventDefault(); become(by("user").value.trim() || visitor()); });
-  by("visitor").addEventListener("click", () => become(visitor()));
-  by("search").addEventListener("submit", (event) => event.preventDefault());
-  by("query").addEventListener("input", later(200, searched));
-  by("search").addEventListener("submit", searched);
-  by("again").addEventListener("click", () => { state.seed = chance() % 2 ** 31; attempt(show); });
-  by("undo").addEventListener("click", () => attempt(undo));
-  by("refresh").addEventListener("click", () => attempt(showOperator));
-  addEventListener("hashchange", () => { view(); by("main").focus(); });
-  view();
-  await attempt(async () => { where = filters((await call("/v1/facets")).facets, () => attempt(show)); });
-  const asked = new URLSearchParams(location.search).get("user");
-  await become(asked || localStorage.getItem(USER) || visitor());
-}
-
-async function searched() {
-  state.query = by("query").value.trim();
-  await attempt(show);
-  const count = by("panel-search").querySelectorAll(".item").length;
-  if (state.query) say(`${count} found for ${state.query}.`);
+  connectSliders();
+  byId("settings").open = matchMedia("(min-width: 1000px)").matches;
+  byId("user-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    switchUser(byId("user").value.trim() || newVisitor());
+  });
+  byId("visitor").addEventListener("click", () => switchUser(newVisitor()));
+  byId("search").addEventListener("submit", (event) => event.preventDefault());
+  byId("search").addEventListener("submit", search);
+  byId("query").addEventListener("input", debounce(200, search));
+  byId("resample").addEventListener("click", () => { state.seed = randomSeed(); attempt(refresh); });
+  byId("undo").addEventListener("click", () => attempt(undo));
+  byId("refresh").addEventListener("click", () => attempt(showOperator));
+  addEventListener("hashchange", () => { showView(); byId("main").focus(); });
+  showView();
+  await attempt(async () => {
+    const { facets } = await call("/v1/facets");
+    conditions = createFilters(facets, () => attempt(refresh));
+  });
+  const user = new URLSearchParams(location.search).get("user");
+  await switchUser(user || localStorage.getItem(USER) || newVisitor());
 }
 
 start();

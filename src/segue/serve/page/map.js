@@ -1,56 +1,56 @@
-// The map: items on their two principal axes, the picks, and the person's path, on a canvas.
+// The item map on a canvas: items on two principal axes, the user's events, and the path of their profile.
 
-import { by, nameOf } from "./element.js";
+import { byId, itemName } from "./element.js";
 
-const EDGE = 22; // pixels round the items
-const NEAR = 18; // pixels within which a pointer means an item
-const TURN = Math.PI * 2;
+const MARGIN = 22; // pixels around the items
+const HIT_RADIUS = 18; // pixels between the pointer and an item
+const FULL_CIRCLE = Math.PI * 2;
 
-const canvas = by("map");
-const pen = canvas.getContext("2d");
-let items = [], best = new Set(), events = [], path = [], chosen = null, open = () => {};
+const canvas = byId("map");
+const context = canvas.getContext("2d");
+let items = [], recommended = new Set(), events = [], path = [], selected = null, open = () => {};
 
-export const size = () => items.length;
+export const itemCount = () => items.length;
 
-export function setItems(found, opened) {
-  items = found;
-  open = opened;
-  chosen = null;
+export function setItems(newItems, onOpen) {
+  items = newItems;
+  open = onOpen;
+  selected = null;
   draw();
 }
 
-export function setPerson(person, recommended) {
-  events = person.events.filter((one) => one.place && one.weight);
-  path = person.path.filter((one) => one !== null);
-  best = new Set(recommended.map((one) => String(one.item_id)));
+export function setUser(user, recommendations) {
+  events = user.events.filter((event) => event.position && event.weight);
+  path = user.path.filter((position) => position !== null);
+  recommended = new Set(recommendations.map((item) => String(item.item_id)));
   draw();
 }
 
-// From places of the service to pixels: each axis fills its side.
-function scale() {
+// Return the function from map positions to pixels; each axis fills its side.
+function createScale() {
   const { width, height } = canvas.getBoundingClientRect();
-  const xs = items.map((one) => one.x).concat(path.map((one) => one[0]), events.map((one) => one.place[0]));
-  const ys = items.map((one) => one.y).concat(path.map((one) => one[1]), events.map((one) => one.place[1]));
-  const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
-  const x = (width - 2 * EDGE) / (right - left || 1);
-  const y = (height - 2 * EDGE) / (high - low || 1);
-  return ([a, b]) => [EDGE + (a - left) * x, height - EDGE - (b - low) * y];
+  const xs = items.map((item) => item.x).concat(path.map(([x]) => x), events.map((event) => event.position[0]));
+  const ys = items.map((item) => item.y).concat(path.map(([, y]) => y), events.map((event) => event.position[1]));
+  const [left, right, bottom, top] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+  const scaleX = (width - 2 * MARGIN) / (right - left || 1);
+  const scaleY = (height - 2 * MARGIN) / (top - bottom || 1);
+  return ([x, y]) => [MARGIN + (x - left) * scaleX, height - MARGIN - (y - bottom) * scaleY];
 }
 
-function colours() {
+function createPalette() {
   const style = getComputedStyle(document.documentElement);
   return (name) => style.getPropertyValue(`--${name}`).trim();
 }
 
-function dot([x, y], radius, fill, ring = null) {
-  pen.beginPath();
-  pen.arc(x, y, radius, 0, TURN);
-  pen.fillStyle = fill;
-  pen.fill();
-  if (ring === null) return;
-  pen.lineWidth = 2;
-  pen.strokeStyle = ring;
-  pen.stroke();
+function drawDot([x, y], radius, fill, outline = null) {
+  context.beginPath();
+  context.arc(x, y, radius, 0, FULL_CIRCLE);
+  context.fillStyle = fill;
+  context.fill();
+  if (outline === null) return;
+  context.lineWidth = 2;
+  context.strokeStyle = outline;
+  context.stroke();
 }
 
 export function draw() {
@@ -59,79 +59,81 @@ export function draw() {
   const ratio = window.devicePixelRatio || 1;
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
-  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const at = scale(), colour = colours();
-  const most = Math.sqrt(Math.max(...items.map((one) => one.users), 1));
-  pen.globalAlpha = 0.55;
-  for (const one of items) dot(at([one.x, one.y]), 1.2 + 3.2 * Math.sqrt(one.users) / most, colour("dot"));
-  pen.globalAlpha = 1;
-  for (const one of items) if (best.has(String(one.item_id))) dot(at([one.x, one.y]), 5, colour("accent"), colour("card"));
-  for (const one of events) dot(at(one.place), 5, colour(one.weight > 0 ? "good" : "bad"), colour("card"));
-  walk(path.map(at), colour);
-  if (chosen !== null) dot(at([chosen.x, chosen.y]), 7, "transparent", colour("ink"));
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  const toPixels = createScale(), color = createPalette();
+  const maxRoot = Math.sqrt(Math.max(...items.map((item) => item.users), 1));
+  context.globalAlpha = 0.55;
+  for (const item of items) drawDot(toPixels([item.x, item.y]), 1.2 + 3.2 * Math.sqrt(item.users) / maxRoot, color("dot"));
+  context.globalAlpha = 1;
+  for (const item of items) {
+    if (recommended.has(String(item.item_id))) drawDot(toPixels([item.x, item.y]), 5, color("accent"), color("card"));
+  }
+  for (const event of events) drawDot(toPixels(event.position), 5, color(event.weight > 0 ? "good" : "bad"), color("card"));
+  drawPath(path.map(toPixels), color);
+  if (selected !== null) drawDot(toPixels([selected.x, selected.y]), 7, "transparent", color("ink"));
 }
 
-function walk(places, colour) {
-  if (!places.length) return;
-  pen.beginPath();
-  for (const [x, y] of places) pen.lineTo(x, y);
-  pen.lineWidth = 2.5;
-  pen.lineJoin = "round";
-  pen.strokeStyle = colour("warm");
-  pen.stroke();
-  for (const one of places.slice(0, -1)) dot(one, 2.5, colour("warm"));
-  dot(places.at(-1), 7, colour("warm"), colour("card"));
+function drawPath(points, color) {
+  if (!points.length) return;
+  context.beginPath();
+  for (const [x, y] of points) context.lineTo(x, y);
+  context.lineWidth = 2.5;
+  context.lineJoin = "round";
+  context.strokeStyle = color("warm");
+  context.stroke();
+  for (const point of points.slice(0, -1)) drawDot(point, 2.5, color("warm"));
+  drawDot(points.at(-1), 7, color("warm"), color("card"));
 }
 
-function choose(item) {
-  chosen = item;
-  by("map-hover").textContent = item === null ? "" : nameOf(item);
+function select(item) {
+  selected = item;
+  byId("map-hover").textContent = item === null ? "" : itemName(item);
   canvas.style.cursor = item === null ? "crosshair" : "pointer";
   draw();
 }
 
-function under(event) {
+function itemAt(event) {
   const { left, top } = canvas.getBoundingClientRect();
-  const at = scale();
-  let found = null, least = NEAR;
-  for (const one of items) {
-    const [x, y] = at([one.x, one.y]);
-    const far = Math.hypot(x - event.clientX + left, y - event.clientY + top);
-    if (far < least) [found, least] = [one, far];
+  const toPixels = createScale();
+  let nearest = null, minDistance = HIT_RADIUS;
+  for (const item of items) {
+    const [x, y] = toPixels([item.x, item.y]);
+    const distance = Math.hypot(x - event.clientX + left, y - event.clientY + top);
+    if (distance < minDistance) [nearest, minDistance] = [item, distance];
   }
-  return found;
+  return nearest;
 }
 
-const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-// The nearest item within 45 degrees of an arrow's direction, and the first of all to begin with.
-function step([across, down]) {
-  if (chosen === null) return items[0] ?? null;
-  const at = scale();
-  const [x, y] = at([chosen.x, chosen.y]);
-  let found = chosen, least = Infinity;
-  for (const one of items) {
-    const [a, b] = at([one.x, one.y]);
-    const along = (a - x) * across + (b - y) * down;
-    const aside = Math.abs((a - x) * down) + Math.abs((b - y) * across);
-    const far = Math.hypot(along, aside);
-    if (along > 0 && aside <= along && far > 4 && far < least) [found, least] = [one, far];
+// Return the nearest item within 45 degrees of a direction; without a selection, the first item.
+function nextItem([dx, dy]) {
+  if (selected === null) return items[0] ?? null;
+  const toPixels = createScale();
+  const [x, y] = toPixels([selected.x, selected.y]);
+  let nearest = selected, minDistance = Infinity;
+  for (const item of items) {
+    const [itemX, itemY] = toPixels([item.x, item.y]);
+    const along = (itemX - x) * dx + (itemY - y) * dy;
+    const aside = Math.abs((itemX - x) * dy) + Math.abs((itemY - y) * dx);
+    const distance = Math.hypot(along, aside);
+    if (along > 0 && aside <= along && distance > 4 && distance < minDistance) [nearest, minDistance] = [item, distance];
   }
-  return found;
+  return nearest;
 }
 
 canvas.addEventListener("pointermove", (event) => {
-  const found = under(event);
-  if (found !== chosen) choose(found);
+  const item = itemAt(event);
+  if (item !== selected) select(item);
 });
-canvas.addEventListener("pointerleave", () => choose(null));
+canvas.addEventListener("pointerleave", () => select(null));
 canvas.addEventListener("click", (event) => {
-  const found = under(event);
-  if (found) open(found);
+  const item = itemAt(event);
+  if (item) open(item);
 });
 canvas.addEventListener("keydown", (event) => {
-  if (event.key in WAYS) choose(step(WAYS[event.key]));
-  else if (event.key === "Enter" && chosen) open(chosen);
+  if (event.key in DIRECTIONS) select(nextItem(DIRECTIONS[event.key]));
+  else if (event.key === "Enter" && selected) open(selected);
   else return;
   event.preventDefault();
 });

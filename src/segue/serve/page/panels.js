@@ -1,55 +1,59 @@
-// The lists: an item with its reasons and its two buttons, and what fills a panel.
+// Panels: lists of items with their reasons and their like and dislike buttons.
 
-import { by, make, nameOf } from "./element.js";
+import { byId, create, itemName } from "./element.js";
 
-// The shares of a score that add to it, the largest first, as parts of all that does.
-export function reasons(item) {
-  const added = (item.why ?? []).filter((one) => one.share > 0);
-  const whole = added.reduce((sum, one) => sum + one.share, 0);
-  return added.map((one) => ({
-    name: one.reason === "pick" ? nameOf(one) : "everything else", pick: one.reason === "pick",
-    percent: Math.round(100 * one.share / whole),
-  }));
+// The parts that raise a score, largest first, each as a percentage of their sum.
+export function scoreParts(item) {
+  const parts = [];
+  let rest = 0;
+  for (const { reason, value, title, share } of item.reasons ?? []) {
+    if (reason === "pick" || reason === "feature") parts.push({ name: String(title ?? value), share });
+    else rest += share;
+  }
+  if (rest) parts.push({ name: "everything else", share: rest, isRest: true });
+  const positive = parts.filter((part) => part.share > 0);
+  const sum = positive.reduce((total, part) => total + part.share, 0);
+  return positive.map((part) => ({ ...part, percent: Math.round(100 * part.share / sum) }));
 }
 
-export function reasonOf(item) {
-  const said = [];
-  const best = reasons(item).find((one) => one.pick && one.percent > 0);
-  if (best) said.push(`Because of ${best.name} (${best.percent}%)`);
-  else if (item.why) said.push("By taste as trained");
-  if (item.propensity != null) said.push(`${Math.round(100 * item.propensity)}% chance`);
-  return said.join(" · ");
+export function reasonText(item) {
+  const texts = [];
+  const main = scoreParts(item).find((part) => !part.isRest && part.percent > 0);
+  if (main) texts.push(`Because of ${main.name} (${main.percent}%)`);
+  else if (item.reasons) texts.push("From the trained profile");
+  if (item.propensity != null) texts.push(`${Math.round(100 * item.propensity)}% chance`);
+  return texts.join(" · ");
 }
 
-function row(item, reason, marks, act) {
-  const made = by("item").content.cloneNode(true).querySelector(".item");
-  const name = nameOf(item);
-  made.dataset.id = String(item.item_id);
-  const title = made.querySelector(".title");
+function createRow(item, text, marks, actions) {
+  const row = byId("item").content.cloneNode(true).querySelector(".item");
+  const name = itemName(item);
+  row.dataset.id = String(item.item_id);
+  const title = row.querySelector(".title");
   title.textContent = name;
-  title.addEventListener("click", () => act.open(item));
-  made.querySelector(".why").textContent = reason;
+  title.addEventListener("click", () => actions.open(item));
+  row.querySelector(".reason").textContent = text;
   for (const kind of ["like", "dislike"]) {
-    const button = made.querySelector(`.${kind}`);
+    const button = row.querySelector(`.${kind}`);
     button.setAttribute("aria-label", `${kind === "like" ? "Like" : "Dislike"} ${name}`);
     button.setAttribute("aria-pressed", String(marks.get(String(item.item_id)) === kind));
-    button.addEventListener("click", () => act.mark(item, kind));
+    button.addEventListener("click", () => actions.mark(item, kind));
   }
-  return made;
+  return row;
 }
 
-// Where the focus was on a button of an item that is gone, the one that took its place gets it.
-export function fill(panel, items, { marks, act, reason = () => "", empty }) {
+// If the focused button belongs to an item that leaves the list, the button that takes its place gets the focus.
+export function fillPanel(panel, items, { marks, actions, describe = () => "", empty }) {
   const list = panel.querySelector(".items");
   const focused = list.contains(document.activeElement) ? document.activeElement : null;
-  const place = focused ? [...list.children].indexOf(focused.closest("li")) : -1;
+  const index = focused ? [...list.children].indexOf(focused.closest("li")) : -1;
   const kind = focused?.className;
   const id = focused?.closest("li").dataset.id;
-  const before = new Set([...list.querySelectorAll(".item")].map((one) => one.dataset.id));
-  const rows = items.map((item) => row(item, reason(item), marks, act));
-  for (const one of rows) if (before.size && !before.has(one.dataset.id)) one.classList.add("new");
-  list.replaceChildren(...(rows.length ? rows : [make("li", { className: "empty" }, empty)]));
+  const previous = new Set([...list.querySelectorAll(".item")].map((row) => row.dataset.id));
+  const rows = items.map((item) => createRow(item, describe(item), marks, actions));
+  for (const row of rows) if (previous.size && !previous.has(row.dataset.id)) row.classList.add("new");
+  list.replaceChildren(...(rows.length ? rows : [create("li", { className: "empty" }, empty)]));
   if (!focused || !rows.length) return;
-  const next = rows.find((one) => one.dataset.id === id) ?? rows[Math.min(place, rows.length - 1)];
+  const next = rows.find((row) => row.dataset.id === id) ?? rows[Math.min(index, rows.length - 1)];
   next.querySelector(`.${kind}`)?.focus();
 }

@@ -1,40 +1,40 @@
-// The text of /metrics, read into figures.
+// Parse the text format of Prometheus.
 
 const LINE = /^(\w+)(?:\{(.*)\})? (\S+)$/;
 const LABEL = /(\w+)="((?:[^"\\]|\\.)*)"/g;
 
-export function read(text) {
-  const found = new Map();
+export function parseMetrics(text) {
+  const samples = new Map();
   for (const line of text.split("\n")) {
-    const parts = LINE.exec(line);
-    if (!parts) continue;
-    const labels = Object.fromEntries([...(parts[2] ?? "").matchAll(LABEL)].map((one) => [one[1], one[2]]));
-    if (!found.has(parts[1])) found.set(parts[1], []);
-    found.get(parts[1]).push({ labels, value: Number(parts[3].replace("+Inf", "Infinity")) });
+    const match = LINE.exec(line);
+    if (!match) continue;
+    const labels = Object.fromEntries([...(match[2] ?? "").matchAll(LABEL)].map(([, label, value]) => [label, value]));
+    if (!samples.has(match[1])) samples.set(match[1], []);
+    samples.get(match[1]).push({ labels, value: Number(match[3].replace("+Inf", "Infinity")) });
   }
-  const rows = (name, wanted = {}) => (found.get(name) ?? []).filter((one) =>
-    Object.entries(wanted).every(([label, value]) => one.labels[label] === value));
-  const values = (name, label) => [...new Set(rows(name).map((one) => one.labels[label]))];
-  return { rows, values, summed: (name, wanted) => histogram(rows, name, wanted) };
+  const select = (name, filter = {}) => (samples.get(name) ?? []).filter((sample) =>
+    Object.entries(filter).every(([label, value]) => sample.labels[label] === value));
+  const labelValues = (name, label) => [...new Set(select(name).map((sample) => sample.labels[label]))];
+  return { select, labelValues, histogram: (name, filter) => summarize(select, name, filter) };
 }
 
-// Quantiles between the bounds of a histogram's buckets are taken on a straight line, as Prometheus does.
-function histogram(rows, name, wanted) {
-  const total = (suffix) => rows(name + suffix, wanted).reduce((sum, one) => sum + one.value, 0);
-  const bounds = new Map();
-  for (const one of rows(`${name}_bucket`, wanted)) {
-    const bound = Number(one.labels.le.replace("+Inf", "Infinity"));
-    bounds.set(bound, (bounds.get(bound) ?? 0) + one.value);
+// Quantiles are interpolated linearly within a bucket, as in Prometheus.
+function summarize(select, name, filter) {
+  const total = (suffix) => select(name + suffix, filter).reduce((sum, sample) => sum + sample.value, 0);
+  const byBound = new Map();
+  for (const sample of select(`${name}_bucket`, filter)) {
+    const bound = Number(sample.labels.le.replace("+Inf", "Infinity"));
+    byBound.set(bound, (byBound.get(bound) ?? 0) + sample.value);
   }
-  const buckets = [...bounds].sort((one, other) => one[0] - other[0]);
+  const buckets = [...byBound].sort(([first], [second]) => first - second);
   const count = total("_count");
   const quantile = (share) => {
-    let [below, before] = [0, 0];
-    for (const [bound, held] of count ? buckets : []) {
-      if (held >= share * count) {
-        return Number.isFinite(bound) ? below + (bound - below) * (share * count - before) / (held - before || 1) : below;
+    let [lower, before] = [0, 0];
+    for (const [upper, cumulative] of count ? buckets : []) {
+      if (cumulative >= share * count) {
+        return Number.isFinite(upper) ? lower + (upper - lower) * (share * count - before) / (cumulative - before || 1) : lower;
       }
-      [below, before] = [bound, held];
+      [lower, before] = [upper, cumulative];
     }
     return null;
   };

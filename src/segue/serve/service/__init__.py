@@ -1,1 +1,1 @@
-"""The service without HTTP."""
+"""The service without HTTP: lists, items, users and events, model versions."""
