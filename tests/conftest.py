@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,27 @@ import postgres
 
 for size in ("COLUMNS", "LINES"):  # pytest-xdist sets them in its workers, which have no terminal
     os.environ.pop(size, None)
+
+
+MARKERS = {  # what plain `pytest` leaves out, by file name; single tests have decorators
+    "test_spark*.py": "spark",
+    "test_page.py": "browser",
+    "test_serve_abuse*.py": "slow",
+    "test_serve_events*.py": "slow",
+    "test_serve_swap*.py": "slow",
+}
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their file, and tests that use the PostgreSQL server."""
+    for item in items:
+        for pattern, marker in MARKERS.items():
+            if fnmatch(item.path.name, pattern):
+                item.add_marker(marker)
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "postgres_url" in getattr(item, "fixturenames", ()) or "postgresql" in map(str, parameters):
+            item.add_marker("postgres")
 
 
 @pytest.fixture(scope="session", autouse=True)
