@@ -45,7 +45,7 @@ def test_texts_lists_and_truth_become_a_feature_for_each_value():
     assert made.matrix.dtype == np.float32
 
 
-def test_numbers_are_standardised_and_the_missing_are_the_mean():
+def test_numbers_are_standardized_and_the_missing_are_the_mean():
     frame = pl.DataFrame({"year": [1.0, 3.0, None]})
     made = Features.from_frame(frame, "year", ids=IDS, identity=False, normalize=False)
     assert dense(made) == {"year": [-1, 1, 0]}
@@ -95,7 +95,7 @@ def test_from_csr_takes_a_matrix_as_it_is():
     [
         (
             {"columns": "genre"},
-            "there is no column 'genre' to make features of; there are item, genres, tags",
+            "there is no column 'genre' for features; the columns are item, genres, tags",
         ),
         ({"id": None}, r"4 rows of features do not fit 3 items; name the column of their ids \(id=\)"),
         ({"id": "genres", "frame": table().drop_nulls()}, "none of the 3 ids in 'genres' is a known item"),
@@ -121,9 +121,9 @@ def test_what_cannot_be_features(change, message):
 
 
 def test_other_bad_matrices():
-    with pytest.raises(SettingError, match="a column 'id' would be taken for the identity"):
+    with pytest.raises(SettingError, match="a column cannot have the name 'id' of identity features"):
         Features.from_frame(pl.DataFrame({"id": ["x"] * 3}), "id", ids=IDS)
-    with pytest.raises(DataError, match="the weight of feature 1 in row 0 is nan; weights must be finite"):
+    with pytest.raises(DataError, match="the weight of row 0, feature 1 is nan; weights must be finite"):
         Features.from_csr(np.array([[0, np.nan]]))
     made = Features.from_csr(np.ones((3, 2)))
     with pytest.raises(

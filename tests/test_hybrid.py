@@ -52,7 +52,7 @@ def test_new_people_and_items_by_features_alone(trained):
 @pytest.mark.parametrize(
     ("ask", "error", "message"),
     [
-        (lambda r: r.recommend_for(features={"age": 3}), DataError, "no column 'kind' to make features of"),
+        (lambda r: r.recommend_for(features={"age": 3}), DataError, "no column 'kind' for features"),
         (lambda r: r.recommend_for([1], features={"kind": "k1"}), SettingError, "not both: leave one out"),
         (
             lambda r: r.recommend_for(features={"kind": ["k1", "k2"]}),

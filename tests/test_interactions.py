@@ -12,8 +12,10 @@ import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segue.data.assembly import from_frame
+from segue.data.cleaning import clean_numbers, clean_times
 from segue.data.ids import FEW, IdMap, clean_ids
-from segue.data.interactions import Interactions, clean_numbers, clean_times, from_csr, from_frame
+from segue.data.interactions import Interactions, from_csr
 from segue.errors import DataError, SettingError, UnknownIdError
 
 # Ids
@@ -94,9 +96,7 @@ def test_unknown_ids_are_named():
 
 
 def test_ids_that_cannot_be_are_refused():
-    with pytest.raises(
-        DataError, match="the item 'a' stands for more than one row; every item must be there once"
-    ):
+    with pytest.raises(DataError, match="the item 'a' occurs more than once; every item must be unique"):
         IdMap(["a", "b", "a"], noun="item")
     with pytest.raises(DataError, match=r"1 of 3 user ids are missing \(null\), the first in row 2"):
         IdMap([1, None, 3], noun="user")
@@ -255,7 +255,7 @@ def test_weights_that_cancel_out_leave_nothing():
     assert made.matrix.shape == (1, 1)
     with pytest.raises(DataError, match="the weights of every user and item add up to zero"):
         from_frame(table.head(2))
-    with pytest.raises(DataError, match="add up to more than float32 can hold"):
+    with pytest.raises(DataError, match="exceed float32 when summed"):
         from_frame(frame([(1, "a", 3e38), (1, "a", 3e38)], "weight"))
 
 
@@ -268,9 +268,9 @@ def test_one_row_is_enough_and_none_is_not():
     made = from_frame(frame([("only", 1)]))
     assert as_dict(made) == {("only", 1): 1}
     assert repr(made) == "Interactions(1 users × 1 items, 1 interactions)"
-    with pytest.raises(DataError, match="there are no interactions in it: 0 rows"):
+    with pytest.raises(DataError, match="there are no interactions in it \\(0 rows\\)"):
         from_frame(frame([]))
-    with pytest.raises(SettingError, match="duplicates='first' is not known; there are 'sum', 'last', 'max'"):
+    with pytest.raises(SettingError, match="duplicates='first' must be one of 'sum', 'last', 'max'"):
         from_frame(frame([(1, 1)]), duplicates="first")
 
 
@@ -334,7 +334,7 @@ def test_a_matrix_is_copied_and_put_in_order():
 def test_a_matrix_that_cannot_be_is_refused():
     with pytest.raises(DataError, match="the weight of row 1, column 2 is nan; weights must be finite"):
         from_csr(sp.csr_matrix([[0, 1, 0], [1, 0, np.nan]]))
-    with pytest.raises(DataError, match=r"the matrix of shape \(2, 3\) holds no interactions"):
+    with pytest.raises(DataError, match=r"the matrix of shape \(2, 3\) contains no interactions"):
         from_csr(sp.csr_matrix((2, 3)))
     with pytest.raises(
         DataError,
@@ -387,7 +387,7 @@ def test_core_knows_its_answer():
     assert set(as_dict(MADE.core(3, 1))) == {("u1", "a"), ("u1", "b"), ("u1", "c")}
     assert MADE.core(0, 0) is MADE
     with pytest.raises(
-        DataError, match="none of 6 is in a core of at least 3 per user and 2 per item; ask for less"
+        DataError, match="none of 6 is in a core of at least 3 per user and 2 per item; lower core="
     ):
         MADE.core(3, 2)
     with pytest.raises(SettingError, match="a core of -1 per user and 2 per item must not be negative"):
@@ -438,7 +438,7 @@ def test_metadata_follows_the_items():
         MADE.with_metadata(pl.DataFrame({"id": ["c", "c"], "n": [1, 2]}), "id")
     with pytest.raises(DataError, match="no column 'item' in the item metadata; its columns are id, n"):
         MADE.with_metadata(pl.DataFrame({"id": ["c", "c"], "n": [1, 2]}), "item")
-    with pytest.raises(DataError, match="the item metadata has no column but 'id'"):
+    with pytest.raises(DataError, match="the item metadata has no column beside 'id'"):
         MADE.with_metadata(pl.DataFrame({"id": ["c"]}), "id")
 
 
@@ -539,7 +539,7 @@ def test_a_users_split_takes_whole_users():
 
 def test_splits_that_cannot_be_are_refused():
     with pytest.raises(
-        SettingError, match="by='date' is not a split; there are 'random', 'time', 'last', 'users'"
+        SettingError, match="by='date' is not a split; choose one of 'random', 'time', 'last', 'users'"
     ):
         MADE.split(by="date")
     for by in ("random", "time", "users"):
@@ -560,5 +560,5 @@ def test_splits_that_cannot_be_are_refused():
         with pytest.raises(DataError, match=f"leaves the {side} side empty"):
             one.split(by=by)
     same = from_frame(frame([(1, 1, 5), (1, 2, 5)], "time"))
-    with pytest.raises(DataError, match="they all carry the same time"):
+    with pytest.raises(DataError, match="all have the same time"):
         same.split(by="time")

@@ -15,7 +15,8 @@ from polars.testing import assert_frame_equal
 import segue
 from segue import store
 from segue.data import IdMap, simulate
-from segue.data.interactions import from_csr, from_frame
+from segue.data.assembly import from_frame
+from segue.data.interactions import from_csr
 from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError, UnknownIdError
 from segue.recommender import facade as module
 

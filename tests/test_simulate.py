@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
 
 from segue.data.simulate import LAST_DAY, RATINGS, Simulation, _times, simulate, simulation
-from segue.data.titles import FORMS, GENRES, KINDS, MOODS, PLACES, SHARED, _bases, _plural, _worded, titled
+from segue.data.titles import FORMS, _base_titles, _format_title, _plural, make_titles
+from segue.data.vocabulary import GENRES, KINDS, MOODS, PLACES, SHARED
 from segue.errors import SettingError
 from segue.kernels.simulate import draw
 
@@ -117,11 +118,11 @@ def test_simulate_is_the_short_form(usual):
         ({"seed": None}, "seed=None must be a whole number of at least 0"),
         (
             {"users": 100, "items": 50, "interactions": 5001},
-            "interactions=5,001 do not fit: 100 users × 50 items are 5,000 different pairs; ask for at most",
+            "interactions=5,001 do not fit: 100 users × 50 items are 5,000 different pairs, the most there can be",
         ),
         (
             {"users": 1000, "interactions": 999},
-            "interactions=999 are too few for 1,000 users, who have at least one each; ask for at least 1,",
+            "interactions=999 are too few for 1,000 users with at least one each; pass at least 1,",
         ),
     ],
 )
@@ -393,15 +394,15 @@ def test_the_words_are_complete():
     ],
 )
 def test_titles_are_grammatical(form, noun, second, title):
-    assert _worded(form, noun, second, "in") == title
+    assert _format_title(form, noun, second, "in") == title
 
 
 def test_titles_are_distinct_even_when_the_words_run_out():
     rng = np.random.default_rng(0)
     kinds = np.repeat([0, 7, 30], 6_000)
-    made = titled(kinds, rng.random(len(kinds)) < 0.1, rng)
+    made = make_titles(kinds, rng.random(len(kinds)) < 0.1, rng)
     assert len(set(made.titles)) == len(kinds)
-    assert max(len(list(_bases(KINDS[kind], rng))) for kind in (0, 7, 30)) < 6_000
+    assert max(len(list(_base_titles(KINDS[kind], rng))) for kind in (0, 7, 30)) < 6_000
     for film in range(0, len(kinds), 37):
         first = made.titles[made.first[film]]
         assert kinds[made.first[film]] == kinds[film]

@@ -138,18 +138,18 @@ def test_interactions_are_taken_as_they_are():
     made = read_interactions(FRAME)
     assert read_interactions(made) is made
     assert pairs(read_interactions(made, min_weight=3)) == {(7, 30), (2, 30)}
-    assert "user_ids= is for a matrix, and interactions have ids" in refused(
+    assert "user_ids= is only for a matrix; interactions have ids" in refused(
         made, user_ids=[1], error=SettingError
     )
 
 
 def test_arguments_that_do_not_fit_are_refused(write):
     matrix = sp.csr_matrix(np.ones((2, 2)))
-    assert "weight= is for a table, and this is a matrix" in refused(matrix, weight="w", error=SettingError)
-    assert "query= is for a database" in refused(write(CSV), query="select", error=SettingError)
-    assert "item_ids= is for a matrix" in refused(FRAME, item_ids=[1], error=SettingError)
-    assert "ndarray is no source; pass the path of a CSV" in refused(np.ones((2, 2)))
-    assert "duplicates='mean' is not known; there are 'sum', 'last', 'max'" in refused(
+    assert "weight= is only for a table, not for a matrix" in refused(matrix, weight="w", error=SettingError)
+    assert "query= is only for a database" in refused(write(CSV), query="select", error=SettingError)
+    assert "item_ids= is only for a matrix" in refused(FRAME, item_ids=[1], error=SettingError)
+    assert "ndarray is not a supported source; pass the path of a CSV" in refused(np.ones((2, 2)))
+    assert "duplicates='mean' must be one of 'sum', 'last', 'max'" in refused(
         FRAME, duplicates="mean", error=SettingError
     )
 
@@ -194,7 +194,7 @@ def test_columns_that_are_missing_or_doubtful_are_named(write):
         f"{path} has no column that looks like user ids; its columns are alpha, beta; name it with user="
     )
     assert "no column that looks like item ids" in refused(path, user="alpha")
-    assert "has no column 'Rating' (asked for as weight=); its columns are alpha, beta" in refused(
+    assert "has no column 'Rating' (requested by weight=); its columns are alpha, beta" in refused(
         path, user="alpha", item="beta", weight="Rating"
     )
     many = pl.DataFrame({f"c{number}": [1] for number in range(25)})
@@ -234,7 +234,7 @@ def test_ids_are_integers_only_if_all_are_written_so(written, ids, write):
 
 
 def test_the_whole_file_decides_not_its_first_rows(write):
-    plain = [str(number) for number in range(1, delimited.PROBE + 500)]
+    plain = [str(number) for number in range(1, delimited.SAMPLE + 500)]
     for odd in ("007", "x"):
         made = read_interactions(
             write("user,item,plays\n" + "".join(f"{one},1,1\n" for one in [*plain, odd]))
@@ -353,7 +353,7 @@ def test_files_that_cannot_be_read_say_why(write, tmp_path):
     assert "cannot be read as delimited text" in refused(write("\n\n"))
     assert "empty" in refused(write(gzip.compress(b""), "x.csv.gz"))
     path = write("user,item\n")
-    assert refused(path) == f"{path}: there are no interactions in it: 0 rows"
+    assert refused(path) == f"{path}: there are no interactions in it (0 rows)"
     assert "is not MovieLens: it has none of ratings.csv, ratings.dat, u.data; name a file" in refused(
         tmp_path
     )
@@ -379,7 +379,7 @@ def test_a_csv_that_is_not_well_formed_is_refused(text, write):
 
 def test_a_quote_that_swallows_lines_is_noticed(write):
     path = write('user,item\n1,"a\n2,b\n3,c"\n4,d\n')
-    assert refused(path) == f"{path}: the item in row 1 goes over a line's end; a quote is not closed there"
+    assert refused(path) == f"{path}: the item in row 1 contains a line break; a quote is not closed there"
 
 
 def test_damaged_parquet_is_refused_whatever_the_damage(tmp_path, capfd):
@@ -466,7 +466,9 @@ def test_items_that_do_not_fit_are_refused():
     assert "knows none of the 2 items, such as 10; its column 'item' has 1, 2" in refused(
         FRAME, items=pl.DataFrame({"item": [1, 2], "title": ["a", "b"]})
     )
-    assert "the item metadata has no column but 'item'" in refused(FRAME, items=pl.DataFrame({"item": [30]}))
+    assert "the item metadata has no column beside 'item'" in refused(
+        FRAME, items=pl.DataFrame({"item": [30]})
+    )
     assert "the frame of items: the item 30 has more than one row of metadata; keep one" in refused(
         FRAME, items=pl.DataFrame({"item": [30, 10, 30], "title": ["a", "b", "c"]})
     )
@@ -574,7 +576,7 @@ def test_movielens_files_that_are_not_quite(write, tmp_path):
     write("1::2::5::9\n", "ratings.dat")
     assert read_interactions(tmp_path).item_metadata is None  # no movies beside it
     path = write("2::A (1999)::War\n3::B\n", "movies.dat")
-    assert refused(tmp_path) == f"line 2 of {path} is not as MovieLens writes it: '3::B'"
+    assert refused(tmp_path) == f"line 2 of {path} is not a movie of MovieLens: '3::B'"
     path = write("", "movies.dat")
     assert refused(tmp_path) == f"{path} is empty"
     path = write("1,2,5,9\n", "ratings.dat")
@@ -636,7 +638,7 @@ def test_sqlite_is_only_read_and_says_what_is_wrong(sqlite_url, tmp_path, write)
         refused(sqlite_url, query="delete from ratings")
         == f"{name} failed: attempt to write a readonly database"
     )
-    assert refused(sqlite_url, query=f"{ask} where 0") == f"{name} found no rows"
+    assert refused(sqlite_url, query=f"{ask} where 0") == f"{name} returned no rows"
     assert "failed: You can only execute one statement at a time" in refused(
         sqlite_url, query=f"{ask}; {ask}"
     )
@@ -654,7 +656,7 @@ def test_sqlite_is_only_read_and_says_what_is_wrong(sqlite_url, tmp_path, write)
     assert "is sqlite:///file.db" in refused("sqlite://", query=ask)
     assert "file is not a database" in refused(f"sqlite:///{write('x' * 2000)}", query=ask)
     assert refused("mysql://me:secret@there/db", query=ask) == (
-        "mysql:// is not read; there are sqlite://, postgresql://, postgres://, or the path of a file"
+        "mysql:// is not supported; use sqlite://, postgresql://, postgres://, or the path of a file"
     )
 
 
@@ -711,7 +713,7 @@ def test_postgresql_says_what_is_wrong(postgres_url, table):
     assert "failed: division by zero" in refused(postgres_url, query="select 1/0 as user, 2 as item")
     assert (
         refused(postgres_url, query=f"select * from {table} where false", user="who")
-        == f"{name} found no rows"
+        == f"{name} returned no rows"
     )
     assert "no column that looks like item ids; its columns are user" in refused(
         postgres_url, query='select 1 as "user"'
@@ -786,13 +788,12 @@ except MissingExtraError as error:
         assert told == "Interactions(1 users × 1 items, 1 interactions)\n"
     else:
         assert told == (
-            "the pandas frame hands its columns over through pyarrow, "
-            "which is not installed: pip install pyarrow\n"
+            "reading the pandas frame needs pyarrow, which is not installed: pip install pyarrow\n"
         )
 
 
 def test_a_pandas_column_of_several_kinds_is_refused():
     line = refused(pd.DataFrame({"user": pd.Series([1, "a"], dtype=object), "item": [1, 2]}))
-    assert line.startswith("the pandas frame cannot be read as a table of one type a column: ")
+    assert line.startswith("the pandas frame cannot be read as a table with one type per column: ")
     odd = pd.DataFrame({"user": [1], "item": [2], "other": pd.Series([{1, 2}], dtype=object)})
     assert pairs(read_interactions(odd)) == {(1, 2)}  # a column that is not needed is not touched

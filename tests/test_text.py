@@ -730,12 +730,12 @@ def test_items_from_json(tmp_path):
 
 def test_unreadable_item_tables():
     with pytest.raises(
-        DataError, match=r"the frame of items has no column 'film' \(asked for as item=\); its col"
+        DataError, match=r"the frame of items has no column 'film' \(requested by item=\); its col"
     ):
         segue.read_items(FILMS, item="film")
     with pytest.raises(DataError, match="the frame of items has no rows: there are no items in it"):
         segue.read_items(FILMS.clear())
-    with pytest.raises(DataError, match="the item 10 stands for more than one row"):
+    with pytest.raises(DataError, match="the item 10 occurs more than once"):
         segue.read_items(pl.concat([FILMS, FILMS]))
     with pytest.raises(DataError, match=r"0 user\(s\) and 12 item\(s\) leave nothing to learn"):
         segue.Recommender("ials").fit(segue.read_items(FILMS))

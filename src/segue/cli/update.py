@@ -10,7 +10,7 @@ import typer
 from segue.cli.answers import print_json
 from segue.cli.options import Item, Json, MinWeight, ModelArgument, Query, Quiet, Time, User, Weight
 from segue.cli.terminal import Bars, output
-from segue.data.features import rows_of
+from segue.data.features import align_rows
 from segue.data.ids import IdMap
 from segue.data.sources import read_interactions, read_table
 from segue.errors import SettingError
@@ -80,4 +80,4 @@ def update(
 def _known_of(file: str, ids: IdMap) -> pl.DataFrame:
     """What a file knows of some users, in their order; its first column has their ids."""
     table = read_table(file)
-    return rows_of(table, ids, table.columns[0])
+    return align_rows(table, ids, table.columns[0])

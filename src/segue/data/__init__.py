@@ -1,4 +1,4 @@
-"""Interactions: reading, holding, splitting and simulating them."""
+"""Read, check, split and simulate interactions of users with items."""
 
 from segue.data.features import Features
 from segue.data.ids import IdMap

@@ -1,4 +1,4 @@
-"""Which column plays which part: named by the caller, or found by the names that columns usually have."""
+"""Find the columns of user, item, weight and time: named by the caller, or by their usual names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from segue.errors import DataError
 
-# The likeliest first, written without capitals, spaces, hyphens and underscores.
+# Most likely names first, in lower case and without spaces, hyphens and underscores.
 ALIASES: dict[str, tuple[str, ...]] = {
     "user": (
         "userid", "user", "uid", "visitorid", "visitor", "customerid", "customer", "memberid", "member",
@@ -27,52 +27,67 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "ratedat", "reviewtime",
     ),
 }  # fmt: skip
-NEEDED = ("user", "item")
-SHOWN = 20
+REQUIRED = ("user", "item")
+SHOWN = 20  # columns that a message lists
 
 
-def plain(name: str) -> str:
-    """Return a column's name without capitals, underscores, spaces and hyphens."""
+def normalize_name(name: str) -> str:
+    """Return a column name in lower case, without underscores, spaces and hyphens."""
     return "".join(name.casefold().replace("_", "").replace("-", "").split())
 
 
 def find_columns(columns: Sequence[str], named: Mapping[str, str | None], source: str) -> dict[str, str]:
-    """Return {part: column} for user, item and, where there are any, weight and time.
+    """Return the column of each role: user, item and, if there are any, weight and time.
 
-    `named` holds what the caller said; every other part is looked for among the names that are left.
-    Raises `DataError`, which lists the columns, for one that is not there or could be either of two.
+    Args:
+        columns: the columns of the table.
+        named: the column that the caller gives for a role; None: look for its usual names among the others.
+        source: the name of the table in messages.
+
+    Raises:
+        DataError: a column is missing, or two columns fit one role; the message lists the columns.
     """
-    found = {part: column for part, column in named.items() if column is not None}
-    for part, column in found.items():
+    roles = {role: column for role, column in named.items() if column is not None}
+    for role, column in roles.items():
         if column not in columns:
-            raise DataError(f"{source} has no column {column!r} (asked for as {part}=); {listed(columns)}")
-    for part in ALIASES:
-        left = [column for column in columns if column not in found.values()]
-        if part not in found and (guess := alias_of(left, part, source)) is not None:
-            found[part] = guess
-    for part in NEEDED:
-        if part not in found:
             raise DataError(
-                f"{source} has no column that looks like {part} ids; {listed(columns)}; name it with {part}="
+                f"{source} has no column {column!r} (requested by {role}=); {describe_columns(columns)}",
+                arguments=(role,),
             )
-    return {part: found[part] for part in ALIASES if part in found}
+    for role in ALIASES:
+        free = [column for column in columns if column not in roles.values()]
+        if role not in roles and (match := find_alias(free, role, source)) is not None:
+            roles[role] = match
+    for role in REQUIRED:
+        if role not in roles:
+            raise DataError(
+                f"{source} has no column that looks like {role} ids; {describe_columns(columns)}; "
+                f"name it with {role}=",
+                arguments=(role,),
+            )
+    return {role: roles[role] for role in ALIASES if role in roles}
 
 
-def alias_of(columns: Sequence[str], part: str, source: str) -> str | None:
-    """Return the column whose name is the likeliest for a part, None where none is."""
-    for alias in ALIASES[part]:
-        fitting = [column for column in columns if plain(column) == alias]
-        if len(fitting) > 1:
-            both = " and ".join(map(repr, fitting))
+def find_alias(columns: Sequence[str], role: str, source: str) -> str | None:
+    """Return the column with the most likely name for a role, or None.
+
+    Raises:
+        DataError: two columns have the same likely name.
+    """
+    for alias in ALIASES[role]:
+        matches = [column for column in columns if normalize_name(column) == alias]
+        if len(matches) > 1:
+            both = " and ".join(map(repr, matches))
             raise DataError(
-                f"the columns {both} of {source} both look like the {part}; name one with {part}="
+                f"the columns {both} of {source} both look like the {role}; name one with {role}=",
+                arguments=(role,),
             )
-        if fitting:
-            return fitting[0]
+        if matches:
+            return matches[0]
     return None
 
 
-def listed(columns: Sequence[str]) -> str:
-    """Say which columns there are."""
+def describe_columns(columns: Sequence[str]) -> str:
+    """Return a phrase that lists the columns of a table."""
     more = f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else ""
     return f"its columns are {', '.join(columns[:SHOWN])}{more}"

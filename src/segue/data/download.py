@@ -1,4 +1,4 @@
-"""MovieLens small from its publisher, checked byte for byte and kept in the user's cache."""
+"""Download MovieLens small, verify its checksums and keep it in a cache folder."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from segue.errors import DataError
 
 URL = "https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"
 FOLDER = "ml-latest-small"
-SHA256 = {  # of the edition of September 2018
+SHA256 = {  # the edition of September 2018
     "ratings.csv": "aa289ca83157595d0df6aea1be6a4ded676ddc4385472e8313a8ed9805352646",
     "movies.csv": "5a5f32dd9bb3797b8e728a1b98958789d2b13f294a69fdfbc5727f8a9611aa07",
 }
-LIMIT = 16 << 20  # bytes of the archive, which has about a million
-TIMEOUT = 5.0  # seconds without an answer
+LIMIT = 16 << 20  # bytes to download at most; the archive has about a million
+TIMEOUT = 5.0  # seconds to wait for the server
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: `SEGUE_CACHE`, else the platform's folder for caches."""
-    if named := os.environ.get("SEGUE_CACHE"):
-        return Path(named)
+    """Return the folder for downloads: `SEGUE_CACHE`, or else the cache folder of the platform."""
+    if folder := os.environ.get("SEGUE_CACHE"):
+        return Path(folder)
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "segue"
     if sys.platform == "darwin":
@@ -37,18 +37,22 @@ def cache_folder() -> Path:
 
 
 def movielens_small(cache: Path, url: str = URL) -> Path:
-    """Return the folder with MovieLens small, downloaded on the first call; `DataError` where that fails."""
+    """Return the folder of MovieLens small; download it on the first call.
+
+    Raises:
+        DataError: the download fails, or the cache cannot be written.
+    """
     folder = cache / FOLDER
     try:
-        if not all(_intact(folder / name) for name in SHA256):
-            keep(_unpacked(fetch(url, LIMIT), url), folder)
+        if not all(_is_intact(folder / name) for name in SHA256):
+            save_files(_unpack(fetch(url, LIMIT), url), folder)
     except OSError as error:
         raise DataError(f"the cache {folder} cannot be used: {error}; set SEGUE_CACHE") from error
     return folder
 
 
-def keep(files: dict[str, bytes], folder: Path) -> None:
-    """Write files into a folder, each under another name first."""
+def save_files(files: dict[str, bytes], folder: Path) -> None:
+    """Write files into a folder; each replaces an existing one only when it is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         draft = folder / f"{name}.{os.getpid()}.draft"
@@ -60,9 +64,13 @@ def keep(files: dict[str, bytes], folder: Path) -> None:
 
 
 def fetch(url: str, limit: int) -> bytes:
-    """Download what is at a URL, and no more than a byte above `limit`; `DataError` where that fails."""
+    """Return the content of a URL, at most `limit` + 1 bytes of it.
+
+    Raises:
+        DataError: the download fails.
+    """
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - https, or a test's own server
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:  # noqa: S310 - https, or the server of a test
             content: bytes = answer.read(limit + 1)
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
@@ -70,22 +78,22 @@ def fetch(url: str, limit: int) -> bytes:
     return content
 
 
-def _unpacked(content: bytes, url: str) -> dict[str, bytes]:
+def _unpack(content: bytes, url: str) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            files = {name: _member(archive, f"{FOLDER}/{name}") for name in SHA256}
+            files = {name: _read_member(archive, f"{FOLDER}/{name}") for name in SHA256}
     except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, RuntimeError) as error:
         raise DataError(f"{url} did not send the expected archive: {error}") from error
-    for name, read in files.items():
-        if hashlib.sha256(read).hexdigest() != SHA256[name]:
+    for name, data in files.items():
+        if hashlib.sha256(data).hexdigest() != SHA256[name]:
             raise DataError(f"{name} from {url} is not the expected edition (its checksum differs)")
     return files
 
 
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+def _read_member(archive: zipfile.ZipFile, name: str) -> bytes:
     with archive.open(name) as member:
         return member.read(LIMIT)
 
 
-def _intact(path: Path) -> bool:
+def _is_intact(path: Path) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256[path.name]

@@ -1,59 +1,70 @@
-"""The border between outside ids (strings or integers) and inside rows (0..n-1)."""
+"""Translate between external ids (strings or integers) and internal rows (0..n-1)."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Sized
 from functools import cached_property
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import polars as pl
 
 from segue.errors import DataError, UnknownIdError
 
-Id = int | str
-FEW = 16  # up to so many ids are looked up one by one, …
-SHARE = 0.15  # … up to such a share of those that are there by one binary search each; more are joined
+Id: TypeAlias = int | str
+Ids: TypeAlias = "Id | np.integer | Iterable[Id] | np.ndarray | pl.Series"
+FEW = 16  # at most this many ids are looked up one by one
+SHARE = 0.15  # at most this share of all ids are looked up by binary search; more are joined
 
 
 class IdMap:
-    """A table of distinct ids: row -> id by position, id -> row by binary search.
+    """An immutable two-way map between distinct external ids and rows 0..n-1.
 
-    The ids are all integers or all strings. Asking with the other kind is understood where it is
-    unambiguous: `"42"` finds the integer 42 and `42` finds the string "42".
+    All ids are integers or all are strings, and come back unchanged. A lookup accepts the other type if it is
+    unambiguous: `"42"` finds the integer 42, and `42` finds the string "42".
+
+    - `ids[row]` returns the id of a row, `len(ids)` the number of ids, `id in ids` whether it is known.
+    - `find(id)` returns one row, `rows(ids)` many rows; both return -1 for unknown ids.
+    - `require(ids)` returns many rows, and raises `UnknownIdError` for unknown ids.
+    - `ids.ids` is a numpy array of all ids in row order, `ids.series` a polars series.
+
+    Args:
+        ids: the ids in row order.
+        noun: the word for one of them in messages, such as `user`.
+
+    Raises:
+        DataError: an id is missing, repeated, or neither a string nor an integer.
     """
 
     def __init__(self, ids: pl.Series | np.ndarray | Iterable[Id], *, noun: str = "id") -> None:
         self.noun = noun
-        self.series = clean_ids(ids if isinstance(ids, pl.Series) else pl.Series(values=_plain(ids)), noun)
+        self.series = clean_ids(ids if isinstance(ids, pl.Series) else pl.Series(values=_uniform(ids)), noun)
         if self.series.len() and self.series.n_unique() != self.series.len():
-            twice = self.series.filter(self.series.is_duplicated())[0]
-            raise DataError(
-                f"the {noun} {twice!r} stands for more than one row; every {noun} must be there once"
-            )
+            repeated = self.series.filter(self.series.is_duplicated())[0]
+            raise DataError(f"the {noun} {repeated!r} occurs more than once; every {noun} must be unique")
 
     @classmethod
     def trusted(cls, series: pl.Series, *, noun: str) -> IdMap:
-        """Wrap ids that are known to be clean and distinct (as they come from a checked model folder)."""
-        made = object.__new__(cls)
-        made.noun, made.series = noun, series
-        return made
+        """Wrap ids without checking them; they must be clean and distinct, as in a model folder."""
+        ids = object.__new__(cls)
+        ids.noun, ids.series = noun, series
+        return ids
 
     @cached_property
     def ids(self) -> np.ndarray:
-        """The outside ids in row order: (n,) int64, or object where they are strings."""
+        """The external ids in row order: (n,) int64, or object for strings."""
         return self.series.to_numpy()
 
     def __len__(self) -> int:
         return self.series.len()
 
     def __getitem__(self, row: int) -> Id:
-        found: Id = self.series[int(row)]
-        return found
+        external: Id = self.series[int(row)]
+        return external
 
-    def __contains__(self, wanted: object) -> bool:
-        return isinstance(wanted, (int, str, np.integer)) and self.find(wanted) >= 0
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, (int, str, np.integer)) and self.find(key) >= 0
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, IdMap) and self.series.equals(other.series)
@@ -63,91 +74,96 @@ class IdMap:
     def __repr__(self) -> str:
         return f"IdMap({len(self):,} {self.noun}s)"
 
-    def find(self, wanted: Any) -> int:
-        """Return the row of one id, -1 where there is none."""
-        key = self._as_key(wanted)
+    def find(self, id: Id | np.integer) -> int:  # noqa: A002
+        """Return the row of one id, or -1 if it is unknown."""
+        key = self._as_key(id)
         if key is None:
             return -1
         if self._order is None:
-            place = bisect_left(self.series, key)
-            return place if place < len(self) and self.series[place] == key else -1
+            position = bisect_left(self.series, key)
+            return position if position < len(self) and self.series[position] == key else -1
         order = self._order
-        place = bisect_left(order, key, key=lambda row: self.series[int(row)])
-        return int(order[place]) if place < len(self) and self.series[int(order[place])] == key else -1
+        position = bisect_left(order, key, key=lambda row: self.series[int(row)])
+        if position == len(self) or self.series[int(order[position])] != key:
+            return -1
+        return int(order[position])
 
-    def rows(self, wanted: Any) -> np.ndarray:
-        """Return the rows (q,) int32 of many ids, -1 for each that is unknown."""
-        if isinstance(wanted, (str, int, np.integer)):
-            wanted = [wanted]
-        if not hasattr(wanted, "__len__"):
-            wanted = list(wanted)
-        if len(wanted) <= FEW:
-            return np.array([self.find(one) for one in wanted], np.int32)
-        series = wanted if isinstance(wanted, pl.Series) else pl.Series(values=_plain(wanted))
-        series = self._as_kind(series)
+    def rows(self, ids: Ids) -> np.ndarray:
+        """Return the rows (q,) int32 of many ids, -1 for unknown ids."""
+        if isinstance(ids, (str, int, np.integer)):
+            ids = [_as_python(ids)]
+        if not isinstance(ids, Sized):
+            ids = list(ids)
+        if len(ids) <= FEW:
+            return np.array([self.find(key) for key in ids], np.int32)
+        series = self._as_dtype(ids if isinstance(ids, pl.Series) else pl.Series(values=_uniform(ids)))
         if len(series) <= SHARE * len(self):
-            return self._searched(series)
-        asked = pl.DataFrame({"id": series})
+            return self._search(series)
+        queries = pl.DataFrame({"id": series})
         known = pl.DataFrame({"id": self.series}).with_row_index("row")
-        joined = asked.join(known, on="id", how="left", maintain_order="left")["row"]
+        joined = queries.join(known, on="id", how="left", maintain_order="left")["row"]
         return joined.cast(pl.Int32).fill_null(-1).to_numpy()
 
-    def _searched(self, series: pl.Series) -> np.ndarray:
-        """The rows of ids of the kind that is there, -1 for each that is unknown, by binary search."""
-        places = np.minimum(self._sorted.search_sorted(series).to_numpy(), len(self) - 1)
-        there = (self._sorted.gather(places) == series).fill_null(False).to_numpy()
-        rows = places if self._order is None else self._order[places]
-        return np.where(there, rows, -1).astype(np.int32)
+    def _search(self, series: pl.Series) -> np.ndarray:
+        """Return the rows of ids of the same type by binary search, -1 for unknown ids."""
+        positions = np.minimum(self._sorted.search_sorted(series).to_numpy(), len(self) - 1)
+        known = (self._sorted.gather(positions) == series).fill_null(False).to_numpy()
+        rows = positions if self._order is None else self._order[positions]
+        return np.where(known, rows, -1).astype(np.int32)
 
-    def require(self, wanted: Any) -> np.ndarray:
-        """Return the rows of many ids, or raise an error that names the first few unknown ones."""
-        if isinstance(wanted, (str, int, np.integer)):
-            wanted = [wanted]
-        if not isinstance(wanted, (pl.Series, np.ndarray)):
-            wanted = list(wanted)
-        rows = self.rows(wanted)
-        missing = [wanted[int(place)] for place in np.flatnonzero(rows < 0)[:3]]
+    def require(self, ids: Ids) -> np.ndarray:
+        """Return the rows (q,) int32 of many ids.
+
+        Raises:
+            UnknownIdError: an id is unknown; the message names the first few.
+        """
+        if isinstance(ids, (str, int, np.integer)):
+            ids = [_as_python(ids)]
+        if not isinstance(ids, (pl.Series, np.ndarray)):
+            ids = list(ids)
+        rows = self.rows(ids)
+        missing = [_as_python(ids[int(position)]) for position in np.flatnonzero(rows < 0)[:3]]
         if missing:
-            missing = [one.item() if isinstance(one, np.generic) else one for one in missing]
-            many = int((rows < 0).sum())
-            named = ", ".join(repr(one) for one in missing) + (f" and {many - 3} more" if many > 3 else "")
-            sample = ", ".join(repr(one) for one in self.series.head(3))
+            count = int((rows < 0).sum())
+            names = ", ".join(map(repr, missing)) + (f" and {count - 3} more" if count > 3 else "")
+            sample = ", ".join(map(repr, self.series.head(3)))
             raise UnknownIdError(
-                f"unknown {self.noun}: {named}. The model knows {len(self):,} {self.noun}s, such as {sample}"
+                f"unknown {self.noun}: {names}. The model knows {len(self):,} {self.noun}s, such as {sample}"
             )
         return rows
 
-    def grown(self, wanted: pl.Series) -> IdMap:
-        """Return a table with the ids that are not there yet behind those that are; rows keep their places.
+    def grown(self, ids: pl.Series) -> IdMap:
+        """Return a map with unknown ids appended; known ids keep their rows.
 
-        Raises `DataError` for ids that are no integers where the known ones are.
+        Raises:
+            DataError: a new id is not an integer, but the known ids are.
         """
-        fresh = clean_ids(wanted, self.noun).filter(pl.Series(self.rows(wanted) < 0, dtype=pl.Boolean))
-        added = fresh.cast(self.series.dtype, strict=False).alias(self.series.name)
+        unknown = clean_ids(ids, self.noun).filter(pl.Series(self.rows(ids) < 0, dtype=pl.Boolean))
+        added = unknown.cast(self.series.dtype, strict=False).alias(self.series.name)
         if added.null_count():
-            wrong = fresh[int(np.argmax(added.is_null()))]
-            raise DataError(f"the model's {self.noun}s have integer ids, but {wrong!r} came")
+            wrong = unknown[int(np.argmax(added.is_null()))]
+            raise DataError(f"the {self.noun} ids of the model are integers, but {wrong!r} is not")
         return IdMap(pl.concat([self.series, added]), noun=self.noun)
 
     @cached_property
     def _order(self) -> np.ndarray | None:
-        """The rows in the order of their ids; None where they stand so already."""
+        """The rows in the order of their ids; None if the ids are sorted."""
         return None if self.series.is_sorted() else self.series.arg_sort().to_numpy()
 
     @cached_property
     def _sorted(self) -> pl.Series:
         return self.series if self._order is None else self.series.gather(self._order)
 
-    def _as_key(self, wanted: Any) -> Id | None:
+    def _as_key(self, id: Id | np.integer) -> Id | None:  # noqa: A002
         if self.series.dtype == pl.String:
-            return str(wanted)
+            return str(id)
         try:
-            key = int(wanted)
+            key = int(id)
         except (TypeError, ValueError):
             return None
-        return key if str(key) == str(wanted) else None
+        return key if str(key) == str(id) else None
 
-    def _as_kind(self, series: pl.Series) -> pl.Series:
+    def _as_dtype(self, series: pl.Series) -> pl.Series:
         if series.dtype == self.series.dtype:
             return series
         if self.series.dtype == pl.String:
@@ -160,7 +176,11 @@ class IdMap:
 
 
 def clean_ids(series: pl.Series, noun: str) -> pl.Series:
-    """Return ids as Int64 or String without nulls, or raise naming the row that is wrong."""
+    """Return ids as Int64 or String.
+
+    Raises:
+        DataError: an id is missing, or neither a string nor an integer; the message names the row.
+    """
     if series.null_count():
         row = series.is_null().arg_true()[0] + 1
         raise DataError(
@@ -168,16 +188,16 @@ def clean_ids(series: pl.Series, noun: str) -> pl.Series:
             f"the first in row {row}; drop these rows or fill them in"
         )
     if series.dtype.is_integer():
-        narrow = series.cast(pl.Int64, strict=False)  # null where 64 bits are not enough
+        narrow = series.cast(pl.Int64, strict=False)  # null if an id exceeds 64 bits
         return series.cast(pl.String) if narrow.null_count() else narrow
     if series.dtype.is_float():
-        return _whole(series, noun)
+        return _floats_as_integers(series, noun)
     if series.dtype == pl.String:
         return series
     if isinstance(series.dtype, (pl.Categorical, pl.Enum)):
         return series.cast(pl.String)
     if series.dtype == pl.Object:
-        return pl.Series(series.name, [str(one) for one in series], pl.String)
+        return pl.Series(series.name, [str(value) for value in series], pl.String)
     if series.dtype == pl.Null and not series.len():
         return series.cast(pl.Int64)
     raise DataError(
@@ -185,8 +205,8 @@ def clean_ids(series: pl.Series, noun: str) -> pl.Series:
     )
 
 
-def _whole(series: pl.Series, noun: str) -> pl.Series:
-    """Integers that a frame keeps as floats (pandas does so when values were once missing)."""
+def _floats_as_integers(series: pl.Series, noun: str) -> pl.Series:
+    """Return integers that a frame stores as floats, as pandas does if values were missing."""
     bad = ~(series.is_finite() & (series == series.floor()))
     if bad.any():
         row = bad.arg_true()[0]
@@ -194,10 +214,16 @@ def _whole(series: pl.Series, noun: str) -> pl.Series:
     return series.cast(pl.Int64)
 
 
-def _plain(ids: Any) -> Any:
-    """What polars takes as it is: arrays of one kind, or a list, of strings where the kinds are mixed."""
+def _uniform(ids: Iterable[Id] | np.ndarray) -> np.ndarray | Sequence[Id | None]:
+    """Return ids of one type for polars: an array, or a list that holds strings if the types were mixed."""
     if isinstance(ids, np.ndarray) and ids.dtype != object:
         return ids.astype(str).astype(object) if ids.dtype.kind in "UT" else ids
-    values = [one.item() if isinstance(one, np.generic) else one for one in ids]
-    kinds = {type(one) for one in values} - {type(None)}
-    return [one if one is None else str(one) for one in values] if len(kinds) > 1 else values
+    values = [_as_python(value) for value in ids]
+    types = {type(value) for value in values} - {type(None)}
+    return [value if value is None else str(value) for value in values] if len(types) > 1 else values
+
+
+def _as_python(value: Id | np.generic) -> Id:
+    """Return a numpy scalar as a Python value."""
+    plain: Id = value.item() if isinstance(value, np.generic) else value
+    return plain

@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens publishes it: ratings in three layouts, and the movies' titles, years and genres."""
+"""Read MovieLens as GroupLens publishes it: ratings in three layouts, and titles, years and genres."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ YEAR = r"\s*\((\d{4})(?:\s*[-–]\s*\d{0,4})?\s*\)(?:\s*\(T?V\))?\s*$"
 
 
 def find_ratings(path: Path) -> Path | None:
-    """Return the ratings file that a folder holds, or that the path is; None where there is none."""
+    """Return the ratings file in a folder, or the path if it is one itself; otherwise None."""
     if path.is_dir():
         return next((path / name for name in MOVIES if (path / name).is_file()), None)
     return path if path.name in MOVIES else None
@@ -31,7 +31,9 @@ def find_ratings(path: Path) -> Path | None:
 
 def open_ratings(path: Path) -> Table:
     """Open ratings.csv (latest, 20M, 25M, 32M), ratings.dat (1M, 10M) or u.data (100K)."""
-    if path.name == "ratings.dat":  # fields end in "::", so every second one between single colons is empty
+    if (
+        path.name == "ratings.dat"
+    ):  # fields are separated by "::", so every second field between colons is empty
         return open_delimited(
             path, separator=":", names=("userId", "", "movieId", "", "rating", "", "timestamp")
         )
@@ -40,21 +42,21 @@ def open_ratings(path: Path) -> Table:
     )
 
 
-def movies_beside(ratings: Path) -> pl.DataFrame | None:
-    """Return the movies of the file beside a ratings file, as `read_movies` does; None if there is none."""
+def find_movies(ratings: Path) -> pl.DataFrame | None:
+    """Read the movies file in the folder of a ratings file; None if there is none."""
     movies = ratings.with_name(MOVIES[ratings.name])
     return read_movies(movies) if movies.is_file() else None
 
 
 def read_movies(path: Path) -> pl.DataFrame | None:
-    """Return movieId, title, year (null where unknown) and genres (a list); None if it is another table."""
+    """Return movieId, title, year (null if unknown) and genres (a list); None if it is another table."""
     if path.name == "movies.csv":
         table = open_delimited(path)
         if set(table.columns) != {"movieId", "title", "genres"}:
             return None
         raw = table.read(table.columns, (ITEM,)).with_columns(pl.col("title", "genres").cast(pl.String))
     elif path.name in ("movies.dat", "u.item"):
-        raw = _rows(path)
+        raw = _parse_rows(path)
     else:
         return None
     year = pl.col("title").str.extract(YEAR)
@@ -67,16 +69,16 @@ def read_movies(path: Path) -> pl.DataFrame | None:
     )
 
 
-def _rows(path: Path) -> pl.DataFrame:
+def _parse_rows(path: Path) -> pl.DataFrame:
     parse = _movie_100k if path.name == "u.item" else _movie_1m
     rows: list[tuple[int, str, str]] = []
-    lines = _text(path).splitlines()
+    lines = _decode(path).splitlines()
     try:
         rows.extend(parse(line) for line in lines)
     except ValueError as error:
         number = len(rows) + 1
         raise DataError(
-            f"line {number} of {path} is not as MovieLens writes it: {lines[number - 1][:60]!r}"
+            f"line {number} of {path} is not a movie of MovieLens: {lines[number - 1][:60]!r}"
         ) from error
     if not rows:
         raise DataError(f"{path} is empty")
@@ -94,8 +96,8 @@ def _movie_100k(line: str) -> tuple[int, str, str]:
     return int(fields[0]), fields[1], "|".join(genre for genre, flag in flags if int(flag))
 
 
-def _text(path: Path) -> str:
-    """10M is in UTF-8, 100K and 1M are in Latin-1."""
+def _decode(path: Path) -> str:
+    """Decode a file: 10M is in UTF-8, 100K and 1M are in Latin-1."""
     raw = path.read_bytes()
     try:
         return raw.decode("utf-8")

@@ -1,4 +1,4 @@
-"""Where interactions come from: files, frames, matrices and databases, all read by one function."""
+"""Read interactions, items and tables from files, frames, matrices and databases."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import polars as pl
 import scipy.sparse as sp
 
 from segue.data import movielens
-from segue.data.columns import ALIASES, alias_of, find_columns, listed, plain
+from segue.data.assembly import from_frame
+from segue.data.columns import ALIASES, describe_columns, find_alias, find_columns, normalize_name
 from segue.data.delimited import open_delimited
 from segue.data.ids import Id, IdMap
-from segue.data.interactions import Interactions, from_csr, from_frame
+from segue.data.interactions import Interactions, from_csr
 from segue.data.json_lines import SUFFIXES, open_json
 from segue.data.sql import open_query
 from segue.data.tables import Table, open_frame, open_parquet
@@ -41,88 +42,103 @@ def read_interactions(
     user_ids: Iterable[Id] | None = None,
     item_ids: Iterable[Id] | None = None,
 ) -> Interactions:
-    """Read who had to do with what, from nearly anything that holds it.
+    """Read interactions from a file, a frame, a matrix or a database.
 
     Args:
-        source: the path of a CSV or TSV (plain, .gz, .zst), Parquet or JSON file; a MovieLens folder, or its
-            ratings file, whose movies come along as item metadata; a frame of polars, pandas, pyarrow, DuckDB
-            or any other library with the Arrow C stream; a users × items scipy.sparse matrix;
-            `sqlite:///file.db` or `postgresql://user:password@host/database` with `query`. Interactions are
-            taken as they are.
-        user, item, weight, time: the columns; those not named are found by names that they usually have.
-        min_weight: leave out what weighs less.
-        duplicates: rows of the same user and item are summed ("sum"), or the "last" or the "max" is kept.
-        core: keep users and items with at least so many interactions (one number, or users and items).
-        query: the SELECT to run, for a database.
-        items: the path or frame of what is known of the items, with a column of their ids.
-        user_ids, item_ids: the ids of a matrix's rows and columns; 0..n-1 where not given.
+        source: the path of a CSV or TSV (plain, .gz, .zst), Parquet or JSON file; a MovieLens folder or its
+            ratings file (its movies become item metadata); a frame of polars, pandas, pyarrow, DuckDB or
+            another library with Arrow C streams; a users × items scipy.sparse matrix; `sqlite:///file.db` or
+            `postgresql://user:password@host/database` with `query`; or `Interactions`, returned unchanged.
+        user, item, weight, time: the names of the columns; None: find them by their usual names.
+        min_weight: drop interactions with a lower weight; None: keep all.
+        duplicates: "sum" the weights of rows of the same user and item, or keep the "last" or the "max".
+        core: keep users and items with at least this many interactions (one number, or a pair for users and
+            items).
+        query: the SELECT statement for a database.
+        items: the path or frame of item metadata, with a column of item ids.
+        user_ids, item_ids: the ids of the rows and columns of a matrix; None: 0..n-1.
 
-    Ids in text files are integers only if every one of the file is written as one ("007" is not). Errors
-    count rows from 1, without the line of column names and without blank lines.
+    Ids in text files are integers only if all ids of the column are ("007" is not). Errors count rows from 1,
+    without the header line and blank lines.
 
     Raises:
-        DataError: the source cannot be read, or holds what interactions cannot be.
-        SettingError: an argument that does not fit the source.
+        DataError: the source cannot be read, or a value is invalid.
+        SettingError: an argument does not fit the source.
         MissingExtraError: PostgreSQL without psycopg, or a pandas frame without pyarrow.
     """
     named = {"user": user, "item": item, "weight": weight, "time": time}
     if isinstance(source, Interactions) or sp.issparse(source):
-        made = _from_matrix(source, {**named, "query": query}, min_weight, user_ids, item_ids)
+        data = _from_matrix(source, {**named, "query": query}, min_weight, user_ids, item_ids)
         item_column = None
     else:
-        _refuse(
+        _reject(
             {"user_ids": user_ids, "item_ids": item_ids},
-            "is for a matrix, whose rows have no ids of their own",
+            "is only for a matrix, which has no ids of its own",
         )
         with _open(source, query) as table:
             columns = find_columns(table.columns, named, table.name)
             log.info(
-                "%s: %s", table.name, ", ".join(f"{part} = {column}" for part, column in columns.items())
+                "%s: %s", table.name, ", ".join(f"{role} = {column}" for role, column in columns.items())
             )
             frame = table.read(list(columns.values()), (columns["user"], columns["item"]))
         item_column = columns["item"]
-        frame = frame.select(pl.col(column).alias(part) for part, column in columns.items())
+        frame = frame.select(pl.col(column).alias(role) for role, column in columns.items())
         try:
-            made = from_frame(frame, duplicates=duplicates, min_weight=min_weight)
+            data = from_frame(frame, duplicates=duplicates, min_weight=min_weight)
         except DataError as error:
-            raise DataError(f"{table.name}: {error}") from None
-        items = _beside(source) if items is None else items
+            raise _with_source(error, table.name) from None
+        items = _find_movies(source) if items is None else items
     if core is not None:
-        made = made.core(*((core, core) if isinstance(core, int) else core))
-    return made if items is None else _with_items(made, items, item_column)
+        data = data.core(*((core, core) if isinstance(core, int) else core))
+    return data if items is None else _with_items(data, items, item_column)
 
 
 def read_items(source: Any, *, item: str | None = None, query: str | None = None) -> Interactions:
-    """Read what is known of items that nobody has had yet: interactions of no users, with item metadata.
+    """Read items with metadata and without interactions, such as for `Recommender(Text(columns="title"))`.
 
-    `Recommender(Text(columns="title,genres"))` learns from them. `source` and `query` are as for
-    `read_interactions`, or a `movies.csv` of MovieLens; `item` is the column of ids, found by its name if it
-    is not named. Raises `DataError` for a table without items, and ids that stand in two rows.
+    Args:
+        source: a source of `read_interactions` other than a matrix, or a `movies.csv` of MovieLens.
+        item: the column of item ids; None: find it by its usual names.
+        query: the SELECT statement for a database.
+
+    Returns:
+        Interactions without users, with `item_metadata`.
+
+    Raises:
+        DataError: the table has no items, or an id has two rows.
     """
     table = _items_table(source, item) if query is None else read_table(source, query=query)
     name = str(source) if isinstance(source, (str, Path)) else "the frame of items"
     column = _item_column(table, item, name)
     if not table.height:
-        raise DataError(f"{name} has no rows: there are no items in it")
+        raise DataError(f"{name} has no items (0 rows)")
     try:
         items = IdMap(table[column], noun="item")
-        nobody = IdMap(pl.Series([], dtype=pl.Int64), noun="user")
-        made = Interactions(sp.csr_matrix((0, len(items)), dtype=np.float32), nobody, items)
-        return made.with_metadata(table, column)
+        no_users = IdMap(pl.Series([], dtype=pl.Int64), noun="user")
+        data = Interactions(sp.csr_matrix((0, len(items)), dtype=np.float32), no_users, items)
+        return data.with_metadata(table, column)
     except DataError as error:
-        raise DataError(f"{name}: {error}") from None
+        raise _with_source(error, name) from None
 
 
 def read_table(source: Any, *, query: str | None = None, ids: Collection[str] = ()) -> pl.DataFrame:
-    """Read a whole table, such as features: any source of `read_interactions` but a matrix.
+    """Read all columns of a table, such as features.
 
-    Columns of a text file become integers or numbers where every value is written as one; columns of `ids`,
-    and those named as ids usually are, become integers or keep their text.
+    A column of a text file becomes integers or floats if all its values are; a column of ids becomes integers
+    or keeps its text.
+
+    Args:
+        source: a source of `read_interactions` other than a matrix.
+        query: the SELECT statement for a database.
+        ids: the columns of ids, beside those with a usual name of ids.
+
+    Raises:
+        DataError: the source cannot be read.
     """
     with _open(source, query) as table:
         known = {*ALIASES["user"], *ALIASES["item"]}
-        kept = [column for column in table.columns if column in ids or plain(column) in known]
-        return table.read(table.columns, kept)
+        id_columns = [column for column in table.columns if column in ids or normalize_name(column) in known]
+        return table.read(table.columns, id_columns)
 
 
 @contextmanager
@@ -131,16 +147,17 @@ def _open(source: Any, query: str | None) -> Iterator[Table]:
         with open_query(source, query) as table:
             yield table
         return
-    _refuse({"query": query}, "is for a database, such as sqlite:///file.db")
+    _reject({"query": query}, "is only for a database, such as sqlite:///file.db")
     if isinstance(source, (str, Path)):
         yield _open_path(Path(source))
     elif isinstance(source, pl.LazyFrame) or hasattr(source, "__arrow_c_stream__"):
         yield open_frame(source)
     else:
         raise DataError(
-            f"{type(source).__name__} is no source; pass the path of a CSV, TSV or Parquet file, "
-            "a MovieLens folder, a polars, pandas, pyarrow or DuckDB frame, a scipy.sparse matrix, "
-            "or a database URL with query="
+            f"{type(source).__name__} is not a supported source; pass the path of a CSV, TSV or Parquet "
+            "file, a MovieLens folder, a polars, pandas, pyarrow or DuckDB frame, a scipy.sparse matrix, "
+            "or a database URL with query=",
+            arguments=("query",),
         )
 
 
@@ -169,80 +186,92 @@ def _open_path(path: Path) -> Table:
 
 def _from_matrix(
     source: Any,
-    unfit: dict[str, str | None],
+    table_arguments: dict[str, str | None],
     min_weight: float | None,
     users: Iterable[Id] | None,
     items: Iterable[Id] | None,
 ) -> Interactions:
-    _refuse(unfit, "is for a table, and this is a matrix")
+    _reject(table_arguments, "is only for a table, not for a matrix")
     if isinstance(source, Interactions):
-        _refuse({"user_ids": users, "item_ids": items}, "is for a matrix, and interactions have ids")
-        made = source
+        _reject({"user_ids": users, "item_ids": items}, "is only for a matrix; interactions have ids")
+        data = source
     else:
-        made = from_csr(source, users=users, items=items)
+        data = from_csr(source, users=users, items=items)
     if min_weight is None:
-        return made
-    kept = made.where(made.matrix.data >= min_weight)
-    if not len(kept):
+        return data
+    selected = data.where(data.matrix.data >= min_weight)
+    if not len(selected):
         raise DataError(
-            f"no interaction is left: none of {len(made):,} has a weight of at least {min_weight}"
+            f"no interaction is left: none of {len(data):,} has a weight of at least {min_weight}",
+            arguments=("min_weight",),
         )
-    return kept
+    return selected
 
 
-def _beside(source: Any) -> pl.DataFrame | None:
-    """The movies that belong to MovieLens ratings."""
+def _find_movies(source: object) -> pl.DataFrame | None:
+    """Return the movies of MovieLens ratings, None for another source."""
     if not isinstance(source, (str, Path)) or (isinstance(source, str) and "://" in source):
         return None
     ratings = movielens.find_ratings(Path(source))
-    return None if ratings is None else movielens.movies_beside(ratings)
+    return None if ratings is None else movielens.find_movies(ratings)
 
 
-def _with_items(made: Interactions, items: Any, like: str | None) -> Interactions:
-    """Attach the metadata; `like` is what the ids' column is called in the interactions."""
+def _with_items(data: Interactions, items: Any, item_column: str | None) -> Interactions:
+    """Attach item metadata; `item_column` is the column of item ids in the interactions."""
     name = str(items) if isinstance(items, (str, Path)) else "the frame of items"
-    table = _items_table(items, like)
-    column = _item_column(table, like if like in table.columns else None, name)
+    table = _items_table(items, item_column)
+    column = _item_column(table, item_column if item_column in table.columns else None, name)
     try:
-        made = made.with_metadata(table, column)
+        data = data.with_metadata(table, column)
     except DataError as error:
-        raise DataError(f"{name}: {error}") from None
-    if not (made.items.rows(table[column]) >= 0).any():
-        sample = ", ".join(repr(one) for one in table[column].head(3))
+        raise _with_source(error, name) from None
+    if not (data.items.rows(table[column]) >= 0).any():
+        sample = ", ".join(repr(value) for value in table[column].head(3))
         raise DataError(
-            f"{name} knows none of the {len(made.items):,} items, such as {made.items[0]!r}; "
-            f"its column {column!r} has {sample}"
+            f"{name} knows none of the {len(data.items):,} items, such as {data.items[0]!r}; "
+            f"its column {column!r} has {sample}",
+            arguments=("items",),
         )
-    return made
+    return data
 
 
 def _item_column(table: pl.DataFrame, named: str | None, source: str) -> str:
-    """The column of item ids: the one that is named, or the one whose name is the likeliest."""
+    """Return the column of item ids: the named one, or the one with the most likely name."""
     if named is not None:
         if named not in table.columns:
-            raise DataError(f"{source} has no column {named!r} (asked for as item=); {listed(table.columns)}")
+            raise DataError(
+                f"{source} has no column {named!r} (requested by item=); {describe_columns(table.columns)}",
+                arguments=("item",),
+            )
         return named
-    column = alias_of(table.columns, "item", source)
+    column = find_alias(table.columns, "item", source)
     if column is None:
-        column = next((one for one in table.columns if plain(one) == "id"), None)
+        column = next((name for name in table.columns if normalize_name(name) == "id"), None)
     if column is None:
-        raise DataError(f"{source} has no column that looks like item ids; {listed(table.columns)}")
+        raise DataError(f"{source} has no column that looks like item ids; {describe_columns(table.columns)}")
     return column
 
 
-def _items_table(items: Any, like: str | None) -> pl.DataFrame:
+def _items_table(items: Any, item_column: str | None) -> pl.DataFrame:
     if isinstance(items, str) and "://" in items:
         raise SettingError(
-            "items= is a path or a frame; for a database, pass items=read_table(url, query=...)"
+            "items= is a path or a frame; for a database, pass items=read_table(url, query=...)",
+            arguments=("items",),
         )
     if isinstance(items, (str, Path)) and Path(items).is_file():
         movies = movielens.read_movies(Path(items))
         if movies is not None:
             return movies
-    return read_table(items, ids=() if like is None else (like,))
+    return read_table(items, ids=() if item_column is None else (item_column,))
 
 
-def _refuse(given: dict[str, Any], why: str) -> None:
-    for name, value in given.items():
+def _reject(arguments: dict[str, Any], reason: str) -> None:
+    """Raise `SettingError` if one of the arguments is given."""
+    for name, value in arguments.items():
         if value is not None:
-            raise SettingError(f"{name}= {why}")
+            raise SettingError(f"{name}= {reason}", arguments=(name,))
+
+
+def _with_source(error: DataError, name: str) -> DataError:
+    """Return the error with the name of the source before its message."""
+    return DataError(f"{name}: {error}", arguments=error.arguments)

@@ -1,4 +1,4 @@
-"""Databases: the rows of a query, fetched in batches from SQLite or PostgreSQL."""
+"""Read the rows of a query from SQLite or PostgreSQL, in batches."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ EXAMPLE = "query='SELECT user_id, item_id FROM interactions'"
 
 @contextmanager
 def open_query(url: str, query: str | None) -> Iterator[Table]:
-    """Run a query that reads, and open its rows as a table while the connection lasts.
+    """Run a read-only query, and open its rows as a table while the connection lasts.
 
-    Raises `DataError` for a database that cannot be reached and a query that fails or finds
-    nothing; no message holds the password of the URL.
+    Raises:
+        DataError: the database cannot be reached, or the query fails or returns no rows. No message contains
+            the password of the URL.
+        SettingError: there is no query.
     """
     scheme = url.partition("://")[0]
     if scheme not in DATABASES:
         known = ", ".join(f"{name}://" for name in DATABASES)
-        raise DataError(f"{scheme}:// is not read; there are {known}, or the path of a file")
+        raise DataError(f"{scheme}:// is not supported; use {known}, or the path of a file")
     if not query or not query.strip():
-        raise SettingError(f"a database ({scheme}://) needs query=, such as {EXAMPLE}")
+        raise SettingError(f"a database ({scheme}://) needs query=, such as {EXAMPLE}", arguments=("query",))
     with DATABASES[scheme](url, query) as table:
         yield table
 
@@ -46,7 +48,7 @@ def _sqlite(url: str, query: str) -> Iterator[Table]:
     name = f"the query on {path.name}"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            yield _table(name, connection.execute(query))
+            yield _open_cursor(name, connection.execute(query))
     except (sqlite3.Error, sqlite3.Warning) as error:
         raise DataError(f"{name} failed: {error}") from error
 
@@ -64,13 +66,13 @@ def _postgresql(url: str, query: str) -> Iterator[Table]:
         parts = {"connect_timeout": CONNECT_SECONDS, **conninfo_to_dict(url)}
     except psycopg.Error:
         parts = {}
-    misread = any("@" in str(parts.get(part, "")) for part in ("host", "port", "dbname"))
+    ambiguous = any("@" in str(parts.get(part, "")) for part in ("host", "port", "dbname"))
     if (
-        misread or not parts
-    ):  # raised out here, so that the driver's message, which quotes the URL, is not chained to it
+        ambiguous or not parts
+    ):  # raise it here, so that the message of the driver, which quotes the URL, is not chained to it
         raise DataError(
             "the PostgreSQL URL cannot be understood; it is postgresql://user:password@host:port/database, "
-            "special characters in the password written as %40 and the like"
+            "with special characters in the password encoded, such as %40"
         )
     where = (
         f"PostgreSQL ({parts.get('dbname', 'the default database')} on {parts.get('host', 'this machine')})"
@@ -81,13 +83,15 @@ def _postgresql(url: str, query: str) -> Iterator[Table]:
     except (psycopg.Error, UnicodeError) as error:
         refused = _first_line(error)
     if connection is None:
-        raise DataError(_hidden(f"{where} cannot be reached: {refused}", parts, url))
+        raise DataError(_without_password(f"{where} cannot be reached: {refused}", parts, url))
     with connection:
         try:
             connection.read_only = True
-            with connection.cursor("segue") as cursor:  # a named cursor stays on the server
+            with connection.cursor(
+                "segue"
+            ) as cursor:  # a named cursor fetches rows from the server as needed
                 cursor.execute(query.encode())
-                yield _table(f"the query on {where}", cursor)
+                yield _open_cursor(f"the query on {where}", cursor)
         except psycopg.Error as error:
             raise DataError(f"the query on {where} failed: {_first_line(error)}") from error
 
@@ -99,22 +103,25 @@ DATABASES: dict[str, Callable[[str, str], AbstractContextManager[Table]]] = {
 }
 
 
-def _table(name: str, cursor: Any) -> Table:
+def _open_cursor(name: str, cursor: Any) -> Table:
     if cursor.description is None:
         raise DataError(f"{name} returns no columns; it must be a SELECT")
     columns = [column[0] for column in cursor.description]
 
     def read(names: Sequence[str], ids: Collection[str]) -> pl.DataFrame:
-        places = [columns.index(one) for one in names]
+        positions = [columns.index(column) for column in names]
         batches = []
         while rows := cursor.fetchmany(BATCH):
             batches.append(
                 pl.DataFrame(
-                    [_series(one, [row[at] for row in rows]) for one, at in zip(names, places, strict=True)]
+                    [
+                        _series(column, [row[position] for row in rows])
+                        for column, position in zip(names, positions, strict=True)
+                    ]
                 )
             )
         if not batches:
-            raise DataError(f"{name} found no rows")
+            raise DataError(f"{name} returned no rows")
         return pl.concat(batches, how="vertical_relaxed")
 
     return Table(name, columns, read)
@@ -123,9 +130,9 @@ def _table(name: str, cursor: Any) -> Table:
 def _series(name: str, values: list[Any]) -> pl.Series:
     if any(isinstance(value, Decimal) for value in values):
         values = [_number(value) if isinstance(value, Decimal) else value for value in values]
-    made = pl.Series(name, values, strict=False)
-    if made.dtype != pl.Object:
-        return made
+    series = pl.Series(name, values, strict=False)
+    if series.dtype != pl.Object:
+        return series
     return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
 
 
@@ -137,9 +144,9 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _hidden(message: str, parts: dict[str, Any], url: str) -> str:
-    """The message without the password, as it was read or as it stands in the URL."""
-    written = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
-    for secret in {parts.get("password"), parts.get("sslpassword"), written} - {None, ""}:
+def _without_password(message: str, parts: dict[str, Any], url: str) -> str:
+    """Return the message without the password, decoded or as the URL has it."""
+    encoded = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
+    for secret in {parts.get("password"), parts.get("sslpassword"), encoded} - {None, ""}:
         message = message.replace(str(secret), "***")
     return message

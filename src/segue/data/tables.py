@@ -1,4 +1,4 @@
-"""A table: named columns of a file, a frame or a query, of which only those that are needed are read."""
+"""Tables: named columns of a file, a frame or a query, read column by column."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from segue.errors import DataError, MissingExtraError
 
 @dataclass(frozen=True)
 class Table:
-    """What can be read.
+    """An open table.
 
     Attributes:
-        name: what errors call it.
+        name: the name of the table in messages.
         columns: the names of all columns.
-        read: called with the columns wanted, and with those that hold ids, which keep their text as written.
+        read: a function of the columns to read and of those among them that hold ids, which keep their text.
     """
 
     name: str
@@ -29,59 +29,61 @@ class Table:
 
 
 @contextmanager
-def explained(name: str, wanted: str) -> Iterator[None]:
-    """Turn what polars and the system raise into one line that says what was being read."""
+def reading_errors(name: str, kind: str) -> Iterator[None]:
+    """Turn errors of polars and of the system into one line that names the source."""
     try:
         yield
-    # a damaged Parquet file can make polars panic, which is no Exception
+    # polars may panic at a damaged Parquet file, and its panic is not an Exception
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        why = str(error).strip().partition("\n")[0]
-        raise DataError(f"{name} cannot be read as {wanted}: {why}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{name} cannot be read as {kind}: {reason}") from error
 
 
 def open_parquet(path: Path) -> Table:
     """Open a Parquet file."""
-    name, wanted = str(path), "a Parquet file"
-    with explained(name, wanted):
+    name, kind = str(path), "a Parquet file"
+    with reading_errors(name, kind):
         columns = pl.scan_parquet(path, glob=False).collect_schema().names()
 
     def read(names: Sequence[str], ids: Collection[str]) -> pl.DataFrame:
-        with explained(name, wanted):
+        with reading_errors(name, kind):
             return pl.scan_parquet(path, glob=False).select(names).collect()
 
     return Table(name, columns, read)
 
 
 def open_frame(source: Any) -> Table:
-    """Open a frame of polars, pandas, pyarrow, DuckDB or any other library with the Arrow C stream."""
+    """Open a frame of polars, pandas, pyarrow, DuckDB or another library with Arrow C streams."""
     name = f"the {type(source).__module__.partition('.')[0].lstrip('_')} frame"
     if type(source).__module__.startswith("pandas"):
         labels = {str(label): label for label in getattr(source, "columns", [])}
         return Table(
-            name, list(labels), lambda names, _: _arrow(source[[labels[one] for one in names]], name)
+            name,
+            list(labels),
+            lambda names, _: _from_arrow(source[[labels[column] for column in names]], name),
         )
-    frame = source if isinstance(source, pl.LazyFrame) else _arrow(source, name)
+    frame = source if isinstance(source, pl.LazyFrame) else _from_arrow(source, name)
 
     def read(names: Sequence[str], ids: Collection[str]) -> pl.DataFrame:
-        with explained(name, "a table"):
+        with reading_errors(name, "a table"):
             return frame.lazy().select(names).collect()
 
-    with explained(name, "a table"):
+    with reading_errors(name, "a table"):
         return Table(name, frame.lazy().collect_schema().names(), read)
 
 
-def _arrow(source: Any, name: str) -> pl.DataFrame:
+def _from_arrow(source: Any, name: str) -> pl.DataFrame:
     try:
-        with explained(name, "a table"):
+        with reading_errors(name, "a table"):
             return pl.DataFrame(source)
     except ImportError as error:
         raise MissingExtraError(
-            f"{name} hands its columns over through pyarrow, which is not installed: pip install pyarrow"
+            f"reading {name} needs pyarrow, which is not installed: pip install pyarrow"
         ) from error
     except (TypeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
-        why = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{name} cannot be read as a table of one type a column: {why}; cast it first"
+            f"{name} cannot be read as a table with one type per column: {reason}; cast its columns first"
         ) from error

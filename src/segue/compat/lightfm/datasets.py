@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from segue.compat.lightfm.errors import AbsentError
-from segue.data.download import fetch, keep
+from segue.data.download import fetch, save_files
 from segue.errors import DataError
 
 SOURCE = "https://github.com/maciejkula/lightfm_datasets/releases/download/v0.1.0/"
@@ -117,7 +117,7 @@ def _file(home: str | Path | None, folder: str, name: str, remote: str, download
     if not path.is_file():
         if not download:
             raise AbsentError(f"{path} is missing: put it there, or pass download_if_missing=True")
-        keep({name: fetch(SOURCE + remote, LIMIT)}, path.parent)
+        save_files({name: fetch(SOURCE + remote, LIMIT)}, path.parent)
     return path
 
 
