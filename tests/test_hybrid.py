@@ -59,7 +59,11 @@ def test_new_people_and_items_by_features_alone(trained):
             DataError,
             "features= has 2 rows, but recommend_for takes those of one user",
         ),
-        (lambda r: r.with_items(["x"], {"group": "g1"}), DataError, "items have integer ids, but 'x' came"),
+        (
+            lambda r: r.with_items(["x"], {"group": "g1"}),
+            DataError,
+            "item ids of the model are integers, but 'x' is not",
+        ),
         (lambda r: r.with_items([3], {"group": "g1"}), DataError, "the item 3 is in the model already"),
         (
             lambda r: r.with_items([100], {"group": ["g1", "g2"]}),

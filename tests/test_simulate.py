@@ -118,7 +118,7 @@ def test_simulate_is_the_short_form(usual):
         ({"seed": None}, "seed=None must be a whole number of at least 0"),
         (
             {"users": 100, "items": 50, "interactions": 5001},
-            "interactions=5,001 do not fit: 100 users × 50 items are 5,000 different pairs, the most there can be",
+            "interactions=5,001 do not fit: 100 users × 50 items are 5,000 different pairs, the most",
         ),
         (
             {"users": 1000, "interactions": 999},

@@ -78,14 +78,14 @@ def simulate(
     """Simulate ratings of invented movies with the shape of MovieLens.
 
     Ids are 1..n. There are exactly `interactions` distinct pairs, weighted with 0.5 to 5.0 stars in half
-    steps (mean about 3.5, 14% five-star), with times in whole seconds from 1999 to 2018 in a few sessions per user,
-    and item metadata: `title` (distinct), `year` and `genres` (one to three).
+    steps (mean about 3.5, 14% five-star), with times in whole seconds from 1999 to 2018 in a few sessions per
+    user, and item metadata: `title` (distinct), `year` and `genres` (one to three).
 
     Every user has at least 20 interactions, or half of the mean if that is less; some have very many.
     Popularity has a long tail: at the shape of MovieLens-25M (162,541 users, 62,423 items, 25 million) the
-    top 1,000 items have about 60% of the interactions, the top 4,000 about 90%, and some items have none. A user
-    has an item from before its year only if no other item remains. The same arguments give the same bytes on
-    the same machine, with any number of threads.
+    top 1,000 items have about 60% of the interactions, the top 4,000 about 90%, and some items have none. A
+    user has an item from before its year only if no other item remains. The same arguments give the same
+    bytes on the same machine, with any number of threads.
 
     Args:
         users: number of users.
