@@ -14,9 +14,12 @@ from segue.data.interactions import from_csr
 from segue.errors import DataError, SettingError
 from segue.kernels import sgd as kernels
 from segue.kernels.arrays import readonly
+from segue.kernels.sgd import Pairs
 from segue.models import BPR, HYBRID, KOSWARP, WARP, Logistic
-from segue.models.sgd import losses as sgd
-from segue.models.sgd.losses import Pairs, learn, losses_of_ranks, new_side
+from segue.models.sgd import passes
+from segue.models.sgd.parameters import new_side, side_of
+from segue.models.sgd.passes import rank_losses
+from segue.models.sgd.training import learn
 
 RATE, SQUARES = 1e-3, 1e6  # with so large a sum of squares, adagrad's step is -RATE × gradient
 ITEMS = 50
@@ -84,9 +87,10 @@ def test_a_step_goes_against_the_numerical_gradient(kind, weight, dim, summed):
         np.zeros(1, np.int64),
     )
     settings = kind(
-        dim=dim, learning_rate=RATE * np.sqrt(SQUARES), **({"sampled": 0} if kind is Logistic else {})
+        dim=dim, learning_rate=RATE * np.sqrt(SQUARES), **({"negatives": 0} if kind is Logistic else {})
     )
-    found = learn(settings, pairs, users, items, readonly(np.array([1], np.int32)), 0)
+    sampling = settings.sampling(readonly(np.array([1], np.int32)))
+    found = learn(settings, sampling, pairs, users, items, 0)
     after = users.values(), items.values()
     np.testing.assert_allclose(found[0], loss(kind, *before, (fu, fi), np.sign(weight)), rtol=1e-4)
     assert found[2] == 1
@@ -136,9 +140,9 @@ def test_small_steps_of_the_kernels():
     counts = np.bincount([call(kernels.draw, state, 7) for _ in range(7000)], minlength=7)
     assert len(counts) == 7
     assert ((counts - 1000) ** 2 / 1000).sum() < 22  # chi-squared, 6 degrees, p = .001
-    np.testing.assert_allclose(losses_of_ranks(101, 3), [0, np.log(100), np.log(50), np.log(33)], rtol=1e-6)
-    assert losses_of_ranks(10**6, 1)[1] == 10
-    assert losses_of_ranks(2, 5).tolist() == [0] * 6
+    np.testing.assert_allclose(rank_losses(101, 3), [0, np.log(100), np.log(50), np.log(33)], rtol=1e-6)
+    assert rank_losses(10**6, 1)[1] == 10
+    assert rank_losses(2, 5).tolist() == [0] * 6
 
 
 def test_the_queue_holds_each_interaction_of_the_users_once_in_another_order():
@@ -163,12 +167,12 @@ def test_k_os_takes_the_kth_of_those_it_draws():
     V = np.zeros((5, 1, 1), np.float32)
     V[:, 0, 0] = [3, 1, 4, 1.5, 9]
     bias, one = np.zeros((5, 1), np.float32), np.ones((1, 1, 1), np.float32)
-    none = np.zeros(1, np.int64), np.zeros(1, np.int32), np.zeros(1, np.float32)
+    side = side_of(V, bias, None)
     state, best = np.array([1], np.uint64), np.zeros((400, 2))
     items = np.arange(400, dtype=np.int32) % 5
     seen = []
     for k in (1, 100, 180, 260, 400):  # of 400 draws about 80 fall on each of the five
-        e = call(kernels.kth_best, items, 0, 400, one, 0, V, bias, False, *none, k, best, state)
+        e = call(kernels.kth_best, items, 0, 400, one, 0, side, k, best, state)
         seen.append(int(items[e]))
         assert (np.diff(best[:, 0]) <= 0).all()
     assert seen == [4, 2, 0, 3, 1]
@@ -195,7 +199,7 @@ def auc(scores, wanted, others):
 
 @pytest.mark.parametrize("kind", HYBRID)
 def test_one_thread_and_a_seed_give_the_same_bytes(kind, monkeypatch):
-    monkeypatch.setattr(sgd, "USERS", 100)  # several parts
+    monkeypatch.setattr(passes, "USERS", 100)  # several parts
     data = segue.data.simulate(300, 80, 3000, seed=1)
     settings = kind(dim=6, epochs=2, threads=1)
     first, again, other = (replace(settings, seed=seed).fit(data) for seed in (0, 0, 1))
@@ -235,7 +239,7 @@ def test_the_score_is_the_vectors_product_and_both_biases():
 def test_dislikes_of_the_logistic_loss_are_pushed_down():
     liked = np.zeros((12, 6), np.float32)
     liked[:, :3], liked[:, 3:5] = 1, -1
-    learned = Logistic(dim=2, epochs=40, sampled=0, threads=1).fit(from_csr(liked))
+    learned = Logistic(dim=2, epochs=40, negatives=0, threads=1).fit(from_csr(liked))
     scores = learned.users @ learned.items.T
     assert scores[:, :3].min() > 0.5
     assert scores[:, 3:5].max() < -0.5
@@ -248,7 +252,7 @@ def test_weights_scale_the_steps():
     base[:, 4:] = 0
     heavy = base.copy()
     heavy[:, 0] = 20
-    settings = BPR(dim=2, epochs=1, negatives="uniform", threads=1)
+    settings = BPR(dim=2, epochs=1, negative_sampling="uniform", threads=1)
     light, strong = (settings.fit(from_csr(one)) for one in (base, heavy))
     lead = [one.items[0, -1] - one.items[1:4, -1].mean() for one in (light, strong)]
     assert lead[1] > lead[0] + 0.1
@@ -268,7 +272,7 @@ def test_who_has_nothing_gets_zeros():
     matrix = clusters()[0].matrix.tolil()
     matrix[5], matrix[:, 7] = 0, 0
     data = from_csr(sp.csr_matrix(matrix))
-    learned = BPR(dim=3, epochs=2, negatives="popular").fit(data)
+    learned = BPR(dim=3, epochs=2, negative_sampling="popular").fit(data)
     assert not learned.users[5].any()
     assert not learned.items[7].any()
     assert learned.items[8].any()
@@ -331,7 +335,7 @@ def test_training_goes_on_from_earlier_vectors():
     settings.fit(data, start=first, progress=listen)
     assert losses[10] < 0.9 * losses[0]
     with pytest.raises(
-        DataError, match=r"users of the shape \(60, 6\), but \(60, 7\) is wanted \(5 dimensions"
+        DataError, match=r"users of the shape \(60, 6\), but \(60, 7\) is expected \(5 dimensions"
     ):
         BPR(dim=5).fit(data, start=first)
     features = Features.from_csr(np.eye(40))
@@ -378,11 +382,15 @@ def test_vectors_are_the_sums_of_features_and_place_new_items(kind):
         (BPR, {"epochs": 0}, r"BPR\(epochs=0\) must be at least 1"),
         (WARP, {"max_sampled": 0}, r"WARP\(max_sampled=0\) must be at least 1"),
         (KOSWARP, {"k": 11}, r"KOSWARP\(k=11, n=10\): k must be at most n"),
-        (Logistic, {"sampled": -1}, r"Logistic\(sampled=-1\) must be at least 0"),
+        (Logistic, {"negatives": -1}, r"Logistic\(negatives=-1\) must be at least 0"),
         (BPR, {"schedule": "adam"}, r"BPR\(schedule='adam'\) must be one of 'adagrad', 'adadelta'"),
         (BPR, {"rho": 1.0}, r"BPR\(rho=1.0, epsilon=1e-06\): adadelta needs a rho below 1"),
         (BPR, {"learning_rate": float("nan")}, r"BPR\(learning_rate=nan\) must be at least 0.0"),
-        (BPR, {"negatives": "hard"}, r"BPR\(negatives='hard'\) must be one of 'uniform', 'popular'"),
+        (
+            BPR,
+            {"negative_sampling": "hard"},
+            r"BPR\(negative_sampling='hard'\) must be one of 'uniform', 'pop",
+        ),
     ],
 )
 def test_settings_that_cannot_be(kind, setting, message):

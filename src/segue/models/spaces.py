@@ -57,7 +57,7 @@ SPACES: dict[str, dict[str, Setting]] = {
         "unobserved_weight": Span(0.05, 5.0, log=True, relative=True),
         "reg": Span(1e-4, 1.0, log=True),
     },
-    "bpr": {**SGD, "negatives": ("popular", "uniform")},
+    "bpr": {**SGD, "negative_sampling": ("popular", "uniform")},
     "contrastive": {
         "dim": (32, 64, 128),
         "epochs": Span(4, 24, log=True),
@@ -81,7 +81,7 @@ SPACES: dict[str, dict[str, Setting]] = {
         "noise_exponent": Span(-0.5, 1.0),
     },
     "koswarp": {**SGD, "max_sampled": Span(5, 50, log=True), "k": Span(1, 8), "n": Span(8, 20)},
-    "logistic": {**SGD, "sampled": Span(1, 10)},
+    "logistic": {**SGD, "negatives": Span(1, 10)},
     "svdae": {"dim": (32, 64, 128, 256, 512, 1024), "iterations": Span(2, 6)},
     "warp": {**SGD, "max_sampled": Span(5, 50, log=True)},
 }

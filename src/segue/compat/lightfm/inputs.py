@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from segue.compat.lightfm.errors import UnsupportedError
 from segue.errors import DataError, SettingError
 from segue.kernels.arrays import readonly
-from segue.models.sgd.losses import Pairs
+from segue.kernels.sgd import Pairs
 
 
 def rows_of(matrix: Any, what: str) -> sp.csr_matrix:

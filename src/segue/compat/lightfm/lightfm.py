@@ -18,7 +18,7 @@ from segue.errors import CorruptModelError, DataError, NotAModelError, SettingEr
 from segue.kernels import pairs as kernels
 from segue.kernels import threads
 from segue.kernels.arrays import readonly
-from segue.models.sgd.losses import side_of
+from segue.models.sgd.parameters import side_of
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from segue.kernels import sgd as kernels
 from segue.kernels.arrays import readonly
-from segue.models.sgd.losses import TRIES, Pairs, Sampling, Side, one_pass
+from segue.kernels.sgd import Pairs, Side
+from segue.models.sgd.passes import TRIES, Sampling, one_pass
 
 KERNELS = {
     "logistic": kernels.logistic,
