@@ -209,8 +209,8 @@ class TestCommand:
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
-        assert lines[0].startswith("80 items × 8, 32 users asked for 5 with ")
-        assert lines[0].endswith("each at the first setting that finds 0.95 of them")
+        assert lines[0].startswith("80 items × 8, 32 users, 5 neighbors each, ")
+        assert lines[0].endswith("each index at its first setting with recall 0.95")
         assert lines[1].split("  ")[0] == "index"
         assert "test ndcg@5" in lines[1]
         assert {line.split()[0] for line in lines[2:4]} == {"exact", "numpy"}

@@ -19,7 +19,7 @@ from segue.data import download, simulate
 from segue.errors import DataError
 
 PARTS = [
-    "1 · The data", "2 · Training", "3 · How good it is", "4 · A person", "5 · Similar items", "6 · What next"
+    "1 · The data", "2 · Training", "3 · Evaluation", "4 · A user", "5 · Similar items", "6 · Next steps"
 ]  # fmt: skip
 
 
@@ -96,7 +96,7 @@ class TestSimulated:
         counts = np.bincount(data.matrix.indices, minlength=120)
         assert "80 users × 120 items, 3,000 interactions (31% of all pairs)" in told[1]
         assert [int(row[-1]) for row in rows_of(told[1])] == sorted(counts.tolist())[::-1][:8]
-        assert "iALS learns from 2,400 of them; 600 are held out" in told[2]
+        assert "iALS trains on 2,400 of them; 600 are held out" in told[2]
         assert re.search(r"^metric +model +popularity +item-knn *$", told[3], re.MULTILINE)
         assert re.search(
             r"^ndcg@10 +0\.\d{4} ± 0\.\d{4} +0\.\d{4} ± 0\.\d{4} +0\.\d{4} ± 0\.\d{4}", told[3], re.MULTILINE
@@ -104,19 +104,19 @@ class TestSimulated:
 
     def test_the_model_gives_what_was_shown(self, told):
         trained = segue.load("made")
-        user = int(re.search(r"user (\d+) had (\d+) items", told[4])[1])
-        history, lists = told[4].split("and gets these recommended, out of 120\n")
+        user = int(re.search(r"user (\d+) has (\d+) items", told[4])[1])
+        history, lists = told[4].split("Recommendations out of 120 items\n")
         had = rows_of(history)
         seen = trained.histories(trained.users.rows(user))
         assert len(had) == 8
-        assert f"had {seen.nnz} items" in told[4]
+        assert f"has {seen.nnz} items" in told[4]
         assert {int(row[0]) for row in had} <= set(trained.items.ids[seen.indices].tolist())
         wanted = trained.recommend(user, 8)
         assert [int(row[0]) for row in rows_of(lists)] == wanted["item_id"].to_list()
         assert [row[1] for row in rows_of(lists)] == wanted["title"].to_list()
         assert [row[-1] for row in rows_of(lists)] == [f"{score:.4f}" for score in wanted["score"]]
         item = had[0][0]
-        assert f"closest to {had[0][1]} (item {item}), which user {user} had" in told[5]
+        assert f"nearest to {had[0][1]} (item {item}), an item of user {user}" in told[5]
         similar = trained.similar(item, 8)
         assert [int(row[0]) for row in rows_of(told[5])] == similar["neighbor_id"].to_list()
         assert trained.metrics["ndcg@10"] == pytest.approx(
@@ -163,7 +163,7 @@ class TestFolder:
         code, told, _ = segue_at("segue demo --data ml -o [red]made")
         parts = parts_of(told)
         assert code == 0
-        assert re.search(r"closest to \[rec\] \[bold\]\d+\[/\] :smile: \(item \d+\)", parts[5])
+        assert re.search(r"nearest to \[rec\] \[bold\]\d+\[/\] :smile: \(item \d+\)", parts[5])
         assert all(re.fullmatch(r"\[rec\] \[bold\]\d+\[/\] :smile:", row[1]) for row in rows_of(parts[4]))
         assert "the model is in [red]made (version " in parts[6]
         assert "segue similar '[red]made' --item" in parts[6]
@@ -173,14 +173,14 @@ class TestFolder:
         (folder / "movies.csv").unlink()
         code, told, _ = segue_at("segue demo --data ml -o made")
         assert code == 0
-        assert re.search(r"closest to item \d+, which user \d+ had", parts_of(told)[5])
+        assert re.search(r"nearest to item \d+, an item of user \d+", parts_of(told)[5])
 
     def test_eighty_columns(self, tmp_path):
         data = simulate(60, 90, 1_500, seed=4)
         write_movielens(
             tmp_path / "ml", data, [f"A title that goes on and on, number {n:03}" for n in data.items.ids]
         )
-        found, what = demo.demo_data(tmp_path / "ml", simulated=False, seed=0)
+        found, what = demo.load_demo_data(tmp_path / "ml", simulated=False, seed=0)
         told = io.StringIO()
         demo.run_demo(found, what, tmp_path / "made", Console(width=80, file=told), progress=False)
         lines = told.getvalue().splitlines()
@@ -207,7 +207,7 @@ class TestDownload:
         with serving(movielens.archive()) as (url, asked):
             from_url(url)
             for _ in range(2):
-                data, what = demo.demo_data(None, simulated=False, seed=0)
+                data, what = demo.load_demo_data(None, simulated=False, seed=0)
                 assert repr(data) == "Interactions(120 users × 390 items, 7,945 interactions)"
                 assert what == "MovieLens small (GroupLens, for research; grouplens.org)"
             assert len(asked) == 1
@@ -234,7 +234,7 @@ class TestDownload:
                 code, told, errors = segue_at("segue demo")
             assert len(asked) == 1
         assert code == 0
-        assert re.match(rf"1 · The data: a simulated catalogue, because {why}", told)
+        assert re.match(rf"1 · The data: simulated, because {why}", told)
         assert "80 users × 120 items" in parts_of(told)[1]
         assert "Traceback" not in errors
         assert segue.load("segue-demo").version
@@ -242,7 +242,7 @@ class TestDownload:
     def test_simulated_asks_nobody(self, from_url):
         with serving(movielens.archive()) as (url, asked):
             from_url(url)
-            assert demo.demo_data(None, simulated=True, seed=0)[1] == "a simulated catalogue"
+            assert demo.load_demo_data(None, simulated=True, seed=0)[1] == "simulated"
         assert asked == []
 
     def test_other_errors_are_not_hidden(self, monkeypatch):
@@ -251,7 +251,7 @@ class TestDownload:
 
         monkeypatch.setattr(demo, "movielens_small", broken)
         with pytest.raises(AssertionError, match="a bug"):
-            demo.demo_data(None, simulated=False, seed=0)
+            demo.load_demo_data(None, simulated=False, seed=0)
 
 
 def test_what_is_no_model_folder_is_left_alone(tmp_path, segue_at):
@@ -268,4 +268,4 @@ def test_the_simulation_is_of_thousands(monkeypatch):
     monkeypatch.undo()
     assert demo.SIMULATED == {"users": 2000, "items": 5000, "interactions": 200_000}
     with pytest.raises(DataError, match="there is no file"):
-        demo.demo_data(demo.Path("nowhere"), simulated=True, seed=0)
+        demo.load_demo_data(demo.Path("nowhere"), simulated=True, seed=0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import segue
-from segue.cli import app
+from segue.cli.registry import SUMMARIES
 from test_architecture import LAYERS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ PAGES = sorted(
 )
 OTHER_FOLDERS = {"tests", "benchmarks", "docs", "examples", ".ci", ".github"}
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMANDS = {command.name or command.callback.__name__ for command in app.registered_commands}
+COMMANDS = set(SUMMARIES)
 
 
 def blocks(page, language):

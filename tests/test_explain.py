@@ -218,34 +218,38 @@ def folder(data, tmp_path_factory):
 
 
 class TestCommandLine:
-    """`segue recommend --why`, `--explore` and `--diversity`."""
+    """`segue recommend --explain`, `--explore` and `--diversify`."""
 
     def answers(self, *words):
         done = CliRunner().invoke(app, ["recommend", *words, "--json"])
         assert done.exit_code == 0, done.output
         return json.loads(done.output)
 
-    def test_why_names_the_past_items_and_their_shares(self, folder):
+    def test_reasons_are_those_of_the_library(self, folder):
         trained = segue.load(folder)
-        first = self.answers(folder, "--user", "1", "-k", "2", "--why")["items"][0]
-        shares = trained.explain(first["item_id"], user=1)
-        assert first["because"].startswith(f"you liked {shares['title'][0]} {shares['share'][0]:+.2f}, ")
-        new = self.answers(folder, "--history", "3,7", "-k", "2", "--why")["items"]
-        titles = trained.item_metadata["title"]
-        assert all(titles[2] in row["because"] or titles[6] in row["because"] for row in new)
-        nobody = self.answers(folder, "--user", "999", "--on-unknown", "popular", "--why", "-k", "1")["items"]
-        assert nobody[0]["because"] == "it is popular"
+        rows = self.answers(folder, "--user", "1", "-k", "2", "--explain")["items"]
+        assert rows == trained.recommend(1, k=2, explain=True).to_dicts()
+        new = self.answers(folder, "--history", "3,7", "-k", "2", "--explain")["items"]
+        assert new == trained.recommend_for([3, 7], 2, explain=True).to_dicts()
+        popular = self.answers(folder, "--user", "999", "--on-unknown", "popular", "--explain", "-k", "1")[
+            "items"
+        ]
+        assert popular[0]["reasons"] == []
 
-    def test_in_a_terminal_each_reason_stands_under_its_title(self, folder, monkeypatch):
-        row = self.answers(folder, "--user", "1", "-k", "1", "--why")["items"][0]
-        words = ["recommend", folder, "--user", "1", "-k", "1", "--why"]
+    def test_in_a_terminal_each_reason_is_below_its_title(self, folder, monkeypatch):
+        row = self.answers(folder, "--user", "1", "-k", "1", "--explain")["items"][0]
+        first = row["reasons"][0]
+        because = f"you liked {first['title']} {first['share']:+.2f}, "
+        words = ["recommend", folder, "--user", "1", "-k", "1", "--explain"]
         monkeypatch.delenv("COLUMNS", raising=False)
         (line,) = CliRunner().invoke(app, words).output.splitlines()[1:]  # one line for programs
-        assert line.rstrip().endswith(row["because"])
+        assert because in line
         monkeypatch.setenv("COLUMNS", "400")
-        item, why = CliRunner().invoke(app, words).output.splitlines()[1:]
+        item, reason = CliRunner().invoke(app, words).output.splitlines()[1:]
         assert item.rstrip().endswith(row["title"])
-        assert why.strip() == f"because {row['because']}"
+        assert reason.strip().startswith(f"because {because}")
+        words = ["recommend", folder, "--user", "999", "-k", "1", "--on-unknown", "popular", "--explain"]
+        assert CliRunner().invoke(app, words).output.splitlines()[2].strip() == "because it is popular"
 
     def test_what_was_left_to_chance_is_told(self, folder):
         told = self.answers(folder, "--user", "1", "-k", "3", "--explore", "gumbel", "--seed", "4")
@@ -254,5 +258,5 @@ class TestCommandLine:
         assert told["items"] == expected.to_dicts()
 
     def test_diversity_is_that_of_the_library(self, folder):
-        told = self.answers(folder, "--user", "1", "-k", "3", "--diversity", "dpp")
+        told = self.answers(folder, "--user", "1", "-k", "3", "--diversify", "dpp")
         assert told["items"] == segue.load(folder).recommend(1, k=3, diversify="dpp").to_dicts()

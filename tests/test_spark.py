@@ -109,12 +109,12 @@ class TestRecommend:
         folder, trained = saved
         first = expected(trained, k=5)
         since = first.filter(pl.col("rank") <= 2)
-        seen = frame(
+        pairs = frame(
             spark,
             user_id=[*since["user_id"].to_list(), since["user_id"][0]],
             item_id=[*since["item_id"].to_list(), 10**9],
         )
-        found = collected(recommend(users, folder, 3, seen=seen))
+        found = collected(recommend(users, folder, 3, exclude_pairs=pairs))
         wanted = first.filter(pl.col("rank") > 2).with_columns((pl.col("rank") - 2).cast(pl.Int32))
         assert_frame_equal(found, wanted)
 
@@ -206,9 +206,9 @@ class TestRefused:
         ):
             recommend(frame(spark, user_id=[1.5]), folder)
         with pytest.raises(
-            DataError, match="the frame of seen items has no column 'item_id'; it has user_id"
+            DataError, match="the frame of excluded pairs has no column 'item_id'; it has user_id"
         ):
-            recommend(frame(spark, user_id=[1]), folder, seen=frame(spark, user_id=[1]))
+            recommend(frame(spark, user_id=[1]), folder, exclude_pairs=frame(spark, user_id=[1]))
 
     def test_null_ids(self, spark, saved):
         asked = frame(spark, "user_id long", user_id=[1, None])
@@ -443,7 +443,7 @@ class TestCommands:
         found = pl.read_parquet(tmp_path / "recs" / "*.parquet").sort("user_id", "rank")
         assert_frame_equal(found, expected(trained, k=3))
         again = self.run("batch", folder, "-o", tmp_path / "recs", "--spark", "local[2,4]")
-        assert "is there already; name a new folder" in str(again.exception)
+        assert "exists already; name a new folder" in str(again.exception)
 
     def test_fit(self, spark, tmp_path):
         rows = [(user, item) for user in range(9) for item in range(6) if (user + item) % 2]
@@ -453,7 +453,7 @@ class TestCommands:
         assert told.exit_code == 0, told.output
         assert segue.load(tmp_path / "m").settings.model == ALS(dim=2, alpha=10)
         refused = self.run(*line)
-        assert "--spark trains Spark's own ALS: name it with --model als" in str(refused.exception)
+        assert "--spark trains the ALS of Spark: choose it with --model als" in str(refused.exception)
 
 
 class TestSession:

@@ -18,8 +18,8 @@ from polars.testing import assert_frame_equal
 
 import segue
 from segue import cli
-from segue.cli import terminal
-from segue.cli.values import seconds_of
+from segue.cli.trials import verdict
+from segue.cli.values import parse_duration
 from segue.data.interactions import from_csr
 from segue.errors import DataError, MissingExtraError, SettingError
 from segue.models import IALS, MODELS, BiasedMF
@@ -414,7 +414,7 @@ class TestAccidents:
         failing(monkeypatch, {0: DataError("too strange")})
         tuned = tune(data, trials=3)
         assert (tuned.default, tuned.default_model, tuned.improved) == (None, None, True)
-        assert "No default settings came to an end: there is nothing" in terminal.verdict(tuned)
+        assert "No trial with default settings is complete: there is nothing" in verdict(tuned)
 
     @pytest.mark.parametrize("limit", [{"trials": 2}, {"seconds": 0.001}])
     def test_nothing_but_failures(self, data, monkeypatch, limit):
@@ -453,7 +453,7 @@ class TestAccidents:
         assert tuned.interrupted
         assert rows["state"].to_list() == ["complete", "complete", "cut"]
         assert tuned.value == max(rows["value"][:2])
-        assert "Interrupted: this is what was found until then" in terminal.verdict(tuned)
+        assert "Interrupted: these are the results so far" in verdict(tuned)
         again = tune(data, trials=4, study=tmp_path / "s.db")
         assert not again.interrupted
         assert sorted(again.trials["state"]) == ["complete", "complete", "complete", "complete", "cut"]
@@ -635,7 +635,7 @@ class TestCommand:
         value = segue.load("m").metrics["validation_recall@3"]
         assert f"Nothing beat the default settings of ials: recall@3 {value:.4f}" in told
         told = run("ratings.csv -o n --trials 1 --metric recall@3 --set dim=4 --test 0.25 -q")[1]
-        assert "The best settings are the defaults of ials: the rows of both are the same\n" in told
+        assert "The best settings are the defaults of ials: both have the same rows\n" in told
         assert "user by user" not in told
 
     def test_json_and_a_test_part(self, run):
@@ -662,10 +662,10 @@ class TestCommand:
             segue.evaluate(segue.Recommender(settings).fit(train), held, 7, baselines=()).model
             for settings in (segue.load("m").settings.model, IALS(**QUICK))
         )
-        more, error = segue.metrics.difference(best, default, "recall@7")
+        more, error = segue.evaluation.metrics.difference(best, default, "recall@7")
         assert error > 0
         assert (
-            f"recall@7 is {more:+.4f} ± {error:.4f} from that of the default settings, user by user" in told
+            f"recall@7 is {more:+.4f} ± {error:.4f} beside the default settings (paired over users)" in told
         )
         told = run("ratings.csv -o n --model biasedmf --metric rmse --trials 1 --test 0.25 --by random -q")[1]
         assert "user by user" not in told
@@ -683,8 +683,8 @@ class TestCommand:
         [
             ("--model popularity", "'popularity' is no model with anything to tune; those that have are "),
             ("--trials 0", "--trials 0 must be a whole number of at least 1"),
-            ("--time-budget soon", "--time-budget soon must be a time, such as 90s, 10m or 1h30m"),
-            ("--time-budget 0m", "--time-budget 0m must be a time, such as 90s, 10m or 1h30m"),
+            ("--time-budget soon", "--time-budget soon must be a duration, such as 90s, 10m or 1h30m"),
+            ("--time-budget 0m", "--time-budget 0m must be a duration, such as 90s, 10m or 1h30m"),
             ("--metric luck", "--metric 'luck@10' is not known; there are precision@10, "),
             ("--set dims=3", "ials has no setting 'dims'; there are "),
             ("--set dim", "--set dim must be NAME=VALUE, such as --set dim=64"),
@@ -724,7 +724,7 @@ class TestCommand:
         assert one.returncode == 0
         assert "interrupted: what was found until now is kept" in errors
         assert "3 trials (2 complete, 1 cut), measured on " in told
-        assert "Interrupted: this is what was found until then" in told
+        assert "Interrupted: these are the results so far" in told
         best = pl.read_csv("m.trials.csv").row(0, named=True)
         assert segue.load("m").settings.model.reg == json.loads(best["settings"])["reg"]
 
@@ -734,7 +734,7 @@ class TestCommand:
     [("90", 90), ("90s", 90), ("10m", 600), ("1.5h", 5400), ("1h30m", 5400), ("2m5s", 125)],
 )
 def test_times(text, seconds):
-    assert seconds_of(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 def test_importing_tuning_does_not_import_optuna():

@@ -1,4 +1,4 @@
-"""How long work tells how far it is: a callback that the library calls and the command line draws."""
+"""Progress of long work: a callback that the library calls and the command line draws."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,14 +8,14 @@ NOTHING: Mapping[str, float] = MappingProxyType({})
 
 
 class Progress(Protocol):
-    """A function that is told how far work is."""
+    """A callback that receives the progress of long work."""
 
-    def __call__(self, what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
-        """Take note of what is being done, how many steps are done, and how many there are.
+    def __call__(self, step: str, done: int, total: int, values: Mapping[str, float] = NOTHING, /) -> None:
+        """Receive the name of the step, the units done, and the total.
 
-        `values` is what the last step found, by name, such as its loss; only training has any.
+        `values` has results so far by name, such as the loss; only training has any.
         """
 
 
-def silent(what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
-    """Say nothing: the default of every `progress` argument."""
+def silent(step: str, done: int, total: int, values: Mapping[str, float] = NOTHING, /) -> None:
+    """Ignore progress: the default of every `progress` argument."""

@@ -1,4 +1,4 @@
-"""The command line: parse, call one function, print."""
+"""The command line: parse the arguments, call the library, print the result."""
 
 from segue.cli.commands import app, main
 

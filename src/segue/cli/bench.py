@@ -1,17 +1,19 @@
-"""segue bench: the indexes compared on a model's own vectors."""
+"""segue bench: compare indexes on the vectors of a model."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import polars as pl
 import typer
 
 from segue.cli.answers import print_json
 from segue.cli.options import Item, Json, MinWeight, ModelArgument, Quiet, Time, User, Weight
-from segue.cli.terminal import Bars, output, rows_table
+from segue.cli.progress import ProgressBars
+from segue.cli.tables import rows_table
+from segue.cli.terminal import output
 from segue.data.sources import read_interactions
 from segue.evaluation.figures import check_picture
 from segue.index.kinds import KINDS
@@ -24,22 +26,24 @@ def bench(
         str | None,
         typer.Argument(
             metavar="TEST",
-            help="Held-out interactions: also measure what each index costs in NDCG and recall.",
+            help="Held-out interactions, to measure also what each index costs in NDCG and recall.",
         ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", help="Neighbors of each query.")] = 10,
-    target: Annotated[float, typer.Option(help="The share of the true neighbors that must be found.")] = 0.95,
-    queries: Annotated[int, typer.Option(help="How many users are drawn to ask.")] = 2000,
+    k: Annotated[int, typer.Option("-k", help="Number of neighbors of each query.")] = 10,
+    target: Annotated[float, typer.Option(help="Required share of the true neighbors (recall).")] = 0.95,
+    queries: Annotated[int, typer.Option(help="Number of random users as queries.")] = 2000,
     index: Annotated[
-        list[str] | None, typer.Option(help=f"Of ours, repeatable: {', '.join(KINDS)}; all if none is named.")
+        list[str] | None,
+        typer.Option(help=f"Index, repeatable: {', '.join(KINDS)}; by default all."),
     ] = None,
     peer: Annotated[
         list[str] | None,
-        typer.Option(help="Of other libraries, by a part of the name, such as hnswlib; repeatable."),
+        typer.Option(help="Library to compare, by a part of its name, such as hnswlib; repeatable."),
     ] = None,
-    no_peers: Annotated[bool, typer.Option("--no-peers", help="Ours only.")] = False,
+    no_peers: Annotated[bool, typer.Option("--no-peers", help="Compare no other libraries.")] = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw speed against recall into a .png, .svg or .pdf.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Plot speed against recall: .png, .svg, .pdf."),
     ] = None,
     user: User = None,
     item: Item = None,
@@ -49,63 +53,69 @@ def bench(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare all indexes, and the libraries that are installed, on a model's own vectors.
+    """Compare all indexes, and the installed libraries, on the vectors of a model.
 
-    Each index is built, and its dial turned up until it finds the target share of the true neighbors. The
-    table has the time of a query in a batch and of one alone, the time to build, the memory, and, with TEST,
-    what the index costs in NDCG and recall. SEGUE_THREADS sets the threads of all of them.
+    Each index is built, and its search effort is raised until it reaches the required recall. The table has
+    the time of a query in a batch and of a single query, the build time, the memory, and, with TEST, what the
+    index costs in NDCG and recall. SEGUE_THREADS sets the number of threads for all of them.
 
     [dim]Example: segue bench model test.csv --min-weight 4 --plot bench.png[/dim]
     """
-    from segue.bench.chart import draw  # what only the comparison needs
+    from segue.bench.chart import draw
     from segue.bench.compare import compare
 
     if plot is not None:
         check_picture(plot)
     trained = load(model)
-    held = None
+    test_data = None
     if test is not None:
-        held = read_interactions(test, user=user, item=item, weight=weight, time=time, min_weight=min_weight)
-    with Bars(shown=not quiet) as bars:
-        found = compare(
-            trained, held, k=k, target=target, queries=queries, indexes=index or None,
+        test_data = read_interactions(
+            test, user=user, item=item, weight=weight, time=time, min_weight=min_weight
+        )
+    with ProgressBars(shown=not quiet) as bars:
+        comparison = compare(
+            trained, test_data, k=k, target=target, queries=queries, indexes=index or None,
             peers=() if no_peers else peer or None, progress=bars,
         )  # fmt: skip
+    size = f"{comparison.items:,} items × {trained.embeddings.dim}"
     if plot is not None:
-        draw({f"{found.items:,} items × {trained.embeddings.dim}, k={found.k}": found.curves}, plot)
+        draw(
+            {f"{size}, k={comparison.k}": comparison.curves},
+            plot,
+        )
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(comparison))
         return
     output().print(
-        f"{found.items:,} items × {trained.embeddings.dim}, {found.queries:,} users asked for {found.k} with "
-        f"{found.threads} threads; each at the first setting that finds {found.target:g} of them"
+        f"{size}, {comparison.queries:,} users, {comparison.k} neighbors each, {comparison.threads} threads; "
+        f"each index at its first setting with recall {comparison.target:g}"
     )
-    output().print(rows_table(_shown(found.frame(), found.k)))
-    if found.absent:
-        output().print(f"Not installed: {', '.join(found.absent)}")
+    output().print(rows_table(_table_rows(comparison.frame(), comparison.k)))
+    if comparison.absent:
+        output().print(f"Not installed: {', '.join(comparison.absent)}")
 
 
-def _shown(rows: pl.DataFrame, k: int) -> pl.DataFrame:
-    """The rows for people: short names, costs with their errors."""
+def _table_rows(rows: pl.DataFrame, k: int) -> pl.DataFrame:
+    """Return the rows with short column names, and costs with their standard errors."""
 
-    def text(value: Any, form: str) -> str:
-        return "–" if value is None else format(value, form)
+    def text(value: float | None, spec: str) -> str:
+        return "–" if value is None else format(value, spec)
 
-    made = []
+    table = []
     for row in rows.iter_rows(named=True):
-        shown = {
+        cells = {
             "index": row["index"] + (" (exact)" if row["recall"] == 1 and not row["setting"] else ""),
             "setting": row["setting"],
             "recall": f"{row['recall']:.4f}" + ("" if row["reached"] else " missed"),
-            "us a query": f"{row['us']:.1f}",
-            "us alone": f"{row['single_us']:.0f}",
+            "us per query": f"{row['us']:.1f}",
+            "us single": f"{row['single_us']:.0f}",
             "build s": f"{row['build_s']:.2f}",
             "MiB": text(row["mib"], ".1f"),
         }
         if "ndcg_test" in row:
             for name in ("ndcg", "recall"):
                 cost, error = row[f"{name}_cost"], row[f"{name}_cost_error"]
-                lost = "" if cost is None or row["index"] == "exact" else f" ({cost:+.4f} ± {error:.4f})"
-                shown[f"test {name}@{k}"] = text(row[f"{name}_test"], ".4f") + lost
-        made.append(shown)
-    return pl.DataFrame(made)
+                note = "" if cost is None or row["index"] == "exact" else f" ({cost:+.4f} ± {error:.4f})"
+                cells[f"test {name}@{k}"] = text(row[f"{name}_test"], ".4f") + note
+        table.append(cells)
+    return pl.DataFrame(table)

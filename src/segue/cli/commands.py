@@ -1,62 +1,33 @@
-"""The application: its commands, and what becomes of errors."""
+"""The application: its table of commands and the handling of errors."""
 
 from __future__ import annotations
 
-import inspect
 import io
 import logging
 import re
 import sys
-from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
-from rich.text import Text
 
 import segue
-from segue.cli.batch import batch
-from segue.cli.bench import bench
-from segue.cli.demo import demo
-from segue.cli.evaluate import evaluate_model
-from segue.cli.fit import fit
-from segue.cli.play import play
-from segue.cli.recommend import recommend
-from segue.cli.search import search
-from segue.cli.serve import serve
-from segue.cli.similar import similar
-from segue.cli.terminal import errors, output
-from segue.cli.tune import tune
-from segue.cli.update import update
-from segue.cli.verify import verify
+from segue.cli.registry import LazyGroup
 from segue.errors import SegueError
 
-INTERRUPTED = 130  # the exit code of what SIGINT ended
-# An argument in a message, such as "name it with user=", but neither IALS(dim=0) nor a part of a path.
-ARGUMENT = re.compile(
-    r"(?<!\w\()(?<![\w/\\.'\"-])"
-    r"(?P<name>user|item|weight|time|min_weight|duplicates|query|items|test|by|history|on_unknown|k|trials|metric|"
-    r"bend|text|explore|seed|workers|port|deadline|log)="
-    r"(?=(?P<value>[^\s,;.)])?)"
-)
+INTERRUPTED = 130  # the exit code after SIGINT
+RENAMED = {"columns": "text"}  # arguments that have an option of another name
+FAILED = 2  # the exit code after an error that segue raises on purpose
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "demo": demo,
-    "fit": fit,
-    "evaluate": evaluate_model,
-    "tune": tune,
-    "update": update,
-    "recommend": recommend,
-    "similar": similar,
-    "search": search,
-    "play": play,
-    "batch": batch,
-    "bench": bench,
-    "serve": serve,
-    "verify": verify,
-}
+
+def _show_version(value: bool) -> None:
+    if value:
+        sys.stdout.write(f"{segue.__version__}\n")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="segue",
+    cls=LazyGroup,
     help="From interactions to recommendations. Start with: segue demo",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -65,63 +36,65 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        output().print(segue.__version__)
-        raise typer.Exit
-
-
 @app.callback()
 def options(
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what is done, on the error stream.")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log progress to stderr.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version.")
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """Set up what all commands share."""
+    """Apply the options that all commands share."""
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(message)s")
 
 
-def _flowing(command: Callable[..., None]) -> str:
-    """The docstring with a line for each paragraph, so that any terminal breaks it where it ends."""
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-for name, command in COMMANDS.items():
-    app.command(name, help=_flowing(command))(command)
-
-
 def main() -> NoReturn:
-    """Run the command line; what segue refuses becomes one line and exit code 2."""
+    """Run the command line. A `SegueError` becomes one line on stderr and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a title that the terminal cannot show is no error
+            stream.reconfigure(errors="replace")  # a character that the terminal cannot show is no error
     try:
         app()
     except SegueError as error:
-        _fail(_as_options(str(error)), 2)
+        _fail(spell_as_options(error), FAILED)
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
-    except SystemExit as ended:  # typer's own end of an interrupt, without a word
-        if ended.code == INTERRUPTED:
+    except SystemExit as exit_:  # typer exits without a message after an interrupt
+        if exit_.code == INTERRUPTED:
             _fail("interrupted", INTERRUPTED)
         raise
     sys.exit(0)
 
 
+def spell_as_options(error: SegueError) -> str:
+    """Return the message of an error with its Python arguments spelled as options.
+
+    `min_weight=4` becomes `--min-weight 4`, `min_weight=` becomes `--min-weight`, `k=3` becomes `-k 3`. Only
+    the names in `error.arguments` are replaced, and not where they are part of a path, a quoted text or a
+    call such as `IALS(dim=0)`.
+    """
+    message = str(error)
+    if not error.arguments:
+        return message
+    names = "|".join(map(re.escape, error.arguments))
+    pattern = rf"(?<!\w\()(?<![\w/\\.'\"-])(?P<name>{names})=(?=(?P<value>[^\s,;.)])?)"
+
+    def spell(match: re.Match[str]) -> str:
+        return option_of(match["name"]) + (" " if match["value"] else "")
+
+    return re.sub(pattern, spell, message)
+
+
+def option_of(argument: str) -> str:
+    """Return the option of a Python argument: `--min-weight` for `min_weight`, `-k` for `k`."""
+    argument = RENAMED.get(argument, argument)
+    return f"-{argument}" if len(argument) == 1 else f"--{argument.replace('_', '-')}"
+
+
 def _fail(message: str, code: int) -> NoReturn:
+    from rich.text import Text  # slow to import
+
+    from segue.cli.terminal import errors
+
     errors().print(Text.assemble(("segue:", "bold red"), " ", message))
     sys.exit(code)
-
-
-def _as_options(message: str) -> str:
-    """Name arguments as they are named here: what the library calls min_weight=4 is --min-weight 4."""
-
-    def named(found: re.Match[str]) -> str:
-        option = "-k" if found["name"] == "k" else "--" + found["name"].replace("_", "-")
-        return option + (" " if found["value"] else "")
-
-    return ARGUMENT.sub(named, message)

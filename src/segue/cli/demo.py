@@ -9,24 +9,28 @@ import typer
 
 from segue.cli.options import Quiet
 from segue.cli.terminal import output
+from segue.cli.walkthrough import load_demo_data, run_demo
 
 
 def demo(
-    data: Annotated[Path | None, typer.Option(help="A folder with MovieLens files to use instead.")] = None,
-    simulated: Annotated[bool, typer.Option(help="Use the simulated catalogue; download nothing.")] = False,
-    model: Annotated[Path, typer.Option("--output", "-o", help="Where the model is kept.")] = Path(
-        "segue-demo"
-    ),
-    seed: Annotated[int, typer.Option(help="Of the simulation.")] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder with MovieLens files; by default downloaded."),
+    ] = None,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Use simulated data; download nothing.")
+    ] = False,
+    model: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="Model folder to write.")
+    ] = Path("segue-demo"),
+    seed: Annotated[int, typer.Option(help="Random seed of the simulated data.")] = 0,
     quiet: Quiet = False,
 ) -> None:
     """Show the whole path on one data set: data, training, evaluation, recommendations.
 
-    Takes MovieLens small, downloaded once, or a simulated catalogue where that fails.
+    The data are MovieLens small, downloaded once, or simulated if the download fails.
 
     [dim]Example: segue demo --data ~/ml-latest-small[/dim]
     """
-    from segue.cli.walkthrough import demo_data, run_demo  # what only the demo needs
-
-    found, what = demo_data(data, simulated=simulated, seed=seed)
-    run_demo(found, what, model, output(), progress=not quiet)
+    interactions, description = load_demo_data(data, simulated=simulated, seed=seed)
+    run_demo(interactions, description, model, output(), progress=not quiet)

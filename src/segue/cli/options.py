@@ -1,4 +1,4 @@
-"""The arguments and options that commands share, with their help."""
+"""Arguments and options that several commands share: the model, the interactions, the output."""
 
 from __future__ import annotations
 
@@ -8,32 +8,33 @@ from typing import Annotated
 import typer
 
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="A model folder, as segue fit writes it.")
+    Path, typer.Argument(metavar="MODEL", help="Model folder, as written by segue fit.")
 ]
-Depth = Annotated[int, typer.Option("-k", help="How many for each.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
-Exclude = Annotated[str, typer.Option(metavar="IDS", help="Items that nobody gets, separated by commas.")]
-Allow = Annotated[
-    str | None, typer.Option(metavar="IDS", help="The only items that may be given, separated by commas.")
-]
-IncludeSeen = Annotated[bool, typer.Option("--include-seen", help="Also what the user had in training.")]
-OnUnknown = Annotated[
-    str,
-    typer.Option(
-        metavar="raise|skip|popular", help="What unknown users get: an error, nothing, what is popular."
-    ),
-]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress bars.")]
 User = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="The users' column; else found by its name.")
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column of user ids; by default found by its name."),
 ]
-Item = Annotated[str | None, typer.Option(metavar="COLUMN", help="The items' column.")]
+Item = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="Column of item ids; by default found by its name."),
+]
 Weight = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="The column of ratings, counts or other weights.")
+    str | None, typer.Option(metavar="COLUMN", help="Column of ratings, counts or other weights.")
 ]
-Time = Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of times.")]
-MinWeight = Annotated[float | None, typer.Option(help="Leave out what weighs less, such as ratings below 4.")]
-Duplicates = Annotated[str, typer.Option(metavar="sum|last|max", help="What becomes of repeated pairs.")]
+Time = Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of timestamps.")]
+MinWeight = Annotated[
+    float | None,
+    typer.Option(help="Drop interactions with a smaller weight, such as ratings below 4."),
+]
+Duplicates = Annotated[
+    str, typer.Option(metavar="sum|last|max", help="How to merge rows of the same user and item.")
+]
 Query = Annotated[
-    str | None, typer.Option(metavar="SQL", help="The SELECT, where the source is a database URL.")
+    str | None, typer.Option(metavar="SQL", help="SELECT statement, if the source is a database URL.")
+]
+Items = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="CSV, Parquet or JSON file of item metadata (title, genres, …)."),
 ]

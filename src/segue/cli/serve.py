@@ -16,35 +16,43 @@ LIMITS = Limits()
 
 def serve(
     model: ModelArgument,
-    host: Annotated[str, typer.Option(help="The address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port.")] = 8000,
-    workers: Annotated[int, typer.Option(help="Processes that answer, which share model and events.")] = 1,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 listens on all interfaces.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8000,
+    workers: Annotated[
+        int, typer.Option(help="Number of worker processes; they share the model and the events.")
+    ] = 1,
     events: Annotated[
         str,
         typer.Option(
             metavar="URL",
-            help="Where events are kept: sqlite:///FILE or postgresql://…; else in a file beside the model.",
+            help="Event store: sqlite:///FILE or postgresql://…; by default a file beside the model.",
         ),
     ] = "",
     keys: Annotated[
-        str | None, typer.Option(metavar="FILE", help="API keys, lines of: name read,write key.")
+        str | None, typer.Option(metavar="FILE", help="File of API keys, one line each: name read,write key.")
     ] = None,
     cors: Annotated[
-        list[str] | None, typer.Option(metavar="ORIGIN", help="Whose pages may call; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="Allowed CORS origin of browser requests; repeatable."),
     ] = None,
     profile: Annotated[
-        str, typer.Option(metavar="NAME", help=f"How events move a profile: {', '.join((AUTO, *PROFILES))}.")
+        str,
+        typer.Option(metavar="NAME", help=f"Kind of user profile: {', '.join((AUTO, *PROFILES))}."),
     ] = AUTO,
-    max_k: Annotated[int, typer.Option(help="The longest list.")] = LIMITS.k,
-    max_body: Annotated[int, typer.Option(help="The longest body, in bytes.")] = LIMITS.body,
+    max_k: Annotated[int, typer.Option(help="Maximum number of items in a list.")] = LIMITS.k,
+    max_body: Annotated[int, typer.Option(help="Maximum size of a request body, in bytes.")] = LIMITS.body,
     concurrency: Annotated[
-        int, typer.Option(help="Requests at once in a worker; more get 429.")
+        int, typer.Option(help="Maximum number of concurrent requests per worker; further ones get 429.")
     ] = LIMITS.concurrency,
-    deadline: Annotated[float, typer.Option(help="Seconds until a request is given up.")] = LIMITS.deadline,
-    log: Annotated[str, typer.Option(metavar="text|json", help="How lines of the log look.")] = "text",
-    access_log: Annotated[bool, typer.Option("--access-log", help="A line for every request.")] = False,
+    deadline: Annotated[
+        float, typer.Option(help="Seconds after which a request is abandoned.")
+    ] = LIMITS.deadline,
+    log: Annotated[str, typer.Option(metavar="text|json", help="Format of the log.")] = "text",
+    access_log: Annotated[bool, typer.Option("--access-log", help="Log one line per request.")] = False,
 ) -> None:
-    """Serve a model over HTTP: lists, search, events that move profiles, metrics.
+    """Serve a model over HTTP: lists, search, events that update user profiles, metrics.
 
     [dim]Example: segue serve model --port 8000 --workers 2[/dim]
     """

@@ -1,11 +1,10 @@
-"""An interactive session: search, pick, and watch the profile and what each way of choosing makes of it."""
+"""The state of `segue play`: searches, picks, and the panels that a model and a profile make of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,27 @@ import polars as pl
 
 from segue.data.ids import Id
 from segue.errors import DataError, SegueError, SettingError
-from segue.models import IALS
+from segue.models.ials import IALS
 from segue.online.diversity import DIVERSIFIERS
-from segue.online.explanations import by_events
 from segue.online.exploration import EXPLORERS
-from segue.online.interests import Interests
 from segue.online.profile import Profile
+from segue.online.profile_state import State
+from segue.recommender.explanations import PICK, Reason, explain_profile
 from segue.recommender.facade import TrainedRecommender
 from segue.recommender.options import ListOptions
-from segue.recommender.queries import Picks, profile_query
+from segue.recommender.queries import Event, Picks, follow, profile_query
 
 FORMAT = 1  # of a saved session
-PANELS = ("search", "recommended", "gaussian", "buckets")
-OTHERS = ("thompson", "optimism", "gumbel", "reserved", "mmr", "dpp")
-Find = Callable[[str, int], np.ndarray]  # item rows for a text, best first
+K = 5  # items in a panel
+SEARCH, RECOMMENDED = "search", "recommended"
+PANELS = (SEARCH, RECOMMENDED, "gaussian", "buckets")
+MORE_PANELS = ("thompson", "optimism", "gumbel", "reserved", "mmr", "dpp")
+NO_ROWS = np.empty(0, np.int32)
 
 
 @dataclass(frozen=True)
-class Event:
-    """A pick of the session: an item, 1 for liked or -1 for disliked, and when."""
+class SessionPick:
+    """A pick: an item, 1 for a like or -1 for a dislike, and the time in seconds."""
 
     item: Id
     weight: float
@@ -41,213 +42,183 @@ class Event:
 
 @dataclass(frozen=True)
 class Line:
-    """An item in a panel: its row, its number on the screen, and why it is there."""
+    """An item in a panel: its row, its number on the screen, and the reason for it."""
 
     number: int
     row: int
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
 class Session:
-    """A person at the screen. It never changes: what they do gives another one.
+    """A session of one user with a model. It is a value: methods return the next session.
 
     Attributes:
         trained: the model.
         profile: the kind of profile that follows the picks.
-        find: searches the items by text.
-        events: the picks so far.
-        query: what was searched for last.
-        panels: the names of the panels that are shown.
-        k: items in a panel.
+        picks: the picks so far.
+        query: the latest search.
+        panels: the names of the shown panels.
+        options: the list options of the panels: k, filters, seed. The seed changes with each pick.
     """
 
     trained: TrainedRecommender
     profile: Profile
-    find: Find
-    events: tuple[Event, ...] = ()
+    picks: tuple[SessionPick, ...] = ()
     query: str = ""
     panels: tuple[str, ...] = PANELS
-    k: int = 5
+    options: ListOptions = field(default_factory=lambda: ListOptions(K))
 
-    def searched(self, query: str) -> Session:
-        """After searching for a text."""
+    def search(self, query: str) -> Session:
+        """Return the session after a search."""
         return replace(self, query=query)
 
-    def picked(self, number: int, weight: float, time: float) -> Session:
-        """After a pick by its number on the screen; raises `DataError` for one that is not there."""
-        lines = [line for lines in self.shown().values() for line in lines]
-        rows = {line.number: line.row for line in lines}
+    def pick(self, number: int, weight: float, time: float) -> Session:
+        """Return the session after a pick of a number on the screen.
+
+        Raises `DataError` for a number that is not on the screen and an item without training interactions.
+        """
+        rows = {line.number: line.row for lines in self.show().values() for line in lines}
         if number not in rows:
             raise DataError(f"there is no number {number} on the screen: pick one of 1..{len(rows)}")
         if not self.profile.space.known(rows[number]):
-            raise DataError(
-                "nobody had this item in training, so nothing can be learned from it; pick another"
-            )
-        event = Event(self.trained.items[rows[number]], weight, time)
-        return replace(self, events=(*self.events, event))
+            raise DataError("the item has no training interactions, so it says nothing; pick another")
+        pick = SessionPick(self.trained.items[rows[number]], weight, time)
+        return replace(self, picks=(*self.picks, pick))
 
-    def back(self) -> Session:
-        """Without the last pick; raises `DataError` where there is none."""
-        if not self.events:
-            raise DataError("there is nothing to undo: nothing has been picked")
-        return replace(self, events=self.events[:-1])
+    def undo(self) -> Session:
+        """Return the session without its last pick; raises `DataError` if there is none."""
+        if not self.picks:
+            raise DataError("there is nothing to undo: there are no picks")
+        return replace(self, picks=self.picks[:-1])
 
-    def turned(self, panel: str) -> Session:
-        """With a panel shown that was not, or without it."""
-        if panel not in (*PANELS, *OTHERS):
-            raise SettingError(f"there is no panel {panel!r}; there are {', '.join((*PANELS, *OTHERS))}")
-        shown = tuple(one for one in self.panels if one != panel)
-        return replace(self, panels=shown if panel in self.panels else (*self.panels, panel))
+    def toggle(self, panel: str) -> Session:
+        """Return the session with a panel shown or hidden."""
+        _check_panel(panel)
+        others = tuple(name for name in self.panels if name != panel)
+        return replace(self, panels=others if panel in self.panels else (*self.panels, panel))
 
-    def shown(self) -> dict[str, list[Line]]:
-        """What every panel shows, numbered from 1 through all of them."""
-        lists = {name: self._rows(name) for name in self.panels}
-        every = np.unique(np.concatenate([np.empty(0, np.int32), *lists.values()])).astype(np.int32)
-        why = dict(zip(every.tolist(), self._why(every), strict=True))
+    def show(self) -> dict[str, list[Line]]:
+        """Return the lines of every panel, numbered from 1 through all panels."""
         panels: dict[str, list[Line]] = {}
         number = 0
-        for name, rows in lists.items():
-            panels[name] = []
-            for row in rows.tolist():
+        for panel in self.panels:
+            rows = self._search_rows() if panel == SEARCH else self._list_rows(panel)
+            reasons = [""] * len(rows) if panel == SEARCH else self._reasons(rows)
+            panels[panel] = []
+            for row, reason in zip(rows.tolist(), reasons, strict=True):
                 number += 1
-                panels[name].append(Line(number, row, "" if name == "search" else why[row]))
+                panels[panel].append(Line(number, row, reason))
         return panels
 
     def title(self, row: int) -> str:
-        """What an item is called."""
+        """Return the title of an item row, or its id if it has none."""
         titles = self.trained.titles(np.array([row]))
         return str(self.trained.items[row] if titles is None or titles[0] is None else titles[0])
 
-    def _rows(self, panel: str) -> np.ndarray:
-        """The items of a panel."""
-        if panel == "search":
-            return self.find(self.query, self.k) if self.query else np.empty(0, np.int32)
-        options = self._options(panel)
-        if panel == "thompson" and not isinstance(self.profile.space.model, IALS):
-            return np.empty(0, np.int32)
-        picked = self._picked_rows
-        query = profile_query(
-            self.profile,
-            self._state,
-            exclude=np.unique(picked).astype(np.int32),
-            picks=Picks(picked, np.array(self._weights)),
-        )
-        if not query.vectors.any() and panel != "recommended":
-            return np.empty(0, np.int32)
-        lists = self.trained.ranker.rank(query, options)
-        rows: np.ndarray = lists.ids[0][lists.ids[0] >= 0]
+    def _search_rows(self) -> np.ndarray:
+        if not self.query:
+            return NO_ROWS
+        rows: np.ndarray = self.trained.text_search.find(self.query, self.options.k, allow=self._allow)[0]
         return rows
 
-    def _options(self, panel: str) -> ListOptions:
-        """The list options of a panel."""
-        return ListOptions(
-            self.k,
+    def _list_rows(self, panel: str) -> np.ndarray:
+        """The items of a panel; none if the panel needs a vector or a posterior that there is not."""
+        if panel == "thompson" and not isinstance(self.profile.space.model, IALS):
+            return NO_ROWS
+        rows = np.array([event.row for event in self._events], np.int64)
+        query = profile_query(
+            self.profile,
+            follow(self.profile, self._events),
+            exclude=np.unique(rows).astype(np.int32),
+            picks=Picks(rows, np.array([event.weight for event in self._events])),
+        )
+        if not query.vectors.any() and panel != RECOMMENDED:
+            return NO_ROWS
+        options = replace(
+            self.options,
             explore=panel if panel in EXPLORERS else None,
             diversify=panel if panel in DIVERSIFIERS else None,
-            seed=len(self.events),
+            seed=self.options.seed + len(self.picks),
         )
+        ids = self.trained.ranker.rank(query, options, self._allow).ids[0]
+        listed: np.ndarray = ids[ids >= 0]
+        return listed
+
+    @cached_property
+    def _allow(self) -> np.ndarray | None:
+        return self.trained.filters.allowed(self.options)
+
+    @cached_property
+    def _events(self) -> list[Event]:
+        ids = pl.Series([pick.item for pick in self.picks], dtype=self.trained.items.series.dtype)
+        rows = self.trained.items.rows(ids).tolist()
+        return [Event(row, pick.weight, pick.time) for row, pick in zip(rows, self.picks, strict=True)]
 
     @property
-    def _picked_rows(self) -> np.ndarray:
-        return self.trained.items.rows(pl.Series([one.item for one in self.events], dtype=self._kind))
+    def state(self) -> State:
+        """The state of the profile after the picks."""
+        return follow(self.profile, self._events)
 
-    @property
-    def _kind(self) -> Any:
-        return self.trained.items.series.dtype
-
-    @property
-    def _weights(self) -> list[float]:
-        return [one.weight for one in self.events]
-
-    @property
-    def _state(self) -> Any:
-        times = [one.time for one in self.events]
-        return self.profile.update(self.profile.start(), self._picked_rows, self._weights, times)
-
-    def _why(self, rows: np.ndarray) -> list[str]:
-        """The pick that each item owes most to."""
-        if not self.events:
+    def _reasons(self, rows: np.ndarray) -> list[str]:
+        """The pick with the largest share in the score of each item."""
+        if not self.picks:
             return ["popular"] * len(rows)
-        picked = self._picked_rows
-        if isinstance(self.profile.kind, Interests):
-            directions = np.array([self.profile.space.direction(row) for row in picked])
-            parts = self.profile.space.items[rows, : self.profile.space.dim] @ directions.T
-        else:
-            times = [one.time for one in self.events]
-            parts = by_events(self.profile, rows, picked, self._weights, times).parts
-        best = np.argmax(parts, axis=1)
-        return [
-            f"you liked {self.title(picked[place])}"
-            if self.events[place].weight > 0
-            else f"unlike {self.title(picked[place])}"
-            for place in best
-        ]
+        explained = explain_profile(self.trained, self.profile, self._events, rows, most=len(self.picks))
+        return [self._reason(reasons) for reasons in explained]
+
+    def _reason(self, reasons: list[Reason]) -> str:
+        picks = [reason for reason in reasons if reason["reason"] == PICK]
+        if not picks:
+            return ""
+        best = max(picks, key=lambda reason: reason["share"])
+        weight = next(pick.weight for pick in reversed(self.picks) if pick.item == best["value"])
+        return f"{'you liked' if weight > 0 else 'unlike'} {best['title'] or best['value']}"
 
     def save(self, path: Path) -> None:
         """Write the session as JSON."""
-        made = {
+        content = {
             "format": FORMAT,
             "model_version": self.trained.version,
             "query": self.query,
             "panels": self.panels,
-            "events": [vars(one) for one in self.events],
+            "events": [asdict(pick) for pick in self.picks],
         }
-        text = json.dumps(made, indent=1, default=lambda value: value.item()) + "\n"
-        beside = path.with_name(path.name + ".new")
+        text = json.dumps(content, indent=1, default=lambda value: value.item()) + "\n"
+        draft = path.with_name(path.name + ".new")
         try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
         except OSError as error:
             raise SettingError(f"cannot write the session to {path}: {error.strerror}") from error
 
-    def resumed(self, path: Path) -> Session:
-        """Go on with a saved session; items that the model does not know any more raise `DataError`."""
+    def resume(self, path: Path) -> Session:
+        """Return a saved session; raises `UnknownIdError` for items that the model does not know."""
         try:
-            made = json.loads(path.read_text(encoding="utf-8"))
-            if made["format"] != FORMAT:
-                raise DataError(f"{path} is a session of format {made['format']!r}, not {FORMAT}")
-            events = tuple(
-                Event(one["item"], float(one["weight"]), float(one["time"])) for one in made["events"]
-            )
-            panels = tuple(map(str, made["panels"]))
-            session = replace(self, query=str(made["query"]), panels=panels, events=events)
+            session = self._parse(json.loads(path.read_text(encoding="utf-8")), path)
         except OSError as error:
             raise SettingError(f"cannot read the session {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, SegueError):
                 raise
-            raise DataError(f"{path} is no saved session: {error!r}") from error
-        if events:
-            self.trained.items.require([one.item for one in events])
-        for name in session.panels:
-            session.turned(name)
+            raise DataError(f"{path} is not a saved session: {error!r}") from error
+        if session.picks:
+            self.trained.items.require([pick.item for pick in session.picks])
+        for panel in session.panels:
+            _check_panel(panel)
         return session
 
-
-def finder(trained: TrainedRecommender) -> Find:
-    """Search by words and by meaning where the model was fit with text, otherwise by title."""
-    if trained.texts is None:
-        return titles_like(trained)
-    texts = trained.texts
-
-    @lru_cache(maxsize=1)  # a pick draws the same search again
-    def find(text: str, k: int) -> np.ndarray:
-        return texts.search(text, k)[0]
-
-    return find
+    def _parse(self, content: Any, path: Path) -> Session:  # Any: foreign JSON
+        if content["format"] != FORMAT:
+            raise DataError(f"{path} is a session of format {content['format']!r}, not {FORMAT}")
+        picks = tuple(
+            SessionPick(pick["item"], float(pick["weight"]), float(pick["time"]))
+            for pick in content["events"]
+        )
+        panels = tuple(map(str, content["panels"]))
+        return replace(self, query=str(content["query"]), panels=panels, picks=picks)
 
 
-def titles_like(trained: TrainedRecommender) -> Find:
-    """Search that finds items whose title (or id) holds a text, the shortest first."""
-    titles = trained.titles(np.arange(len(trained.items)))
-    known = trained.items.series.cast(pl.String) if titles is None else titles.cast(pl.String).fill_null("")
-    lower = pl.DataFrame({"title": known.str.to_lowercase()}).with_row_index("row")
-
-    def find(text: str, k: int) -> np.ndarray:
-        words = [pl.col("title").str.contains(word, literal=True) for word in text.lower().split()]
-        alike = lower.filter(pl.all_horizontal(words or [pl.lit(False)]))
-        best = alike.sort(pl.col("title").str.len_chars(), maintain_order=True).head(k)
-        return best["row"].to_numpy().astype(np.int32)
-
-    return find
+def _check_panel(panel: str) -> None:
+    if panel not in (*PANELS, *MORE_PANELS):
+        raise SettingError(f"there is no panel {panel!r}; there are {', '.join((*PANELS, *MORE_PANELS))}")

@@ -1,4 +1,4 @@
-"""segue tune: settings tried, the best of them learned and saved."""
+"""segue tune: try settings, train with the best, save the model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from segue import store
-from segue.cli.answers import evaluation_json, json_number, print_evaluation, print_json, rating_errors
-from segue.cli.options import Duplicates, Item, Json, MinWeight, Query, Quiet, Time, User, Weight
-from segue.cli.terminal import Bars, output, summary, trials_table, verdict
-from segue.cli.values import fixed_settings, seconds_of
+from segue.cli.answers import print_json
+from segue.cli.evaluations import evaluation_json, json_number, print_evaluation, rating_errors
+from segue.cli.options import Duplicates, Item, Items, Json, MinWeight, Query, Quiet, Time, User, Weight
+from segue.cli.progress import ProgressBars
+from segue.cli.settings import Value, fixed_settings
+from segue.cli.tables import summary
+from segue.cli.terminal import output
+from segue.cli.trials import trials_table, verdict
+from segue.cli.values import parse_duration
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions
 from segue.evaluation.evaluate import Evaluation, evaluate
@@ -28,40 +33,38 @@ from segue.tuning import search as tuning
 
 
 def tune(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The interactions, in any form fit takes.")],
-    folder: Annotated[
-        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model folder to write the best into.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Interactions, as for segue fit.")],
+    folder: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Model folder to write.")],
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"One of: {', '.join(SPACES)}; repeatable; ials if none."),
+        typer.Option(metavar="NAME", help=f"Model, repeatable: {', '.join(SPACES)}; by default ials."),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(help="How many settings to try, those in --study included; 30 without a time budget."),
+        typer.Option(help="Number of trials, including those in --study; 30 without --time-budget."),
     ] = None,
     time_budget: Annotated[
         str | None,
-        typer.Option(metavar="90s|10m|2h", help="Begin no trial after this time, and cut the last."),
+        typer.Option(metavar="90s|10m|2h", help="Start no trial after this time, and stop a running one."),
     ] = None,
     metric: Annotated[
         str,
         typer.Option(
             metavar="NAME[@K]",
-            help="What to tune for: ndcg, recall, precision, map, mrr, hit_rate, auc; biasedmf: rmse, mae.",
+            help="Metric to optimize: ndcg, recall, precision, map, mrr, hit_rate, auc; biasedmf: rmse, mae.",
         ),
     ] = "ndcg",
-    k: Annotated[int, typer.Option("-k", help="The metric's depth, where its name has none.")] = 10,
+    k: Annotated[int, typer.Option("-k", help="Depth of the metric, if --metric has no @K.")] = 10,
     study: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Keep the trials in this SQLite file: to go on, and to share."),
+        typer.Option(metavar="FILE", help="SQLite file of trials, to continue or share a study."),
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw the trials into a .png, .svg or .pdf.")
+        Path | None, typer.Option(metavar="FILE", help="Plot the trials into a .png, .svg or .pdf file.")
     ] = None,
     setting: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="A setting that stays as it is; repeatable."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Setting to keep fixed; repeatable."),
     ] = None,
     user: User = None,
     item: Item = None,
@@ -70,40 +73,39 @@ def tune(
     min_weight: MinWeight = None,
     duplicates: Duplicates = "sum",
     query: Query = None,
-    items: Annotated[
-        str | None, typer.Option(metavar="FILE", help="CSV or Parquet with what is known of the items.")
-    ] = None,
-    index: Annotated[str, typer.Option(help=f"One of: {', '.join(INDEXES)}.")] = "auto",
+    items: Items = None,
+    index: Annotated[str, typer.Option(help=f"Index: {', '.join(INDEXES)}.")] = "auto",
     test: Annotated[
         float | None,
-        typer.Option(help="Hold out this share first, and measure the best and the default settings on it."),
+        typer.Option(help="Hold out this share, and measure the best and the default settings on it."),
     ] = None,
     by: Annotated[
         str | None,
         typer.Option(metavar="time|last|random", help="How to hold out, for validation and for --test."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the splits and the choices.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the splits and the search.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Try settings of one model or several, and save a model with the best.
+    """Try settings of one or more models, and save a model with the best settings.
 
-    Every model's default settings are tried first, so that the answer says whether tuning was worth it.
-    Each trial learns from nine tenths of the interactions and is measured on the rest: the latest ones where
-    there are times, or each user's latest where too few users would have both, or else random ones. What
-    looks bad after a quarter of its passes is given up. In the end a model learns from everything with the
-    best settings; that takes as long as a trial, beyond the time budget. All trials are in MODEL.trials.csv.
+    The default settings of each model are tried first, so that the result says whether tuning helped. Each
+    trial trains on nine tenths of the interactions and is measured on the rest: the latest ones if there are
+    timestamps, the latest of each user if too few users would be in both parts, else random ones. A trial
+    that looks bad after a quarter of its passes is stopped. Finally a model is trained on all interactions
+    with the best settings; this takes as long as one trial, beyond the time budget. MODEL.trials.csv has all
+    trials.
 
-    Ctrl-C ends the search and still saves the best so far. With --study the same command goes on later, and
-    several processes may run it at once.
+    Ctrl-C ends the search and saves the best settings so far. With --study the same command continues later,
+    and several processes can run it at once.
 
     [dim]Example: segue tune ratings.csv -o model --min-weight 4 --trials 20 --study study.db[/dim]
     """
     from segue.tuning.plot import draw
-    from segue.tuning.study import check_file  # what only tuning needs
+    from segue.tuning.study import check_file  # slow to import
 
     names = model or ["ials"]
-    budget = None if time_budget is None else seconds_of(time_budget)
+    budget = None if time_budget is None else parse_duration(time_budget)
     depth = metric if "@" in metric or metric in ("auc", "rmse", "mae") else f"{metric}@{k}"
     fixed = fixed_settings(names, setting or [])
     store.check_target(folder)
@@ -115,81 +117,81 @@ def tune(
         source, user=user, item=item, weight=weight, time=time, min_weight=min_weight,
         duplicates=duplicates, query=query, items=items,
     )  # fmt: skip
-    train, held = data, None
+    train, test_data = data, None
     if test is not None:
-        train, held, by = tuning.split_off(data, by, seed, test)
+        train, test_data, by = tuning.split_off(data, by, seed, test)
     if not as_json:
         output().print(f"Read {summary(data)}")
-    with Bars(shown=not quiet) as bars:
-        found = tuning.tune(
+    with ProgressBars(shown=not quiet) as bars:
+        tuned = tuning.tune(
             train, names, trials=trials, seconds=budget, metric=depth, by=by, fixed=fixed, study=study,
             seed=seed, progress=bars,
         )  # fmt: skip
-        file = _keep_trials(found, folder)
+        file = _write_trials(tuned, folder)
         if plot is not None:
-            draw(found, plot)
-        trained = Recommender(found.settings, index).fit(train, progress=bars)
-        trained = replace(trained, metrics={f"validation_{found.metric}": found.value})
+            draw(tuned, plot)
+        trained = Recommender(tuned.settings, index).fit(train, progress=bars)
+        trained = replace(trained, metrics={f"validation_{tuned.metric}": tuned.value})
         result = ratings = None
-        if held is not None:
-            result = _beside_default(found, trained, train, held, fixed, bars)
-            ratings = rating_errors(trained, held, None)
+        if test_data is not None:
+            result = _evaluate_beside_default(tuned, trained, train, test_data, fixed, bars)
+            ratings = rating_errors(trained, test_data, None)
         trained = trained.save(folder)
     if as_json:
-        told = {"model": str(folder), "version": trained.version, "trials_file": str(file)}
+        saved = {"model": str(folder), "version": trained.version, "trials_file": str(file)}
         print_json(
-            {**told, **_tuned_json(found), **({} if result is None else evaluation_json(result, ratings))}
+            {**saved, **_tuned_json(tuned), **({} if result is None else evaluation_json(result, ratings))}
         )
         return
-    output().print(trials_table(found), verdict(found), sep="\n")
+    output().print(trials_table(tuned), verdict(tuned), sep="\n")
     if result is not None:
         print_evaluation(result, ratings)
-        _print_difference(found, result)
-    output().print(f"Saved version {trained.version} in {folder}, all trials in {file}\n{found.settings!r}")
+        _print_difference(tuned, result)
+    output().print(f"Saved version {trained.version} in {folder}, all trials in {file}\n{tuned.settings!r}")
 
 
-def _keep_trials(found: tuning.Tuned, folder: Path) -> Path:
-    """Write the trials into a file beside the model folder, before the model that may not come to its end."""
+def _write_trials(tuned: tuning.Tuned, folder: Path) -> Path:
+    """Write the trials into a file beside the model folder, before the final training, which may fail."""
     file = folder.absolute().with_name(f"{folder.absolute().name}.trials.csv")
     file.parent.mkdir(parents=True, exist_ok=True)
-    found.trials.write_csv(file)
+    tuned.trials.write_csv(file)
     return folder.with_name(file.name) if folder.name else file
 
 
-def _beside_default(
-    found: tuning.Tuned,
+def _evaluate_beside_default(
+    tuned: tuning.Tuned,
     trained: TrainedRecommender,
     train: Interactions,
-    held: Interactions,
-    fixed: dict[str, Any],
+    test_data: Interactions,
+    fixed: dict[str, Value],
     progress: Progress,
 ) -> Evaluation:
-    """The best settings on the test part, with the winning model's defaults and the baselines beside them."""
-    depths = {5, 10, 20, int(found.metric.partition("@")[2] or 10)}
-    result = evaluate(trained, held, depths, progress=progress)
-    plain = Recommender(tuning.default_of(found.model, fixed), trained.settings.index).fit(
+    """Evaluate the best settings on the test data, beside the defaults and the baselines."""
+    depths = {5, 10, 20, int(tuned.metric.partition("@")[2] or 10)}
+    result = evaluate(trained, test_data, depths, progress=progress)
+    plain = Recommender(tuning.default_of(tuned.model, fixed), trained.settings.index).fit(
         train, progress=progress
     )
-    default = evaluate(plain, held, depths, baselines=(), progress=progress)
+    default = evaluate(plain, test_data, depths, baselines=(), progress=progress)
     return replace(result, beside={"default": default.model, **result.beside})
 
 
-def _print_difference(found: tuning.Tuned, result: Evaluation) -> None:
-    if not found.improved:
-        output().print(f"The best settings are the defaults of {found.model}: the rows of both are the same")
-    elif found.metric in result.model:
-        more, error = difference(result.model, result.beside["default"], found.metric)
+def _print_difference(tuned: tuning.Tuned, result: Evaluation) -> None:
+    if not tuned.improved:
+        output().print(f"The best settings are the defaults of {tuned.model}: both have the same rows")
+    elif tuned.metric in result.model:
+        gain, error = difference(result.model, result.beside["default"], tuned.metric)
         output().print(
-            f"{found.metric} is {more:+.4f} ± {error:.4f} from that of the default settings, user by user"
+            f"{tuned.metric} is {gain:+.4f} ± {error:.4f} beside the default settings (paired over users)"
         )
 
 
-def _tuned_json(found: tuning.Tuned) -> dict[str, Any]:
+def _tuned_json(tuned: tuning.Tuned) -> dict[str, Any]:
     return {
-        "settings": repr(found.settings),
-        **{name: getattr(found, name) for name in (
+        "settings": repr(tuned.settings),
+        **{name: getattr(tuned, name) for name in (
             "metric", "value", "default", "default_model", "improved", "split", "users", "interrupted"
         )},
-        "error": json_number(found.error),
-        "trials": [{**row, "settings": json.loads(row["settings"])} for row in found.trials.to_dicts()],
+        "error": json_number(tuned.error),
+        "trials": [{**row, "settings": json.loads(row["settings"])} for row in tuned.trials.to_dicts()],
     }  # fmt: skip

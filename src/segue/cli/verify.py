@@ -1,4 +1,4 @@
-"""segue verify: every byte of a model against its checksums."""
+"""segue verify: check a model against its checksums."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Mapping
 from segue import store
 from segue.cli.answers import print_json
 from segue.cli.options import Json, ModelArgument, Quiet
-from segue.cli.terminal import Bars, output
+from segue.cli.progress import ProgressBars
+from segue.cli.terminal import output
 from segue.progress import NOTHING, Progress
+
+MIB = 1 << 20
 
 
 def verify(model: ModelArgument, as_json: Json = False, quiet: Quiet = False) -> None:
-    """Check every byte of a model against the checksums it was written with.
+    """Check every byte of a model against its checksums.
 
     [dim]Example: segue verify model[/dim]
     """
-    with Bars(shown=not quiet) as bars:
+    with ProgressBars(shown=not quiet) as bars:
         store.verify(model, progress=_in_mib(bars))
     version = store.current_version(model)
     if as_json:
@@ -26,8 +29,10 @@ def verify(model: ModelArgument, as_json: Json = False, quiet: Quiet = False) ->
 
 
 def _in_mib(progress: Progress) -> Progress:
-    def told(what: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
-        size = -(-total >> 20)
-        progress(f"{what}, MiB", size if done == total else done >> 20, size)
+    """Return a callback that reports bytes in MiB."""
 
-    return told
+    def report(step: str, done: int, total: int, values: Mapping[str, float] = NOTHING) -> None:
+        size = -(-total // MIB)
+        progress(f"{step}, MiB", size if done == total else done // MIB, size)
+
+    return report

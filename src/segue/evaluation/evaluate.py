@@ -163,7 +163,8 @@ def hold(recommender: TrainedRecommender, test: Interactions, history: Interacti
     if not len(users):
         raise DataError(
             f"none of the {tested.sum():,} users of the test data has a history to recommend from; "
-            "check that the ids are of the same kind as the model's, or pass history="
+            "check that the ids are of the same kind as the model's, or pass history=",
+            arguments=("history",),
         )
     if left_out:
         log.info("%s of %s test users have no history and are left out", f"{left_out:,}", f"{tested.sum():,}")

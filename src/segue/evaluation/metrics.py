@@ -71,7 +71,8 @@ def measure(ranks: Ranks, ks: int | Iterable[int] = (5, 10, 20)) -> Metrics:
     depths = check_ks(ks)
     if depths[-1] > ranks.k:
         raise SettingError(
-            f"k={depths[-1]} goes beyond these ranks, made with k={ranks.k}; rank with a larger k"
+            f"k={depths[-1]} goes beyond these ranks, made with k={ranks.k}; rank with a larger k",
+            arguments=("k",),
         )
     at = [_at(ranks, k) for k in depths]
     per_user = {f"{name}@{k}": found[name] for name in at[0] for k, found in zip(depths, at, strict=True)}
@@ -123,7 +124,7 @@ def check_ks(ks: int | Iterable[int]) -> tuple[int, ...]:
     else:
         made = (check_k(ks),)
     if not made:
-        raise SettingError("k names no depth; give at least one, such as k=(5, 10, 20)")
+        raise SettingError("k names no depth; give at least one, such as k=(5, 10, 20)", arguments=("k",))
     return made
 
 

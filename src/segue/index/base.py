@@ -128,7 +128,7 @@ def _refuse_values(vectors: np.ndarray, what: str) -> None:
 def check_k(k: Any, name: str = "k") -> int:
     """Return k as an int of at least 1, or raise `SettingError`."""
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise SettingError(f"{name}={k!r} must be a whole number of at least 1")
+        raise SettingError(f"{name}={k!r} must be a whole number of at least 1", arguments=(name,))
     return int(k)
 
 

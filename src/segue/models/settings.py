@@ -57,7 +57,8 @@ def check_implicit(interactions: Interactions, *, signed: bool = False) -> None:
         raise DataError(
             f"models of implicit feedback take positive weights only, but user {interactions.users[row]!r} "
             f"and item {interactions.items[column]!r} have {interactions.matrix[row, column]}; "
-            "leave such rows out (min_weight=)"
+            "leave such rows out (min_weight=)",
+            arguments=("min_weight",),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -85,3 +85,25 @@ class Means:
     def vectors(self, histories: Any) -> np.ndarray:
         """Return the weighted means of histories (q × items CSR), of length 1: (q, dim) float32."""
         return normalised(np.asarray(histories @ self.items, np.float32))
+
+
+def kept(texts: TextIndex, items: np.ndarray) -> tuple[dict[str, np.ndarray], pl.DataFrame, dict[str, Any]]:
+    """Return what a model folder keeps of texts: arrays, a table of terms, settings.
+
+    An array that is the model's own `items` is kept there only.
+    """
+    arrays = texts.arrays()
+    same = [name for name, array in arrays.items() if array is items]
+    others = {f"text.{name}": array for name, array in arrays.items() if name not in same}
+    meta = {
+        "settings": {field.name: getattr(texts.settings, field.name) for field in fields(Text)},
+        "same": same,
+    }
+    return others, texts.lexical.terms.alias("term").to_frame(), meta
+
+
+def opened(meta: dict[str, Any], arrays: dict[str, np.ndarray], terms: pl.DataFrame) -> TextIndex:
+    """Take back what `kept` gave; raises `ValueError` and its kin where it is not of one model."""
+    own = {name.removeprefix("text."): arrays[name] for name in arrays if name.startswith("text.")}
+    own |= dict.fromkeys(meta["same"], arrays["items"])
+    return TextIndex.from_arrays(Text(**meta["settings"]), own, terms["term"])

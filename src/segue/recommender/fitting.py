@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +93,8 @@ def load(folder: str | Path, version: str | None = None) -> TrainedRecommender:
 
     Raises the errors of `segue.errors.ModelFolderError`: no model, another format, damaged files.
     """
-    state = from_stored(store.open_model(folder, version))
-    parts = {field.name: getattr(state, field.name) for field in fields(state)}
-    settings = Recommender(state.settings.model, state.settings.index)
-    return TrainedRecommender(**{**parts, "settings": settings})
+    model, index, fields = from_stored(store.open_model(folder, version))
+    return TrainedRecommender(Recommender(model, index), **fields)
 
 
 def _supported(model: Any, supporting: tuple[type, ...], arguments: dict[str, Any]) -> dict[str, Any]:

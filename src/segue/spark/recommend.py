@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,20 +13,27 @@ import scipy.sparse as sp
 
 from segue.data.ids import Id
 from segue.errors import DataError
-from segue.index.base import check_k
 from segue.recommender import fitting
 from segue.recommender.facade import BATCH, TrainedRecommender
-from segue.recommender.options import ListOptions, check_on_unknown
+from segue.recommender.options import ListArguments, ListOptions, check_on_unknown
 from segue.spark.host import Place, batches, frames, load, opened
 from segue.spark.place import placed
 from segue.spark.session import check_spark
+from segue.types import CSR
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame
+    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql.types import StructType
+    from typing_extensions import Unpack
 
-SEEN = "segue_seen"  # the column of what a joined frame says was seen
-TASKS = 4  # for each core, so that none waits long for the last
-KINDS = ("string", "byte", "short", "integer", "long")
+EXCLUDED = "segue_excluded"  # the column of joined item ids to exclude
+TASKS_PER_CORE = 4  # so that no core waits long for the last task
+ID_TYPES = ("string", "byte", "short", "integer", "long")
+REASONS = pa.list_(
+    pa.struct(
+        {"reason": pa.string(), "value": pa.string(), "title": pa.string(), "share": pa.float64()}.items()
+    )
+)
 
 
 def recommend(
@@ -35,130 +42,149 @@ def recommend(
     k: int = 10,
     *,
     user: str = "user_id",
-    exclude_seen: bool = True,
-    seen: DataFrame | None = None,
-    exclude: Iterable[Id] = (),
-    allow: Iterable[Id] | None = None,
     on_unknown: str = "raise",
-    explore: Any = None,
-    diversify: Any = None,
-    seed: int = 0,
+    exclude_pairs: DataFrame | None = None,
     ship: bool = False,
+    **options: Unpack[ListArguments],
 ) -> DataFrame:
-    """Recommend k items to each user: a lazy frame of user_id, item_id, score, rank (from 1).
+    """Recommend k items to each user: a lazy frame of user_id, item_id, score, rank.
 
     The rows are those of `TrainedRecommender.recommend`. Each host opens the model folder memory-mapped and
-    checks its bytes once; users flow through Arrow batches; nothing is collected.
+    checks its bytes once. Users go through Arrow batches; nothing is collected.
 
     Args:
-        users: a frame with a column of ids; each is answered once, however often it is there.
+        users: a frame with a column of user ids; duplicates count once.
         model: a model folder that all hosts see under this path; its version is fixed now.
-        k: items for each user.
-        user: the name of the column of ids.
-        exclude_seen: leave out what the user had in the training data.
-        seen: user_id and item_id of more that users have seen since; joined, not collected.
-        exclude, allow, on_unknown, explore, diversify, seed: as for `TrainedRecommender.recommend`. With the
-            number of the week as seed, everybody gets another mix each week, the same however often it is
-            made; with `explore` there is a column `propensity`.
-        ship: send the model folder to the hosts, where they share no storage with this one.
+        k: the number of items for each user.
+        user: the name of the column of user ids.
+        on_unknown: what unknown users get: "raise", "skip" or "popular".
+        exclude_pairs: a frame of user_id and item_id, further pairs to exclude; joined, not collected.
+        ship: send the model folder to the hosts, for hosts without shared storage.
+        options: the fields of `ListOptions`: exclude, allow, where, exclude_seen, explore, diversify,
+            explain, seed. With the number of the week as seed, all users get another list each week, and the
+            same list if the job runs again.
 
-    Raises `SettingError` and `DataError` for what can be seen without running; the job itself fails for null
-    ids, unknown users, and a model that a host cannot see or that has been changed.
+    Returns:
+        A frame of user_id, item_id, score, rank (from 1), propensity (with `explore`) and reasons (with
+        `explain`).
+
+    Raises `SettingError` and `DataError` for errors that need no run. The job itself fails for null ids,
+    unknown users, and a model that a host cannot see or that has changed.
     """
     check_spark()
-    check_k(k)
     check_on_unknown(on_unknown)
-    ListOptions(k, explore=explore, diversify=diversify, seed=seed)
-    asked = _asked(users, user)
-    spark = users.sparkSession
-    place = placed(spark, model, ship=ship)
-    known = fitting.load(model, place.version)
-    schema = _schema({"user_id": known.users.series, "item_id": known.items.series})
-    if seen is not None:
-        asked = _joined(asked, seen)
-    rules = {
-        "exclude_seen": exclude_seen,
-        "exclude": list(exclude),
-        "allow": None if allow is None else list(allow),
-        "on_unknown": on_unknown,
-        "explore": explore,
-        "diversify": diversify,
-        "seed": seed,
-    }
-    if explore is not None:
-        schema = schema.append(pa.field("propensity", pa.float32()))
-    return asked.mapInArrow(_answering(place, k, rules, schema), _spark_schema(schema))
+    arguments = _picklable(options)
+    list_options = ListOptions(k, **arguments)
+    requested = _distinct_ids(users, user)
+    place = placed(users.sparkSession, model, ship=ship)
+    trained = fitting.load(model, place.version)
+    trained.filters.allowed(list_options)  # raises now for conditions that cannot hold
+    schema = _schema({"user_id": trained.users.series, "item_id": trained.items.series})
+    if list_options.explore is not None:
+        schema = schema.append(pa.field("propensity", pa.float64()))
+    if list_options.explain:
+        schema = schema.append(pa.field("reasons", REASONS))
+    if exclude_pairs is not None:
+        requested = _join_pairs(requested, exclude_pairs)
+    return requested.mapInArrow(_lists(place, k, on_unknown, arguments, schema), _spark_schema(schema))
 
 
 def similar(
-    spark: Any, model: str | Path, k: int = 10, *, allow: Iterable[Id] | None = None, ship: bool = False
+    spark: SparkSession,
+    model: str | Path,
+    k: int = 10,
+    *,
+    exclude: Iterable[Id] = (),
+    allow: Iterable[Id] | None = None,
+    where: Iterable[str] = (),
+    ship: bool = False,
 ) -> DataFrame:
     """Find the k nearest items of every item: a lazy frame of item_id, neighbor_id, score (cosine), rank.
 
     The rows are those of `TrainedRecommender.similar`. Arguments as for `recommend`.
     """
     check_spark()
-    check_k(k)
+    arguments = _picklable({"exclude": exclude, "allow": allow, "where": where})
     place = placed(spark, model, ship=ship)
-    known = fitting.load(model, place.version)
-    schema = _schema({"item_id": known.items.series, "neighbor_id": known.items.series})
-    only = None if allow is None else list(allow)
+    trained = fitting.load(model, place.version)
+    trained.filters.allowed(ListOptions(k, **arguments))  # raises now for conditions that cannot hold
+    count = len(trained.items)
+    schema = _schema({"item_id": trained.items.series, "neighbor_id": trained.items.series})
 
-    def answer(found: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for frame in frames(found):
-            trained = opened(place, load)
-            items = trained.items.series.gather(frame["id"].to_numpy())
-            yield from batches(trained.similar(items, k, allow=only), schema)
+    def compare(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for frame in frames(incoming):
+            model_here = opened(place, load)
+            items = model_here.items.series.gather(frame["id"].to_numpy())
+            neighbors = model_here.similar(
+                items, k, exclude=arguments["exclude"], allow=arguments["allow"], where=arguments["where"]
+            )
+            yield from batches(neighbors, schema)
 
-    parts = max(spark.sparkContext.defaultParallelism, -(-len(known.items) // BATCH))
-    rows: DataFrame = spark.range(0, len(known.items), 1, parts)
-    return rows.mapInArrow(answer, _spark_schema(schema))
+    parts = max(spark.sparkContext.defaultParallelism, -(-count // BATCH))
+    return spark.range(0, count, 1, parts).mapInArrow(compare, _spark_schema(schema))
 
 
-def _asked(users: DataFrame, user: str) -> DataFrame:
-    """The distinct ids, spread over as many tasks as there are cores, whatever came in."""
+def _picklable(options: ListArguments) -> ListArguments:
+    """The options with lists instead of iterators, which are sent to the hosts."""
+    lists = options.copy()
+    if "exclude" in options:
+        lists["exclude"] = list(options["exclude"])
+    if (allow := options.get("allow")) is not None:
+        lists["allow"] = list(allow)
+    if "where" in options:
+        where = options["where"]
+        lists["where"] = [where] if isinstance(where, str) else list(where)
+    return lists
+
+
+def _distinct_ids(users: DataFrame, user: str) -> DataFrame:
+    """The distinct user ids, spread over a fixed number of tasks for each core."""
     if user not in users.columns:
-        raise DataError(f"the frame has no column {user!r} of users; it has {', '.join(users.columns)}")
-    kind = dict(users.dtypes)[user]
-    named = users.schema[user].dataType.typeName()
-    if named not in KINDS:
-        raise DataError(f"the column {user!r} must hold strings or integers, not {kind}; cast it first")
+        raise DataError(
+            f"the frame has no column {user!r} of users; it has {', '.join(users.columns)}",
+            arguments=("user",),
+        )
+    dtype = dict(users.dtypes)[user]
+    if users.schema[user].dataType.typeName() not in ID_TYPES:
+        raise DataError(f"the column {user!r} must hold strings or integers, not {dtype}; cast it first")
     ids = users.select(users[user].alias("user_id"))
-    parts = TASKS * users.sparkSession.sparkContext.defaultParallelism
-    spread: DataFrame = ids.repartition(parts, "user_id").dropDuplicates(["user_id"])
-    return spread
+    tasks = TASKS_PER_CORE * users.sparkSession.sparkContext.defaultParallelism
+    return ids.repartition(tasks, "user_id").dropDuplicates(["user_id"])
 
 
-def _joined(asked: DataFrame, seen: DataFrame) -> DataFrame:
-    """Each user with an array of what a frame says was seen."""
+def _join_pairs(requested: DataFrame, pairs: DataFrame) -> DataFrame:
+    """Add to each user an array of the item ids in their pairs."""
     from pyspark.sql import functions
 
     for name in ("user_id", "item_id"):
-        if name not in seen.columns:
+        if name not in pairs.columns:
             raise DataError(
-                f"the frame of seen items has no column {name!r}; it has {', '.join(seen.columns)}"
+                f"the frame of excluded pairs has no column {name!r}; it has {', '.join(pairs.columns)}"
             )
-    lists = seen.groupBy("user_id").agg(functions.collect_set("item_id").alias(SEEN))
-    return asked.join(lists, "user_id", "left")
+    lists = pairs.groupBy("user_id").agg(functions.collect_set("item_id").alias(EXCLUDED))
+    return requested.join(lists, "user_id", "left")
 
 
-def _answering(place: Place, k: int, rules: dict[str, Any], schema: pa.Schema) -> Callable[..., Any]:
-    """What a task does with its batches of users; everything that it holds is small."""
+def _lists(
+    place: Place, k: int, on_unknown: str, options: ListArguments, schema: pa.Schema
+) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return the function that a task applies to its batches of users; its closure is small."""
 
-    def answer(found: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for frame in frames(found):
+    def recommend_batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for frame in frames(incoming):
             trained = opened(place, load)
             users = frame["user_id"]
             if users.null_count():
                 raise DataError(f"{users.null_count():,} user ids are null; drop these rows or fill them in")
-            more = _also_seen(frame[SEEN], trained) if SEEN in frame.columns else None
-            yield from batches(trained.recommend(users, k, exclude_pairs=more, **rules), schema)
+            pairs = _pairs_matrix(frame[EXCLUDED], trained) if EXCLUDED in frame.columns else None
+            lists = trained.recommend(users, k, on_unknown=on_unknown, exclude_pairs=pairs, **options)
+            yield from batches(lists, schema)
 
-    return answer
+    return recommend_batches
 
 
-def _also_seen(lists: pl.Series, trained: TrainedRecommender) -> Any:
-    """A CSR, users × items, of lists of item ids; those that the model does not know are no matter."""
+def _pairs_matrix(lists: pl.Series, trained: TrainedRecommender) -> CSR:
+    """Return lists of item ids as a users × items CSR; unknown ids are ignored."""
     lengths = lists.list.len().fill_null(0).to_numpy()
     columns = trained.items.rows(lists.drop_nulls().explode().drop_nulls())
     rows = np.repeat(np.arange(len(lists)), lengths)
@@ -168,12 +194,12 @@ def _also_seen(lists: pl.Series, trained: TrainedRecommender) -> Any:
 
 
 def _schema(ids: dict[str, pl.Series]) -> pa.Schema:
-    """Columns of ids in the kinds that the model has, and the score and the rank."""
-    kinds = {name: pa.int64() if series.dtype.is_integer() else pa.string() for name, series in ids.items()}
-    return pa.schema({**kinds, "score": pa.float32(), "rank": pa.int32()})
+    """Return columns of ids in the types of the model, then score and rank."""
+    types = {name: pa.int64() if series.dtype.is_integer() else pa.string() for name, series in ids.items()}
+    return pa.schema({**types, "score": pa.float32(), "rank": pa.int32()})
 
 
-def _spark_schema(schema: pa.Schema) -> Any:
+def _spark_schema(schema: pa.Schema) -> StructType:
     from pyspark.sql.pandas.types import from_arrow_schema
 
     return from_arrow_schema(schema)

@@ -145,7 +145,9 @@ class Plan:
         if count is None and seconds is None:
             object.__setattr__(self, "trials", TRIALS)
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise SettingError(f"trials={count!r} must be a whole number of at least 1")
+            raise SettingError(
+                f"trials={count!r} must be a whole number of at least 1", arguments=("trials",)
+            )
         if seconds is not None and not 0 < seconds < float("inf"):
             raise SettingError(f"seconds={seconds!r} must be a number above 0")
         self._check_metric()
@@ -165,7 +167,8 @@ class Plan:
         if not ranks and self.metric not in ("auc", *RATINGS):
             raise SettingError(
                 f"metric={self.metric!r} is not known; there are {', '.join(f'{one}@10' for one in RANKING)} "
-                f"at this and other depths, auc, and for biasedmf {' and '.join(RATINGS)}"
+                f"at this and other depths, auc, and for biasedmf {' and '.join(RATINGS)}",
+                arguments=("metric",),
             )
         wrong = [model for model in self.models if MODELS[model] is not BiasedMF]
         if self.metric in RATINGS and wrong:
@@ -192,7 +195,8 @@ def split_off(
     """
     if by is not None and by not in SPLITS:
         raise SettingError(
-            f"by={by!r} holds out nothing to tune on; there are {', '.join(map(repr, SPLITS))}"
+            f"by={by!r} holds out nothing to tune on; there are {', '.join(map(repr, SPLITS))}",
+            arguments=("by",),
         )
     if by is None and interactions.times is None:
         by = "random"
@@ -215,7 +219,8 @@ class Measuring:
         if not len(users):
             raise DataError(
                 f"none of the {len(valid):,} interactions held out is of a user with others to learn from: "
-                "there is too little data, or by='time' held out newcomers only"
+                "there is too little data, or by='time' held out newcomers only",
+                arguments=("by",),
             )
         self.users = np.sort(np.random.default_rng(seed).permutation(users)[:MEASURED])
         self.lower = metric in RATINGS
