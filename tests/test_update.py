@@ -241,7 +241,7 @@ def test_features_of_new_rows_are_taken(hybrid, new, name):
 
 def test_what_cannot_be_taken_in(data, new):
     trained = segue.Recommender(segue.IALS(dim=2, iterations=1)).fit(data)
-    with pytest.raises(DataError, match="the model's users have integer ids, but 'ann' came"):
+    with pytest.raises(DataError, match="the user ids of the model are integers, but 'ann' is not"):
         trained.partial_fit(from_csr(np.ones((1, 1)), users=["ann"], items=[1]))
     with pytest.raises(SettingError, match="duplicates='max' must be one of 'sum', 'last' in an update"):
         trained.partial_fit(new, duplicates="max")
