@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -67,3 +67,15 @@ def paged_server(paged_folder: Path) -> Iterator[Any]:
 
     with serving(Settings(str(paged_folder), f"sqlite:///{paged_folder.parent}/events.sqlite")) as server:
         yield server
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes text or bytes to a file in a temporary folder and returns its path."""
+
+    def write(content: str | bytes, name: str = "interactions.csv") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write

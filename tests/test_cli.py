@@ -83,7 +83,7 @@ REFUSED = {
     "ratings.csv --dim 0": "IALS(dim=0) must be at least 1",
     "ratings.csv --test 2": "--test 2.0 must be a share between 0 and 1, such as 0.2",
     "ratings.csv --by luck": "--by 'luck' is not a split; choose one of 'random', 'time', 'last', 'users'",
-    "one-user.csv --by time": "needs to know when each interaction was: read the data with a time column",
+    "one-user.csv --by time": "needs the time of each interaction: read the data with a time column",
 }
 # … and every way in which the commands that take a model refuse theirs.
 REFUSED_LATER = {
