@@ -721,7 +721,8 @@ def test_items_from_json(tmp_path):
     (tmp_path / "bad.json").write_bytes(b"[{")
     (tmp_path / "none.json").write_bytes(b"[]")
     for name, message in {
-        "cut.jsonl.gz": "is truncated or damaged", "empty.json": "is empty", "bad.json": "cannot be read as JSON",
+        "cut.jsonl.gz": "is truncated or damaged", "empty.json": "is empty",
+        "bad.json": "cannot be read as JSON",
         "none.json": "no column that looks like item ids",
     }.items():  # fmt: skip
         with pytest.raises(DataError, match=message):
