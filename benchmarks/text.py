@@ -1,11 +1,10 @@
-"""Search by text, and new items placed by their text.
+"""Text search, and the cold start of new items from their text.
 
     python benchmarks/text.py [--part speed search new] [--encoders static glove ollama:nomic-embed-text]
 
-"speed" builds the text of 36,273 films anew, without a cache. "search" takes the 50 queries of
-text_queries.csv and says what share of the films that are asked for is among the first ten, per encoder and
-way. "new" holds out a fifth of the films of MovieLens small and ranks them, and no others, for everybody who
-liked some.
+"speed" builds the text index of 36,273 films without a cache. "search" measures recall@10 of the 50 queries
+in text_queries.csv, per encoder and way of search. "new" holds out a fifth of the films of MovieLens small
+and ranks only them, for each user who liked some of them.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from segue.text.ridge import RidgeMap
 
 QUERIES = Path(__file__).with_name("text_queries.csv")
 COLUMNS = "title,year,genres,cast,extract"
-SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)  # of the meaning, where scores are added up as shares of the best one
+SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)  # weights of the meaning in a weighted sum of scores
 
 
 def films_file() -> Path:
@@ -48,7 +47,7 @@ def films_file() -> Path:
 
 
 class Glove:
-    """The mean of GloVe's vectors of a text's words, 50 dimensions."""
+    """The mean of the GloVe vectors of a text's words, 50 dimensions."""
 
     key, batch = "glove-50", 4096
 
@@ -56,9 +55,9 @@ class Glove:
         self.rows, self.vectors = _glove()
 
     def encode(self, texts: Sequence[str], *, query: bool = False) -> np.ndarray:
-        found = ([self.rows[word] for word in tokenize(text) if word in self.rows] for text in texts)
-        nothing = np.zeros(self.vectors.shape[1])
-        return np.array([self.vectors[rows].mean(0) if rows else nothing for rows in found], np.float32)
+        word_rows = ([self.rows[word] for word in tokenize(text) if word in self.rows] for text in texts)
+        empty = np.zeros(self.vectors.shape[1])
+        return np.array([self.vectors[rows].mean(0) if rows else empty for rows in word_rows], np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -71,18 +70,18 @@ def _glove() -> tuple[dict[str, int], np.ndarray]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    arguments.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
-    arguments.add_argument("--encoders", nargs="+", default=["static"])
-    arguments.add_argument("--splits", type=int, default=5)
-    given = arguments.parse_args()
-    print(json.dumps({part: PARTS[part](given) for part in given.part}))
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--encoders", nargs="+", default=["static"])
+    parser.add_argument("--splits", type=int, default=5)
+    arguments = parser.parse_args()
+    print(json.dumps({part: PARTS[part](arguments) for part in arguments.part}))
 
 
-def speed(given: argparse.Namespace) -> dict[str, float]:
-    """The seconds of a build with an empty cache, of one with a full one, and of a query."""
+def speed(arguments: argparse.Namespace) -> dict[str, float]:
+    """Time a build with an empty cache, one with a full cache, and a query."""
     documents = build_documents(segue.read_items(films_file(), item="item_id").item_metadata, COLUMNS)
     texts = [*documents.titles, *documents.bodies]
     encoder = parse_encoder("static")
@@ -93,26 +92,26 @@ def speed(given: argparse.Namespace) -> dict[str, float]:
         encode_cached(encoder, texts)
         embedded = time.perf_counter() - started
         started = time.perf_counter()
-        made = TextIndex.build(segue.Text(columns=COLUMNS), documents)
+        index = TextIndex.build(segue.Text(columns=COLUMNS), documents)
         built = time.perf_counter() - started
-    made.search("die hard", 10)
+    index.search("die hard", 10)
     spent = []
     for row in csv.DictReader(QUERIES.open()):
         started = time.perf_counter()
-        made.search(row["query"], 10)
+        index.search(row["query"], 10)
         spent.append(time.perf_counter() - started)
-    found = {
-        "films": len(made),
+    results = {
+        "films": len(index),
         "embedded_s": round(embedded, 1),
         "built_from_cache_s": round(built, 1),
         "query_ms": round(1000 * statistics.median(spent), 1),
     }
-    Console().print(found)
-    return found
+    Console().print(results)
+    return results
 
 
-def search(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Recall@10 by kind of query, for each encoder and way of fusion."""
+def search(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure recall@10 by kind of query, for each encoder and way of search."""
     table = segue.read_items(films_file(), item="item_id").item_metadata
     assert table is not None
     names = table.select(pl.format("{} ({})", "title", "year")).to_series().to_list()
@@ -120,16 +119,16 @@ def search(given: argparse.Namespace) -> list[dict[str, Any]]:
     kinds = list(dict.fromkeys(row["kind"] for row in queries))
     shown = Table("encoder", "way", *kinds, "all", title="recall@10")
     rows = []
-    for name in given.encoders:
-        made = segue.Text(columns=COLUMNS, encoder=name).build(table)
-        found: dict[str, dict[str, list[float]]] = {}
+    for name in arguments.encoders:
+        index = segue.Text(columns=COLUMNS, encoder=name).build(table)
+        recalls: dict[str, dict[str, list[float]]] = {}
         for row in queries:
-            wanted = {place for place, film in enumerate(names) if film in row["films"].split("|")}
-            for way, scores in ways(made, row["query"]).items():
+            relevant = {place for place, film in enumerate(names) if film in row["films"].split("|")}
+            for way, scores in ways(index, row["query"]).items():
                 best = np.argsort(-scores, kind="stable")[:10]
-                recall = len(wanted & set(best.tolist())) / min(10, len(wanted))
-                found.setdefault(way, {}).setdefault(row["kind"], []).append(recall)
-        for way, by_kind in found.items():
+                recall = len(relevant & set(best.tolist())) / min(10, len(relevant))
+                recalls.setdefault(way, {}).setdefault(row["kind"], []).append(recall)
+        for way, by_kind in recalls.items():
             means = [float(np.mean(by_kind[kind])) for kind in kinds]
             everything = float(np.mean(np.concatenate([by_kind[kind] for kind in kinds])))
             shown.add_row(name, way, *(f"{mean:.3f}" for mean in means), f"{everything:.3f}")
@@ -138,45 +137,47 @@ def search(given: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def ways(made: TextIndex, query: str) -> dict[str, np.ndarray]:
-    """The scores of all films, by each way."""
-    reading = made.lexical.parse(query)
-    words = made.lexical.scores(reading)
-    meant = np.maximum(made.vectors @ made.encode_query(reading.text), 0)
-    typed = np.maximum(made.vectors @ made.encode_query(query), 0)
-    shares = [side / max(side.max(), 1e-9) for side in (words, meant)]
+def ways(index: TextIndex, query: str) -> dict[str, np.ndarray]:
+    """Return the scores of all films, by each way of search."""
+    parsed = index.lexical.parse(query)
+    words = index.lexical.scores(parsed)
+    corrected = np.maximum(index.vectors @ index.encode_query(parsed.text), 0)
+    typed = np.maximum(index.vectors @ index.encode_query(query), 0)
+    shares = [side / max(side.max(), 1e-9) for side in (words, corrected)]
     fused = {f"sum, meaning {share}": (1 - share) * shares[0] + share * shares[1] for share in SHARES}
-    both = np.zeros(len(made))
-    rows, scores = made.search(query, 10)
+    both = np.zeros(len(index))
+    rows, scores = index.search(query, 10)
     both[rows] = scores
-    return {"words": words, "meaning, as typed": typed, "meaning": meant, **fused, "both": both}
+    return {"words": words, "meaning, as typed": typed, "meaning": corrected, **fused, "both": both}
 
 
-def new(given: argparse.Namespace) -> list[dict[str, Any]]:
-    """NDCG@10 and recall@10 among films that nobody has rated yet, over splits."""
+def new(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure NDCG@10 and recall@10 among films without ratings, over splits."""
     data = segue.read_interactions(find_data("ml-latest-small"), min_weight=4.0)
     data = with_extracts(data)
-    found: dict[str, list[list[float]]] = {}
-    for seed in range(given.splits):
+    recalls: dict[str, list[list[float]]] = {}
+    for seed in range(arguments.splits):
         counts = np.diff(data.matrix.tocsc().indptr)
-        eligible = np.flatnonzero(counts >= 5)
-        held = np.random.default_rng(seed).choice(eligible, len(eligible) // 5, replace=False)
+        rated = np.flatnonzero(counts >= 5)
+        held = np.random.default_rng(seed).choice(rated, len(rated) // 5, replace=False)
         train = data.where(~np.isin(data.matrix.indices, held))
         liked = data.matrix[:, held].toarray() > 0
-        for who, scores in placed(data, train, held, seed).items():
-            found.setdefault(who, []).append(ranked(scores, liked))
-    shown = Table("placed by", "NDCG@10", "recall@10", title=f"films without ratings, {given.splits} splits")
+        for way, scores in cold_start_scores(data, train, held, seed).items():
+            recalls.setdefault(way, []).append(ranked(scores, liked))
+    shown = Table(
+        "placed by", "NDCG@10", "recall@10", title=f"films without ratings, {arguments.splits} splits"
+    )
     rows = []
-    for who, values in found.items():
+    for way, values in recalls.items():
         means, errors = np.mean(values, 0), np.std(values, 0, ddof=1) / np.sqrt(len(values))
-        shown.add_row(who, *(f"{m:.4f} ± {e:.4f}" for m, e in zip(means, errors, strict=True)))
-        rows.append({"placed by": who, "ndcg@10": round(float(means[0]), 4)})
+        shown.add_row(way, *(f"{m:.4f} ± {e:.4f}" for m, e in zip(means, errors, strict=True)))
+        rows.append({"placed by": way, "ndcg@10": round(float(means[0]), 4)})
     Console().print(shown)
     return rows
 
 
 def with_extracts(data: Interactions) -> Interactions:
-    """MovieLens with the text of Wikipedia, where title and year agree."""
+    """Return MovieLens with the text of Wikipedia, where title and year match."""
     films = segue.read_items(films_file(), item="item_id").item_metadata
     assert films is not None
     assert data.item_metadata is not None
@@ -186,29 +187,31 @@ def with_extracts(data: Interactions) -> Interactions:
     return data.with_metadata(table.join(known, on="id", how="left", maintain_order="left"), "id")
 
 
-def placed(data: Interactions, train: Interactions, held: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Scores (users, held) of the films that were held out, by each way of placing them."""
+def cold_start_scores(
+    data: Interactions, train: Interactions, held: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Return the scores (users, held) of the held-out films, by each way of cold start."""
     learned = segue.IALS(dim=64, seed=seed).fit(train)
     counts = np.bincount(train.matrix.indices, minlength=len(data.items)).astype(np.float64)
     genres = segue.Features.from_frame(data.item_metadata, "genres", ids=data.items, identity=False)
     both = segue.Features.from_frame(data.item_metadata, "genres", ids=data.items)
-    made = {"at random": np.random.default_rng(seed).random((len(data.users), len(held)))}
+    scores = {"at random": np.random.default_rng(seed).random((len(data.users), len(held)))}
     for name, features in (("genres, WARP", genres), ("genres and ids, WARP", both)):
         hybrid = segue.WARP(dim=64, epochs=15, seed=seed, threads=1).fit(train, item_features=features)
         encoded_genres = features.encoding.encode(data.item_metadata)[held]
-        made[name] = hybrid.users @ hybrid.items_of(encoded_genres).T
+        scores[name] = hybrid.users @ hybrid.items_of(encoded_genres).T
     for columns in ("genres", "title,genres", "title,genres,cast,extract"):
         texts = segue.Text(columns=columns).build(data.item_metadata).vectors
-        made[f"{columns}: text alone"] = Means(texts).vectors(train.matrix) @ texts[held].T
+        scores[f"{columns}: text alone"] = Means(texts).vectors(train.matrix) @ texts[held].T
         ridge = RidgeMap.fit(texts, learned.items, counts)
-        made[f"{columns}: map to iALS"] = learned.users @ ridge.predict(texts[held]).T
+        scores[f"{columns}: map to iALS"] = learned.users @ ridge.predict(texts[held]).T
     popular = np.diff(data.matrix.tocsc().indptr)[held]
-    made["popularity, known afterwards"] = np.broadcast_to(popular, (len(data.users), len(held)))
-    return made
+    scores["popularity, known afterwards"] = np.broadcast_to(popular, (len(data.users), len(held)))
+    return scores
 
 
 def ranked(scores: np.ndarray, liked: np.ndarray, k: int = 10) -> list[float]:
-    """Mean NDCG@k and recall@k over the users who liked any."""
+    """Return the mean NDCG@k and recall@k over the users who liked any of the films."""
     some = liked.any(1)
     hits = np.take_along_axis(liked[some], np.argsort(-scores[some], 1, kind="stable")[:, :k], 1)
     discounts = 1 / np.log2(np.arange(2, k + 2))
