@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,57 @@ for size in ("COLUMNS", "LINES"):  # pytest-xdist sets them in its workers, whic
     os.environ.pop(size, None)
 
 
-MARKERS = {  # what plain `pytest` leaves out, by file name; single tests have decorators
-    "test_spark*.py": "spark",
-    "test_page.py": "browser",
-    "test_serve_abuse*.py": "slow",
-    "test_serve_events*.py": "slow",
-    "test_serve_swap*.py": "slow",
+MARKERS = {  # what plain `pytest` leaves out: patterns of "file::test[parameters]", without brackets
+    "spark": ["test_spark*"],
+    "browser": ["test_page.py*"],
+    "slow": [
+        "test_serve_abuse*",
+        "test_serve_events*",
+        "test_serve_swap*",
+        "test_serve.py::test_the_command",
+        "test_serve.py::test_commands_that_cannot_be*",
+        "test_docs.py::test_command_lines_run*",
+        "test_docs.py::test_python_blocks_run [!R]*",
+        "test_cli.py::TestHelp::test_the_example_works bench",
+        "test_cli.py::TestHelp::test_the_example_works tune",
+        "test_cli.py::test_an_interrupt *",
+        "test_cli.py::TestProcess*",
+        "test_play.py::test_the_command*",
+        "test_play.py::test_a_model_with_text*",
+        "test_tuning.py::*::test_an_interrupt*",
+        "test_tuning.py::TestStudy::test_two_processes*",
+        "test_tuning.py::TestStudy::test_a_killed_process*",
+        "test_store_writers.py::test_*_at_any_moment",
+        "test_index.py::test_answers_are_the_nearest *-2-*",
+        "test_index.py::test_answers_are_the_nearest *-5-*",
+        "test_index.py::test_answers_are_the_nearest *-13-*",
+        "test_index.py::test_answers_are_the_nearest *-130-*",
+        "test_index.py::test_any_shape*",
+        "test_index.py::test_degenerate_vectors Auto-*",
+        "test_exact.py::test_the_avx512_form*",
+        "test_ivf.py::*every_form*",
+        "test_ivf.py::* plain-*",
+        "test_ivf.py::* avx2-*",
+        "test_hnsw.py::test_every_form*",
+        "test_forest.py::test_recall_has_a_floor*",
+        "test_compat_annoy.py::test_files_of_annoy_give_the_answers*",
+        "test_models.py::test_vectors_of_any_length *",
+        "test_simulate.py::test_a_large_catalog*",
+        "test_bench.py::TestCommand*",
+        "test_update.py::test_five_epochs*",
+        "test_item2vec.py::test_two_threads*",
+        "test_page_parts.py::test_the_files_are_kept*",
+    ],
 }
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their file, and tests that use the PostgreSQL server."""
+    """Mark tests by their name, and tests that use the PostgreSQL server by their fixtures."""
     for item in items:
-        for pattern, marker in MARKERS.items():
-            if fnmatch(item.path.name, pattern):
+        name = item.nodeid.rpartition("tests/")[2].replace("[", " ").removesuffix("]")
+        for marker, patterns in MARKERS.items():
+            if any(fnmatchcase(name, pattern) for pattern in patterns):
                 item.add_marker(marker)
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "postgres_url" in getattr(item, "fixturenames", ()) or "postgresql" in map(str, parameters):
