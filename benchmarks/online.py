@@ -32,7 +32,7 @@ from scipy.stats import t as student
 import segue
 from data import find_data
 from segue.data.interactions import from_csr
-from segue.data.simulate import simulation
+from segue.data.simulation import simulation
 from segue.models import MODELS
 from segue.numerics.blas import on_one_thread
 from segue.online import (

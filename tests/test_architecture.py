@@ -25,7 +25,7 @@ LAYERS = [  # a module imports from lower layers and from its own folder, never 
     {"index"},
     {"data", "store"},
     {"numerics", "validation", "types"},
-    {"progress", "kernels", "errors"},
+    {"errors", "kernels", "lazy", "progress"},
 ]
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse.linalg import svds
 
-from segue.data.simulate import LAST_DAY, RATINGS, Simulation, _times, simulate, simulation
+from segue.data.simulation import LAST_DAY, RATINGS, Simulation, _times, simulate, simulation
 from segue.data.titles import FORMS, _base_titles, _format_title, _plural, make_titles
 from segue.data.vocabulary import GENRES, KINDS, MOODS, PLACES, SHARED
 from segue.errors import SettingError

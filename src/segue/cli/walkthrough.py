@@ -17,7 +17,7 @@ from segue.cli.tables import evaluation_table, rows_table, summary
 from segue.data.download import cache_folder, movielens_small
 from segue.data.ids import Id
 from segue.data.interactions import Interactions
-from segue.data.simulate import simulate
+from segue.data.simulation import simulate
 from segue.data.sources import read_interactions
 from segue.errors import DataError
 from segue.evaluation.evaluate import evaluate
