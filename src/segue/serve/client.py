@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from segue.serve.payloads import ModelPayload, UserPayload
 
 Id = str | int
+Payload = dict[str, Any]  # a JSON object
 TIMEOUT = 15.0  # seconds
 TRIES = 4
 RETRY_STATUSES = (429, 503)
@@ -229,7 +230,7 @@ class Client:
         *,
         query: Sequence[tuple[str, str]] = (),
         retry: bool = True,
-    ) -> dict[str, Any]:
+    ) -> Payload:
         parts = "&".join(f"{name}={quote(value, safe='')}" for name, value in query)
         url = f"{self._url}{path}?{parts}" if parts else f"{self._url}{path}"
         raw = None if body is None else json.dumps(body).encode()
@@ -255,7 +256,7 @@ class Client:
         return self._pool.request(method, url, body=body, headers=headers, retries=retries)
 
 
-def _payload(status: int, raw: bytes) -> dict[str, Any]:
+def _payload(status: int, raw: bytes) -> Payload:
     """The payload of a response; raises `ServiceError` for an error."""
     try:
         payload = json.loads(raw)
@@ -269,11 +270,11 @@ def _payload(status: int, raw: bytes) -> dict[str, Any]:
     return payload
 
 
-def _recommendations(payload: Mapping[str, Any]) -> Recommendations:
+def _recommendations(payload: Payload) -> Recommendations:
     return Recommendations(payload["model_version"], payload["source"], _items(payload))
 
 
-def _items(payload: Mapping[str, Any]) -> tuple[Item, ...]:
+def _items(payload: Payload) -> tuple[Item, ...]:
     return tuple(
         Item(
             item["item_id"],

@@ -6,7 +6,9 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, TypedDict
+from typing import TypedDict
+
+from pydantic_core import ErrorDetails
 
 from segue.errors import DataError, MissingExtraError, SegueError, SettingError, UnknownIdError
 from segue.serve.asgi import HttpResponse
@@ -84,7 +86,7 @@ def problem_of(error: SegueError) -> HttpResponse:
     return problem(status, str(error) if status != 500 else "internal server error; see the log")
 
 
-def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[FieldError]:
+def field_errors(errors: Sequence[ErrorDetails]) -> list[FieldError]:
     """Return the first validation errors of pydantic, without the input, which may be long or invalid."""
     return [
         FieldError(

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from segue.errors import DataError, SettingError
+from segue.online.exploration import EXPLORERS
 from segue.recommender.options import ListOptions
 from segue.serve.events.base import KINDS, Event
 from segue.serve.events.validation import MAX_ID_LENGTH, check_id, new_event
@@ -30,7 +31,7 @@ OPTIONS = ("allow", "exclude", "where", "exclude_seen", "explore", "diversify", 
 IdField = Annotated[StrictStr | StrictInt, Field(examples=["42"], description="text or a whole number")]
 Number = StrictFloat | StrictInt
 WHERE = "conditions on the item metadata that all must hold, such as genres=Drama or year>=1990"
-EXPLORE = "an exploration: buckets, gaussian, gumbel, optimism, reserved, thompson; with a value: gumbel:0.5"
+EXPLORE = f"an exploration: {', '.join(sorted(EXPLORERS))}; with a value: gumbel:0.5"
 DIVERSIFY = "a diversification: dpp, mmr; with a value: mmr:0.5, from 0 (best items) to 1 (most diverse)"
 SEED = "random seed of the exploration; random by default, and returned with the list"
 EXPLAIN = "whether each item carries the reasons for its score"

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from segue.serve.events.base import EventStore, StoreCommand, StoredEvent
 from segue.serve.metrics import Metrics
@@ -181,7 +181,7 @@ def _succeed(futures: list[asyncio.Future[int]], counts: list[int]) -> None:
             future.set_result(count)
 
 
-def _fail(futures: list[asyncio.Future[Any]], error: Exception) -> None:
+def _fail(futures: list[asyncio.Future[ResultT]], error: Exception) -> None:
     for future in futures:
         if not future.done():
             future.set_exception(error)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from segue.errors import MissingExtraError
 from segue.serve.events.base import FORGET, Event, StoreCommand
-from segue.serve.events.sql import SqlReader
+from segue.serve.events.sql import Row, SqlReader
 from segue.serve.problems import StoreError
 
 try:
@@ -44,7 +44,7 @@ ON CONFLICT (item_id) DO UPDATE SET known = excluded.known, id = excluded.id
 """
 Column = list[str] | list[float] | list[str | None]
 Statement = tuple[str, tuple[str | Column, ...]]
-Connection = psycopg.Connection[tuple[Any, ...]]
+Connection = psycopg.Connection[Row]
 Result = TypeVar("Result")
 
 
@@ -71,7 +71,7 @@ class PostgresStore(SqlReader):
         if self._connection is not None:
             self._connection.close()
 
-    def rows(self, query: str, *parameters: str | int) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *parameters: str | int) -> list[Row]:
         """Return the rows of a query."""
         return self._checked(lambda: self._open().execute(query, parameters).fetchall())
 

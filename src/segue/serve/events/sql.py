@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from segue.serve.events.base import HISTORY, NewItem, StoredEvent
 
+Row = tuple[Any, ...]  # the types depend on the query
 COLUMNS = "id, user_id, item_id, kind, weight, time"
 
 
@@ -18,7 +19,7 @@ class SqlReader(ABC):
     placeholder: ClassVar[str]  # of a query parameter
 
     @abstractmethod
-    def rows(self, query: str, *parameters: str | int) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *parameters: str | int) -> list[Row]:
         """Return the rows of a query, or raise `StoreError`."""
 
     def after(self, last: int, limit: int) -> list[StoredEvent]:

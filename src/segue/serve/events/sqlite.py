@@ -6,10 +6,10 @@ import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from segue.serve.events.base import FORGET, StoreCommand
-from segue.serve.events.sql import SqlReader
+from segue.serve.events.sql import Row, SqlReader
 from segue.serve.problems import StoreError
 
 FORMAT = 1
@@ -56,7 +56,7 @@ class SqliteStore(SqlReader):
         """Close the file."""
         self._connection.close()
 
-    def rows(self, query: str, *parameters: str | int) -> list[tuple[Any, ...]]:
+    def rows(self, query: str, *parameters: str | int) -> list[Row]:
         """Return the rows of a query."""
         return self._checked(lambda: self._connection.execute(query, parameters).fetchall())
 
