@@ -518,7 +518,7 @@ def test_what_does_not_fit_the_model(trained):
              "pass the user_features that it was trained with")),
         (lambda: trained.predict([0], [0], sp.identity(31)),
             f"item_features has 31 features, but {known} 30"),
-        (lambda: trained.predict([0, 1], [0]), "2 user_ids and 1 item_ids must be as many"),
+        (lambda: trained.predict([0, 1], [0]), "2 user_ids and 1 item_ids must have the same length"),
         (lambda: trained.predict("foo", [0]),
             "user_ids must be a list or an array of row numbers, not 'foo'"),
         (lambda: trained.predict([0], 3), "item_ids must be a list or an array of row numbers, not 3"),
@@ -533,7 +533,7 @@ def test_what_does_not_fit_the_model(trained):
         (lambda: trained.fit_partial(sp.coo_matrix((3, 30))),
             f"user_features has 3 features, but {known} 40"),
         (lambda: trained.get_user_representations(sp.identity(3)),
-            "user features of shape (3, 3) do not fit a model of 40 of them"),
+            "user features of shape (3, 3) do not match the model's 40 features"),
     ):  # fmt: skip
         with pytest.raises(DataError if "threads" not in told else SettingError, match=message(told)):
             call()
@@ -604,10 +604,10 @@ def test_save_and_load(tmp_path, trained):
 
 def test_other_folders_are_refused(tmp_path):
     segue.store.write(tmp_path / "foreign", {"a": np.zeros(3)}, {}, {"kind": "other"})
-    with pytest.raises(NotAModelError, match=r"holds a model of another kind; open it with segue\.load$"):
+    with pytest.raises(NotAModelError, match=r"holds a model of another type; open it with segue\.load$"):
         LightFM.load(tmp_path / "foreign")
     segue.store.write(tmp_path / "cut", {"a": np.zeros(3)}, {}, {"kind": "lightfm", "parameters": {}})
-    with pytest.raises(CorruptModelError, match="does not hold what a LightFM model needs"):
+    with pytest.raises(CorruptModelError, match="is not a valid LightFM model"):
         LightFM.load(tmp_path / "cut")
 
 

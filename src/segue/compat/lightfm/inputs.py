@@ -1,10 +1,9 @@
-"""The matrices that LightFM's methods take, checked and brought into one form."""
+"""Checks and conversions of the matrices that LightFM's methods take."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 
 from segue.compat.lightfm.errors import UnsupportedError
@@ -13,20 +12,20 @@ from segue.kernels.arrays import readonly
 from segue.kernels.sgd import Pairs
 
 
-def rows_of(matrix: Any, what: str) -> sp.csr_matrix:
-    """A sparse matrix as CSR float32."""
-    return _sparse(matrix, what).tocsr().astype(np.float32, copy=False)
+def rows_of(matrix: sp.spmatrix, name: str) -> sp.csr_matrix:
+    """Return a sparse matrix as CSR float32."""
+    return _sparse(matrix, name).tocsr().astype(np.float32, copy=False)
 
 
-def entries_of(interactions: Any) -> sp.coo_matrix:
-    """Interactions as COO float32; entries that occur more than once stay apart."""
+def entries_of(interactions: sp.spmatrix) -> sp.coo_matrix:
+    """Return interactions as COO float32; duplicate entries stay separate."""
     pairs = _sparse(interactions, "interactions").tocoo()
-    data = pairs.data.astype(np.float32, copy=False)  # the matrix's own astype would add them up
+    data = pairs.data.astype(np.float32, copy=False)  # astype of the matrix would sum duplicates
     return sp.coo_matrix((data, (pairs.row, pairs.col)), pairs.shape)
 
 
-def weights_of(interactions: sp.coo_matrix, sample_weight: Any, loss: str) -> np.ndarray:
-    """The weight of each entry, ones where none are given."""
+def weights_of(interactions: sp.coo_matrix, sample_weight: sp.spmatrix | None, loss: str) -> np.ndarray:
+    """Return the weight of each entry, ones if `sample_weight` is None."""
     if sample_weight is None:
         return np.ones(len(interactions.data), np.float32)
     if loss == "warp-kos":
@@ -58,14 +57,14 @@ def weights_of(interactions: sp.coo_matrix, sample_weight: Any, loss: str) -> np
     return weights
 
 
-def features_of(matrix: Any, count: int, side: str, known: int | None) -> sp.csr_matrix | None:
-    """Features of users or items as CSR float32, None for the identity.
+def features_of(matrix: sp.spmatrix | None, count: int, side: str, known: int | None) -> sp.csr_matrix | None:
+    """Return features of users or items as CSR float32, None for the identity.
 
     Args:
         matrix: a row for each of at least `count` users or items, or None.
-        count: how many there are.
+        count: number of users or items.
         side: "user" or "item".
-        known: how many features the model has, None before training.
+        known: number of features of the model, None before training.
     """
     features = None if matrix is None else rows_of(matrix, f"{side}_features")
     rows, columns = (count, count) if features is None else features.shape
@@ -78,29 +77,29 @@ def features_of(matrix: Any, count: int, side: str, known: int | None) -> sp.csr
             else f"there are {columns:,} {side}s, but the model was trained with {known:,} {side} features; "
             f"pass the {side}_features that it was trained with"
         )
-    own = features is None or (rows == count and _is_identity(features))
-    return None if own else features
+    identity = features is None or (rows == count and _is_identity(features))
+    return None if identity else features
 
 
 def columns_of(features: sp.csr_matrix | None, count: int) -> int:
-    """How many features there are; the identity has as many as rows."""
+    """Return the number of features; the identity has one for each row."""
     return count if features is None else int(features.shape[1])
 
 
-def check_finite(what: str, data: np.ndarray) -> None:
-    """Raise where an input holds NaN or infinity."""
+def check_finite(name: str, data: np.ndarray) -> None:
+    """Raise `DataError` for NaN or infinity."""
     if not np.isfinite(data).all():
-        raise DataError(f"{what} must be finite, but has NaN or infinite values")
+        raise DataError(f"{name} must be finite, but has NaN or infinite values")
 
 
 def check_threads(num_threads: int) -> None:
-    """Raise where there is no thread to work."""
+    """Raise `SettingError` for less than one thread."""
     if num_threads < 1:
         raise SettingError(f"num_threads={num_threads!r} must be 1 or larger")
 
 
 def pairs_of(interactions: sp.coo_matrix, weights: np.ndarray) -> Pairs:
-    """Interactions as the kernels take them, sorted by user and item; those of weight 0 are known only."""
+    """Return interactions for the kernels, sorted by user and item; weight 0 means: not a negative only."""
     rows, columns = interactions.row.astype(np.int64), interactions.col.astype(np.int32)
     places = rows * interactions.shape[1] + columns
     if (places[1:] < places[:-1]).any():
@@ -111,17 +110,17 @@ def pairs_of(interactions: sp.coo_matrix, weights: np.ndarray) -> Pairs:
     return Pairs(readonly(columns), readonly(weights), readonly(indptr), np.arange(interactions.shape[0]))
 
 
-def ids_of(given: Any, what: str) -> np.ndarray:
-    """Rows of users or items, as they come; raises where they are no list of numbers."""
-    ids = np.asarray(given)
+def ids_of(values: npt.ArrayLike, name: str) -> np.ndarray:
+    """Return rows of users or items as an array. Raises `DataError` unless they are a list of numbers."""
+    ids = np.asarray(values)
     if ids.ndim != 1 or ids.dtype.kind not in "iuf":
-        raise DataError(f"{what} must be a list or an array of row numbers, not {given!r}")
+        raise DataError(f"{name} must be a list or an array of row numbers, not {values!r}")
     return ids
 
 
-def _sparse(matrix: Any, what: str) -> Any:
+def _sparse(matrix: sp.spmatrix, name: str) -> sp.spmatrix:
     if not sp.issparse(matrix):
-        raise DataError(f"{what} must be a scipy.sparse matrix, not {type(matrix).__name__}")
+        raise DataError(f"{name} must be a scipy.sparse matrix, not {type(matrix).__name__}")
     return matrix
 
 
