@@ -40,8 +40,7 @@ from segue.bench.peer import Peer
 from segue.bench.peers import select_peers
 from segue.bench.race import Runner, build_peer, race
 from segue.bench.segue_indexes import build_index
-from segue.index import INDEXES
-from segue.index.kinds import KINDS
+from segue.index.registry import INDEXES, concrete_indexes
 from segue.index.timing import single_microseconds
 from vectors import FASHION, Vectors, fashion, glove, jittered, keep, learned
 
@@ -88,7 +87,7 @@ def arguments() -> argparse.Namespace:
     parts = ["glove", "fashion", "million", "article", "article-glove"]
     parser.add_argument("--part", nargs="+", default=parts, choices=parts)
     parser.add_argument("--models", nargs="+", default=["ials", "bpr"], choices=["ials", "bpr"])
-    parser.add_argument("--indexes", nargs="+", default=[*KINDS], help="ours, with settings after colons")
+    parser.add_argument("--indexes", nargs="+", default=concrete_indexes(), help="NAME or NAME:SETTING=VALUE")
     parser.add_argument("--peers", nargs="+", default=["scann tree", "hnswlib", "annoy", "faiss IVF"])
     parser.add_argument("--targets", type=float, nargs="+", default=[0.95, 0.99])
     parser.add_argument("--queries", type=int, default=4000)

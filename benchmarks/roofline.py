@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from segue.index import Exact, ExactIndex, layout
-from segue.index.exact import chosen_form
+from segue.index import Exact, layout, segments
+from segue.index.base import VectorIndex
+from segue.index.form import chosen_form
 from segue.kernels import scan, simd
 from segue.kernels.arrays import aligned
 from segue.kernels.compile import kernel
 
-GROUPS = layout.WHOLE  # of 4 dimensions
+GROUPS = segments.MAX_GROUPS  # of 4 dimensions
 ITEMS, QUERIES, PASSES, REPEATS = 24_576, 512, 4000, 60
 
 
@@ -63,7 +64,7 @@ def roofline() -> dict[str, Any]:
     }
 
 
-def unprunable(dim: int) -> tuple[ExactIndex, np.ndarray]:
+def unprunable(dim: int) -> tuple[VectorIndex, np.ndarray]:
     """Items of equal norm of which ten answer every query, and no bound can tell before all is summed."""
     random = np.random.default_rng(0)
     items = random.standard_normal((ITEMS, dim)).astype(np.float32)
@@ -73,9 +74,9 @@ def unprunable(dim: int) -> tuple[ExactIndex, np.ndarray]:
     items[:10, 0] = 1.002
     queries = (0.02 * random.standard_normal((QUERIES, dim))).astype(np.float32)
     queries[:, 0] = 1
-    least, layout.LEAST = layout.LEAST, ITEMS + 1  # no axes of their own, so one dense segment
+    least, layout.MIN_ITEMS = layout.MIN_ITEMS, ITEMS + 1  # no axes of their own, so one dense segment
     index = Exact().build(items, queries=queries)
-    layout.LEAST = least
+    layout.MIN_ITEMS = least
     return index, queries
 
 

@@ -12,7 +12,7 @@ import pytest
 import segue
 from segue.errors import DataError, SettingError
 from segue.index import INDEXES, Auto, Exact, ExactIndex
-from segue.index.timing import Point, climb, geometric
+from segue.index.effort import Point, climb, geometric
 from segue.progress import silent
 
 SEARCH = ExactIndex.search
@@ -69,7 +69,7 @@ def fakes(monkeypatch):
         made = {"exact": Exact}
         for name, defaults in settings.items():
             made[name] = type(name, (Fake,), {"__init__": _with(defaults)})
-        monkeypatch.setattr("segue.index.auto.KINDS", made)
+        monkeypatch.setattr("segue.index.auto.INDEXES", made)
 
         def slow(self, queries, *given, **named):
             time.sleep(1e-4 * len(queries))
@@ -124,8 +124,9 @@ class TestChoice:
         row = made.measured[1]
         assert not row.reached
         assert row.recall == pytest.approx(0.9)
-        assert "no approximate index reaches recall 0.95 as wanted (the best, poor, found 0.900): exact" in (
-            caplog.text
+        assert (
+            "no approximate index reaches recall 0.95 within the limits (the best, poor, found 0.900): exact"
+            in (caplog.text)
         )
 
     def test_the_fastest_is_taken_with_the_least_effort_that_reaches_the_recall(self, fakes):
@@ -162,7 +163,7 @@ class TestChoice:
             made = self.compared(fakes, Auto(enough=0, metric="cosine"), dots={})
         assert [row.index for row in made.measured] == ["exact"]
         assert [(note.levelname, note.getMessage()) for note in caplog.records] == [
-            ("INFO", "only exact search knows metric='cosine'")
+            ("INFO", "only exact search supports metric='cosine'")
         ]
 
 
@@ -185,7 +186,7 @@ def test_damaged_choices(changes):
     with pytest.raises(DataError, match="chosen index"):
         Auto().from_arrays({**arrays, "choice": np.frombuffer(bad, np.uint8)})
     del arrays["choice"]
-    with pytest.raises(DataError, match="the arrays tell of no chosen index"):
+    with pytest.raises(DataError, match="the arrays describe no chosen index"):
         Auto().from_arrays(arrays)
 
 
@@ -194,7 +195,7 @@ def test_damaged_choices(changes):
     [
         ({"recall": 0}, "Auto(recall=0) must be above 0 and at most 1"),
         ({"recall": 1.5}, "Auto(recall=1.5) must be above 0 and at most 1"),
-        ({"queries": "few"}, "Auto(queries='few') must be 'batch' or 'single'"),
+        ({"sample": "few"}, "Auto(sample='few') must be 'batch' or 'single'"),
         ({"memory": 0}, "Auto(memory=0) must be a number of bytes, or None"),
         ({"enough": -1}, "Auto(enough=-1) must be microseconds, 0 or more, or None"),
         ({"enough": float("nan")}, "Auto(enough=nan) must be microseconds, 0 or more, or None"),
@@ -216,7 +217,7 @@ def test_a_model_folder_keeps_what_was_measured(tmp_path):
 
 
 def test_one_by_one():
-    made = Auto(queries="single", enough=0).build(vectors(50))
+    made = Auto(sample="single", enough=0).build(vectors(50))
     assert made.name in INDEXES
     assert made.measured[0].us > 0
 

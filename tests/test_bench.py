@@ -18,7 +18,7 @@ from segue.bench.peers import PEERS
 from segue.bench.segue_indexes import build_index
 from segue.cli import app
 from segue.errors import DataError, SettingError
-from segue.index.kinds import KINDS
+from segue.index.registry import INDEXES, concrete_indexes
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def compared(trained, parts):
 
 
 def test_every_index_has_a_row(compared):
-    assert [row["index"] for row in compared.rows] == [*KINDS, "numpy"]
+    assert [row["index"] for row in compared.rows] == [*concrete_indexes(), "numpy"]
     for row in compared.rows:
         assert row["reached"] == (row["recall"] >= 0.95)
         assert row["us"] > 0
@@ -67,7 +67,7 @@ def test_lost_recall_is_reported(trained, parts, monkeypatch):
             index = segue.Exact().build(vectors)
             return Even(index.settings, index.vectors, index.layout)
 
-    monkeypatch.setitem(KINDS, "even", Kind)
+    monkeypatch.setitem(INDEXES, "even", Kind)
     comparison = compare(trained, parts[1], k=5, queries=64, indexes=["even"], peers=())
     exact, even = comparison.rows
     assert even["recall"] < 0.8

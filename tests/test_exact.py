@@ -11,8 +11,8 @@ import scipy.sparse as sp
 
 from segue.errors import DataError, SettingError
 from segue.index import Exact
-from segue.index.exact import chosen_form
-from segue.index.layout import lay_out
+from segue.index.form import chosen_form
+from segue.index.layout import build_layout
 from segue.kernels import scan, simd
 
 
@@ -32,11 +32,11 @@ def whole_numbers(n, d, q, seed, largest=3):
 def like_a_recommender(n, d, q, seed):
     """Vectors in clusters, of all lengths, in many of which the best are not the longest."""
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((30, d)) * np.linspace(2, 0.2, d)
-    vectors = (centres[rng.integers(30, size=n)] + 0.4 * rng.standard_normal((n, d))) * rng.lognormal(
+    centers = rng.standard_normal((30, d)) * np.linspace(2, 0.2, d)
+    vectors = (centers[rng.integers(30, size=n)] + 0.4 * rng.standard_normal((n, d))) * rng.lognormal(
         0, 0.5, (n, 1)
     )
-    queries = centres[rng.integers(30, size=q)] + 0.5 * rng.standard_normal((q, d))
+    queries = centers[rng.integers(30, size=q)] + 0.5 * rng.standard_normal((q, d))
     return vectors.astype(np.float32), queries.astype(np.float32)
 
 
@@ -150,20 +150,20 @@ def tail_lengths(vectors, lead, parts):
 @pytest.mark.parametrize("d", [1, 4, 7, 64, 70, 600])
 def test_codes_stand_for_the_vectors_within_the_bounds(d):
     vectors, _ = like_a_recommender(1500, d, 1, seed=3)
-    layout = lay_out(vectors, vectors, is_distance=False)
+    layout = build_layout(vectors, vectors, is_distance=False)
     placed = vectors @ layout.axes.T if len(layout.axes) else vectors
-    groups, segments = int(layout.cuts[-1]), len(layout.cuts) - 1
-    tails = layout.codes.size // (layout.table.shape[0] * scan.ROW_BYTES) - groups - segments
+    groups, segments = int(layout.segment_starts[-1]), len(layout.segment_starts) - 1
+    tails = layout.codes.size // (layout.bound_table.shape[0] * scan.ROW_BYTES) - groups - segments
     assert tails == (0 if segments == 1 else max(1, d // 256))
     lines = layout.codes.reshape(-1, groups + tails + segments, scan.TILE, 4).transpose(0, 2, 1, 3)
     lines = lines.reshape(-1, groups + tails + segments, 4)[: len(vectors)]
-    starts = [0, *(int(cut) + tails + s for s, cut in enumerate(layout.cuts[1:-1], 1))]
+    starts = [0, *(int(cut) + tails + s for s, cut in enumerate(layout.segment_starts[1:-1], 1))]
     begins = np.ascontiguousarray(lines[:, starts]).view(np.int16)
     codes = np.delete(lines, starts, 1).reshape(len(vectors), -1).astype(np.float64)
-    lead = 4 * int(layout.cuts[1])
+    lead = 4 * int(layout.segment_starts[1])
     tail, codes = codes[:, lead : lead + 4 * tails], np.delete(codes, slice(lead, lead + 4 * tails), 1)
     shelf = np.arange(len(vectors)) // scan.TILE
-    row = layout.table[shelf].astype(np.float64)
+    row = layout.bound_table[shelf].astype(np.float64)
     stands = codes / row[:, scan.INVERSE, None]
     wide = np.zeros_like(stands)
     wide[:, :d] = placed[layout.order[: len(vectors)]]
@@ -171,28 +171,28 @@ def test_codes_stand_for_the_vectors_within_the_bounds(d):
     assert sorted(layout.order[: len(vectors)].tolist()) == list(range(len(vectors)))
     slack = 1e-5 * np.abs(wide).max() * np.sqrt(d)
     assert (np.linalg.norm(wide, axis=1) <= row[:, scan.NORM] + slack).all()
-    assert (np.diff(layout.table[:, scan.CEILING]) <= 0).all()
-    assert (layout.table[:, scan.CEILING] >= layout.table[:, scan.NORM]).all()
+    assert (np.diff(layout.bound_table[:, scan.CEILING]) <= 0).all()
+    assert (layout.bound_table[:, scan.CEILING] >= layout.bound_table[:, scan.NORM]).all()
     if tails:  # each is the length of a part of what is beyond the first segment, rounded up
         lengths = tail_lengths(wide[:, :d], lead, 4 * tails) * row[:, scan.INVERSE, None]
         assert (tail >= lengths - 1e-4).all()
         assert (tail <= lengths + 1 + 1e-4).all()
     means = np.array([placed[layout.order[: len(vectors)]][shelf == b].mean(0) for b in range(shelf[-1] + 1)])
-    np.testing.assert_allclose(layout.means, means, atol=slack)
-    apart = np.linalg.norm(wide[:, :d] - layout.means[shelf], axis=1)
+    np.testing.assert_allclose(layout.tile_means, means, atol=slack)
+    apart = np.linalg.norm(wide[:, :d] - layout.tile_means[shelf], axis=1)
     assert (apart <= row[:, scan.RADIUS] + slack).all()
     for s in range(segments):
-        cut = 4 * int(layout.cuts[s + 1])
+        cut = 4 * int(layout.segment_starts[s + 1])
         known, error, rest = (row[:, scan.BOUNDS + 3 * s + column] for column in range(3))
         assert (np.linalg.norm(wide[:, :cut], axis=1) <= known + slack).all()
         assert (np.linalg.norm((wide - stands)[:, :cut], axis=1) <= error + slack).all()
         assert s == 0 or (np.linalg.norm(wide[:, cut:], axis=1) <= rest + slack).all()
         for half in (0, 1):
-            columns = [j for j in range(4 * int(layout.cuts[s]), cut) if (j >> 1) % 2 == half]
+            columns = [j for j in range(4 * int(layout.segment_starts[s]), cut) if (j >> 1) % 2 == half]
             summed = codes[:, columns]
             if s < 2:
                 summed = np.hstack([summed, tail[:, np.arange(4 * tails) >> 1 & 1 == half]])
-            assert np.sqrt((summed**2).sum(1).max()) <= layout.widest[s, half]
+            assert np.sqrt((summed**2).sum(1).max()) <= layout.max_code_norms[s, half]
             np.testing.assert_array_equal(begins[:, s, half], -summed.sum(1))
 
 
@@ -277,7 +277,10 @@ def test_the_sample_of_queries_changes_no_answer():
         Exact().build(vectors, queries=np.ones((1, 3)))
 
 
-@pytest.mark.parametrize("name", ["codes", "order", "table", "means", "cuts", "widest", "axes", "centre"])
+@pytest.mark.parametrize(
+    "name",
+    ["codes", "order", "bound_table", "tile_means", "segment_starts", "max_code_norms", "axes", "center"],
+)
 def test_arrays_that_do_not_fit_are_refused(name):
     vectors, _ = like_a_recommender(2000, 16, 1, seed=10)
     arrays = Exact().build(vectors).arrays()
@@ -285,7 +288,7 @@ def test_arrays_that_do_not_fit_are_refused(name):
         Exact().from_arrays({key: value for key, value in arrays.items() if key != name})
     wrong = arrays[name].copy()
     wrong = np.concatenate([wrong, wrong[-1:]]) if name != "order" else np.where(wrong == 5, 6, wrong)
-    if name == "centre":
+    if name == "center":
         wrong = np.ones(3, np.float32)
     with pytest.raises(DataError, match="do not fit together"):
         Exact().from_arrays({**arrays, name: wrong})

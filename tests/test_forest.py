@@ -8,7 +8,7 @@ from numba import njit
 import segue
 from segue.errors import DataError, SettingError
 from segue.index import Exact, Forest
-from segue.index.forest_arrays import grow_tree, squares_of
+from segue.index.trees import grow_tree, squared_norms
 from segue.kernels import queue, trees
 from test_index import similarity
 
@@ -17,10 +17,10 @@ NO_FLOATS, NO_WORDS = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint64)
 
 
 def clustered(metric, n, d, seed=0):
-    """Vectors about a few centres, and queries near some of them: what trees are for."""
+    """Vectors about a few centers, and queries near some of them: what trees are for."""
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((40, d))
-    vectors = centres[rng.integers(0, 40, n)] + 0.5 * rng.standard_normal((n, d))
+    centers = rng.standard_normal((40, d))
+    vectors = centers[rng.integers(0, 40, n)] + 0.5 * rng.standard_normal((n, d))
     queries = vectors[rng.integers(0, n, 60)] + 0.1 * rng.standard_normal((60, d))
     if metric == "hamming":
         flips = rng.random(queries.shape) < 0.02
@@ -150,7 +150,7 @@ def test_a_tree_is_its_definition():
     """Every item lies where its own margins lead, spans nest, and no leaf is larger than asked."""
     rng = np.random.default_rng(5)
     vectors = rng.standard_normal((1000, 8)).astype(np.float32)
-    tree = grow_tree(trees.EUCLIDEAN, vectors, squares_of(vectors), NO_WORDS, 10, 3)
+    tree = grow_tree(trees.EUCLIDEAN, vectors, squared_norms(vectors), NO_WORDS, 10, 3)
     assert sorted(tree.rows.tolist()) == [*range(1000)]
     assert tree.bounds[0, [0, 2]].tolist() == [0, 1000]
     for node, ((first, middle, last), links) in enumerate(zip(tree.bounds, tree.links, strict=True)):
@@ -247,10 +247,10 @@ def damages():
 
     for name in (
         "order",
-        "centre",
+        "center",
         "codes",
         "scales",
-        "offsets",
+        "half_sq_norms",
         "nodes",
         "planes",
         "members",
@@ -258,7 +258,7 @@ def damages():
         "limits",
     ):
         yield f"{name} cut", cut(name)
-    for name in ("order", "codes", "nodes", "planes", "members", "roots", "limits", "tails"):
+    for name in ("order", "codes", "nodes", "planes", "members", "roots", "limits", "residual_norms"):
         yield f"{name} of another type", retype(name, np.int16)
     yield "an item twice", set_to("order", 0, 5)
     yield "an item beyond", set_to("order", 0, 10**6)
@@ -294,7 +294,7 @@ def test_arrays_that_are_no_index(damage):
 def test_arrays_that_are_missing_or_of_other_vectors():
     made = Forest(metric="hamming", trees=2)
     arrays = made.build(np.eye(100, dtype=np.float32)).arrays()
-    with pytest.raises(DataError, match="lacks its vectors"):
+    with pytest.raises(DataError, match="lacks the arrays vectors, dim; build it again"):
         made.from_arrays({})
     with pytest.raises(DataError, match="lacks the arrays nodes, roots; build it again"):
         made.from_arrays({name: array for name, array in arrays.items() if name not in ("nodes", "roots")})
@@ -310,10 +310,10 @@ def test_arrays_that_are_missing_or_of_other_vectors():
     ("arguments", "message"),
     [
         ({"metric": "taxicab"}, "must be one of 'dot', 'cosine', 'euclidean', 'manhattan', 'hamming'"),
-        ({"trees": 0}, r"Forest\(trees=0\) must be a whole number of 1 to 100000"),
+        ({"trees": 0}, r"Forest\(trees=0\) must be a whole number from 1 to 100000"),
         ({"trees": 2.5}, r"Forest\(trees=2.5\) must be a whole number"),
-        ({"leaf": 1}, r"Forest\(leaf=1\) must be a whole number of 2 to"),
-        ({"seed": -1}, r"Forest\(seed=-1\) must be a whole number of 0 to"),
+        ({"leaf": 1}, r"Forest\(leaf=1\) must be a whole number from 2 to"),
+        ({"seed": -1}, r"Forest\(seed=-1\) must be a whole number from 0 to"),
         ({"trees": True}, r"Forest\(trees=True\) must be"),
     ],
 )
@@ -324,7 +324,7 @@ def test_settings_that_cannot_be(arguments, message):
 
 @pytest.mark.parametrize("effort", [0, -1, 2.5, True, "all"])
 def test_efforts_that_cannot_be(effort):
-    with pytest.raises(SettingError, match="must be a whole number of at least 1, or None"):
+    with pytest.raises(SettingError, match="must be a whole number of at least 1"):
         Forest().build(np.ones((3, 2), np.float32)).search(np.ones((1, 2)), 1, effort=effort)
 
 
@@ -350,6 +350,6 @@ def test_a_recommender_keeps_its_forest(tmp_path):
 
 
 def test_more_trees_than_links_can_number(monkeypatch):
-    monkeypatch.setattr("segue.index.forest_arrays.LINKS", 1998)
+    monkeypatch.setattr("segue.index.forest_arrays.MAX_LINKS", 1998)
     with pytest.raises(SettingError, match="10 trees over 100 vectors are too many; at most 9 fit"):
         Forest(trees=10).build(np.ones((100, 2), np.float32))

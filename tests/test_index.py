@@ -263,7 +263,7 @@ BAD = np.array([[1.0, np.nan]], np.float32)
     [
         (
             np.ones(3, np.float32),
-            r"the vectors must be \(n, dim\), one vector a row, not 1-dimensional \(3,\)",
+            r"the vectors must be \(n, dim\), one vector per row, not 1-dimensional \(3,\)",
         ),
         (np.ones((0, 3), np.float32), "no vectors to search in"),
         (np.ones((3, 0), np.float32), "the vectors have no dimensions"),

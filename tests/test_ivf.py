@@ -8,18 +8,26 @@ from segue.errors import DataError, SettingError
 from segue.index import IVF, Exact
 from segue.index.base import Neighbors
 from segue.index.effort import least_effort
-from segue.index.exact import chosen_form
-from segue.index.partitions import averaged, centroid_codes, cuts_of, k_means, nearest, packed, padded
+from segue.index.form import chosen_form
+from segue.index.partitions import (
+    average,
+    encode,
+    encode_centroids,
+    k_means,
+    nearest,
+    pad_to_blocks,
+    segment_starts,
+)  # fmt: skip
 from segue.kernels import ivf, scan, simd
 
 
 def clustered(n, d, q, seed, clusters=50, norms=0.4):
-    """Vectors and queries about the same centres, of lengths that differ."""
+    """Vectors and queries about the same centers, of lengths that differ."""
     rng = np.random.default_rng(seed)
-    centres = rng.standard_normal((clusters, d))
+    centers = rng.standard_normal((clusters, d))
     lengths = rng.lognormal(0, norms, (n, 1))
-    vectors = (centres[rng.integers(clusters, size=n)] + 0.5 * rng.standard_normal((n, d))) * lengths
-    queries = centres[rng.integers(clusters, size=q)] + 0.5 * rng.standard_normal((q, d))
+    vectors = (centers[rng.integers(clusters, size=n)] + 0.5 * rng.standard_normal((n, d))) * lengths
+    queries = centers[rng.integers(clusters, size=q)] + 0.5 * rng.standard_normal((q, d))
     return vectors.astype(np.float32), queries.astype(np.float32)
 
 
@@ -39,10 +47,10 @@ def test_codes_stand_for_the_vectors_within_their_bounds(d):
     rng = np.random.default_rng(d)
     vectors = (rng.standard_normal((300, d)) * rng.lognormal(0, 1, (300, 1))).astype(np.float32)
     where = rng.integers(0, 5, 300) * 2  # partitions 1, 3, … are empty
-    _, _, sizes, ids = averaged(vectors, where, 10)
-    order, bounds = padded(ids, sizes)
-    cuts = cuts_of(d)
-    coded = packed(vectors, order, bounds, cuts)
+    _, _, sizes, ids = average(vectors, where, 10)
+    order, bounds = pad_to_blocks(ids, sizes)
+    cuts = segment_starts(d)
+    coded = encode(vectors, order, bounds, cuts)
     assert sorted(order[order >= 0].tolist()) == list(range(300))
     groups, lines, seen = int(cuts[-1]), int(cuts[-1]) + len(cuts) - 1, 0
     for p in range(10):
@@ -61,17 +69,19 @@ def test_codes_stand_for_the_vectors_within_their_bounds(d):
         members = order[bounds[p] * 16 : bounds[p] * 16 + sizes[p]]
         assert (codes[sizes[p] :] == 0).all()
         assert (codes[:, d:] == 0).all()
-        stands = codes[: sizes[p], :d] / coded.table[p, scan.INVERSE]
+        stands = codes[: sizes[p], :d] / coded.bound_table[p, scan.INVERSE]
         slack = 1e-5 * (np.abs(vectors[members]).max() if len(members) else 0) * np.sqrt(d)
         for s in range(len(cuts) - 1):
             cut = min(d, 4 * int(cuts[s + 1]))
-            known, error, beyond = coded.table[p, scan.BOUNDS + 3 * s : scan.BOUNDS + 3 * s + 3]
+            known, error, beyond = coded.bound_table[p, scan.BOUNDS + 3 * s : scan.BOUNDS + 3 * s + 3]
             x = vectors[members].astype(np.float64)
             assert (np.linalg.norm(x[:, :cut], axis=1) <= known + slack).all()
             assert (np.linalg.norm((x - stands)[:, :cut], axis=1) <= error + slack).all()
             assert (np.linalg.norm(x[:, cut:], axis=1) <= beyond + slack).all()
-        halves = coded.halves[bounds[p] * 16 : bounds[p] * 16 + sizes[p]]
-        np.testing.assert_allclose(halves, (vectors[members].astype(np.float64) ** 2).sum(1) / 2, rtol=1e-5)
+        half_sq_norms = coded.half_sq_norms[bounds[p] * 16 : bounds[p] * 16 + sizes[p]]
+        np.testing.assert_allclose(
+            half_sq_norms, (vectors[members].astype(np.float64) ** 2).sum(1) / 2, rtol=1e-5
+        )
         seen += sizes[p]
     assert seen == 300
 
@@ -96,7 +106,7 @@ def test_means_and_spreads_are_those_of_the_members():
     vectors = rng.standard_normal((500, 9)).astype(np.float32) * 3
     where = rng.integers(0, 70, 500)
     where[where == 4] = 5
-    means, spreads, sizes, ids = averaged(vectors, where, 70)
+    means, spreads, sizes, ids = average(vectors, where, 70)
     assert sizes[4] == 0
     for p in np.flatnonzero(sizes):
         members = vectors[where == p].astype(np.float64)
@@ -107,12 +117,12 @@ def test_means_and_spreads_are_those_of_the_members():
 
 def test_k_means_finds_planted_clusters(form):
     rng = np.random.default_rng(2)
-    centres = 20 * rng.standard_normal((12, 10))
-    vectors = (np.repeat(centres, 40, axis=0) + 0.1 * rng.standard_normal((480, 10))).astype(np.float32)
+    centers = 20 * rng.standard_normal((12, 10))
+    vectors = (np.repeat(centers, 40, axis=0) + 0.1 * rng.standard_normal((480, 10))).astype(np.float32)
     turns = []
-    means = k_means(vectors, 12, form, seed=0, told=turns.append)
+    means = k_means(vectors, 12, form, seed=0, report=turns.append)
     assert turns == [*range(1, 9)]
-    apart = np.sqrt(((centres[:, None] - means[None]) ** 2).sum(2)).min(1)
+    apart = np.sqrt(((centers[:, None] - means[None]) ** 2).sum(2)).min(1)
     assert (apart < 1).sum() >= 10  # a few may share one, as k-means from random beginnings has it
 
 
@@ -145,7 +155,7 @@ def test_all_partitions_together_are_exact_in_every_form(form, metric, d):
     vectors, queries = clustered(3000, d, 40, seed=d)
     index = IVF(partitions=40, probes=3, metric=metric).build(vectors)
     exact = Exact(metric=metric).build(vectors).search(queries, 12)
-    for effort in (len(index.parts.means), 10**9):
+    for effort in (len(index.partitions.centroids), 10**9):
         found = index.search(queries, 12, effort=effort)
         np.testing.assert_array_equal(found.ids, exact.ids)
         np.testing.assert_array_equal(found.scores, exact.scores)
@@ -162,7 +172,7 @@ def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
     found = [recall(index.search(queries[:300], 10, effort=effort), exact) for effort in (1, 4, 16, 64)]
     assert found == sorted(found)
     assert found[0] < 0.9 < found[-1]
-    most = index.search(queries[:300], 10, effort=len(index.parts.means) - 1)
+    most = index.search(queries[:300], 10, effort=len(index.partitions.centroids) - 1)
     assert recall(most, exact) >= 0.998
     few = index.search(queries[:300], 10, effort=4)
     assert few.examined.mean() < 0.1 * len(vectors)
@@ -172,7 +182,7 @@ def test_without_sample_queries_the_vectors_are_asked():
     vectors, queries = clustered(10_000, 16, 300, seed=4)
     index = IVF(recall=0.9).build(vectors)
     exact = Exact().build(vectors).search(queries, 10)
-    assert 1 <= index.probes < len(index.parts.means)
+    assert 1 <= index.probes < len(index.partitions.centroids)
     assert recall(index.search(queries, 10), exact) > 0.7
 
 
@@ -247,7 +257,7 @@ def test_the_same_bytes_from_any_number_of_threads_and_queries(metric, monkeypat
 def test_vectors_that_are_all_alike_make_one_partition():
     vectors = np.tile(np.array([[1.0, -2.0, 0.5]], np.float32), (2000, 1))
     index = IVF(partitions=20).build(vectors)
-    assert len(index.parts.means) == 1
+    assert len(index.partitions.centroids) == 1
     assert index.search(vectors[:1], 5).ids.tolist() == [[0, 1, 2, 3, 4]]
 
 
@@ -255,10 +265,10 @@ def test_vectors_that_are_all_alike_make_one_partition():
     ("settings", "message"),
     [
         ({"metric": "hamming"}, r"IVF\(metric='hamming'\) must be one of 'dot', 'cosine', 'euclidean'"),
-        ({"partitions": 0}, "IVF: partitions=0 must be a whole number of at least 1"),
-        ({"probes": 1.5}, "IVF: probes=1.5 must be a whole number of at least 1"),
-        ({"recall": 0}, "IVF: recall=0 must be above 0 and at most 1"),
-        ({"recall": "much"}, "IVF: recall='much' must be above 0 and at most 1"),
+        ({"partitions": 0}, r"IVF\(partitions=0\) must be a whole number of at least 1"),
+        ({"probes": 1.5}, r"IVF\(probes=1.5\) must be a whole number of at least 1"),
+        ({"recall": 0}, r"IVF\(recall=0\) must be above 0 and at most 1"),
+        ({"recall": "much"}, r"IVF\(recall='much'\) must be above 0 and at most 1"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
@@ -275,7 +285,7 @@ def test_an_effort_that_cannot_be():
 def test_efforts_go_from_one_partition_to_all():
     index = IVF(partitions=50, probes=1).build(clustered(2000, 6, 1, seed=10)[0])
     efforts = index.efforts(10)
-    assert (efforts[0], efforts[-1]) == (1, len(index.parts.means))
+    assert (efforts[0], efforts[-1]) == (1, len(index.partitions.centroids))
     assert efforts == sorted(set(efforts))
 
 
@@ -283,7 +293,7 @@ def broken(name, array):
     """Some wrong arrays in place of a right one."""
     yield array[:-1] if array.size else np.zeros(3, array.dtype)
     yield array.astype(np.float16)
-    if name in ("order", "bounds", "probes"):
+    if name in ("order", "block_starts", "probes"):
         for value in (-5, 10**6):
             wrong = array.copy()
             wrong[len(wrong) // 2] = value
@@ -310,8 +320,10 @@ def test_arrays_that_do_not_fit_are_refused(metric):
 
 def test_centroids_are_encoded_like_one_partition_of_four_blocks():
     means = np.random.default_rng(12).standard_normal((20, 6)).astype(np.float32)
-    coded = centroid_codes(means, cuts_of(6))
+    coded = encode_centroids(means, segment_starts(6))
     assert coded.codes.shape == (4 * 3 * 64,)
     assert (coded.codes.reshape(4, 3, 16, 4).transpose(0, 2, 1, 3).reshape(64, 12)[20:] == 0).all()
-    assert coded.table.shape == (1, scan.BOUNDS + 3)
-    np.testing.assert_allclose(coded.halves[:20], (means.astype(np.float64) ** 2).sum(1) / 2, rtol=1e-6)
+    assert coded.bound_table.shape == (1, scan.BOUNDS + 3)
+    np.testing.assert_allclose(
+        coded.half_sq_norms[:20], (means.astype(np.float64) ** 2).sum(1) / 2, rtol=1e-6
+    )

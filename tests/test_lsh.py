@@ -83,14 +83,14 @@ def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
 def test_ranges_of_lengths_serve_an_inner_product():
     vectors, _ = recommender_like(20_000, 16, 1, seed=4)
     index = LSH(probes=4).build(vectors)
-    assert index.starts.shape[1] == 32
-    assert (np.diff(index.ceilings) <= 0).all()
+    assert index.buckets.starts.shape[1] == 32
+    assert (np.diff(index.buckets.max_lengths) <= 0).all()
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     for r in range(32):
-        members = index.items[0, index.starts[0, r, 0] : index.starts[0, r, -1]]
+        members = index.buckets.items[0, index.buckets.starts[0, r, 0] : index.buckets.starts[0, r, -1]]
         assert len(members) == 625
-        assert lengths[members].max() <= index.ceilings[r]
-        assert r == 31 or lengths[members].min() >= index.ceilings[r + 1] * (1 - 1e-5)
+        assert lengths[members].max() <= index.buckets.max_lengths[r]
+        assert r == 31 or lengths[members].min() >= index.buckets.max_lengths[r + 1] * (1 - 1e-5)
     longest = np.argsort(-lengths)[:10]
     found = index.search(vectors[longest], 1, effort=10**6)
     assert (found.examined < 20_000).all(), "shorter ranges that cannot matter are left out"
@@ -128,11 +128,11 @@ def test_the_same_bytes_from_any_number_of_threads_and_queries(monkeypatch):
     ("settings", "message"),
     [
         ({"metric": "manhattan"}, r"LSH\(metric='manhattan'\) must be one of 'dot', 'cosine', 'euclidean'"),
-        ({"tables": 0}, "LSH: tables=0 must be a whole number of at least 1"),
-        ({"bits": True}, "LSH: bits=True must be a whole number of at least 1"),
-        ({"bits": 21}, "LSH: bits=21 must be at most 20"),
-        ({"probes": -1}, "LSH: probes=-1 must be a whole number of at least 1"),
-        ({"recall": 1.1}, "LSH: recall=1.1 must be above 0 and at most 1"),
+        ({"tables": 0}, r"LSH\(tables=0\) must be a whole number of at least 1"),
+        ({"bits": True}, r"LSH\(bits=True\) must be a whole number from 1 to 20"),
+        ({"bits": 21}, r"LSH\(bits=21\) must be a whole number from 1 to 20"),
+        ({"probes": -1}, r"LSH\(probes=-1\) must be a whole number of at least 1"),
+        ({"recall": 1.1}, r"LSH\(recall=1.1\) must be above 0 and at most 1"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):

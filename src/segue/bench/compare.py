@@ -18,8 +18,8 @@ from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.evaluation.evaluate import Held, hold
 from segue.evaluation.metrics import difference
-from segue.index.base import check_k
-from segue.index.kinds import KINDS
+from segue.index.checks import check_k
+from segue.index.registry import INDEXES, concrete_indexes
 from segue.index.timing import single_microseconds
 from segue.kernels import threads
 from segue.numerics.ranks import Scorer
@@ -180,10 +180,10 @@ def _select(
     """Return segue's indexes, the installed libraries, and the packages that are not installed."""
     if not 0 < target <= 1:
         raise SettingError(f"target={target!r} must be above 0 and at most 1", arguments=("target",))
-    names = list(dict.fromkeys(["exact", *(KINDS if indexes is None else indexes)]))
+    names = list(dict.fromkeys(["exact", *(concrete_indexes() if indexes is None else indexes)]))
     for name in names:
-        if name not in KINDS:
-            raise SettingError(f"there is no index {name!r}; there are {', '.join(KINDS)}")
+        if name not in concrete_indexes():
+            raise SettingError(f"there is no index {name!r}; there are {', '.join(concrete_indexes())}")
     parts = None if peers is None else list(peers)
     for part in parts or ():
         if not any(part in name for name in PEERS):
@@ -207,7 +207,7 @@ def _build(
     total = len(names) + len(libraries)
     for place, name in enumerate(names):
         progress("building", place, total)
-        runner, index = build_index(KINDS[name](), name, items, queries)
+        runner, index = build_index(INDEXES[name](), name, items, queries)
         searches.runners.append(runner)
         searches.indexes[name] = index
         searches.sweeps[name] = [index.efforts(k) or [None]]

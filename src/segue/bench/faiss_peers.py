@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from segue.bench.peer import CONSTRUCTION, Peer, Sweep, exact_sweep, leaf_count, prepare
-from segue.index.timing import Search, geometric
+from segue.index.effort import geometric
+from segue.index.timing import Search
 
 
 def faiss(

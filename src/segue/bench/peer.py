@@ -17,7 +17,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from segue.index.timing import Search, geometric
+from segue.index.effort import geometric
+from segue.index.timing import Search
 
 Setting: TypeAlias = "int | tuple[int, int] | dict[str, int] | None"
 """The search setting of a library, such as the candidates of a graph; None if there is none."""

@@ -14,7 +14,8 @@ import numpy as np
 
 from segue.bench.faiss_peers import FLAT
 from segue.bench.peer import Peer, Setting, Sweep
-from segue.index.timing import Point, Search, climb, microseconds
+from segue.index.effort import Point, climb
+from segue.index.timing import Search, microseconds
 from segue.progress import Progress, silent
 
 log = logging.getLogger("segue")

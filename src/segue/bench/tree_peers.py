@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from segue.bench.peer import METRICS, Peer, Sweep, leaf_count, prepare
-from segue.index.timing import Search, geometric
+from segue.index.effort import geometric
+from segue.index.timing import Search
 
 if TYPE_CHECKING:
     from scann.scann_ops.py.scann_ops_pybind import ScannSearcher

@@ -16,7 +16,7 @@ from segue.cli.tables import rows_table
 from segue.cli.terminal import output
 from segue.data.sources import read_interactions
 from segue.evaluation.figures import check_picture
-from segue.index.kinds import KINDS
+from segue.index.registry import concrete_indexes
 from segue.recommender.fitting import load
 
 
@@ -34,7 +34,7 @@ def bench(
     queries: Annotated[int, typer.Option(help="Number of random users as queries.")] = 2000,
     index: Annotated[
         list[str] | None,
-        typer.Option(help=f"Index, repeatable: {', '.join(KINDS)}; by default all."),
+        typer.Option(help=f"Index, repeatable: {', '.join(concrete_indexes())}; by default all."),
     ] = None,
     peer: Annotated[
         list[str] | None,

@@ -1,18 +1,14 @@
-"""The indexes: settings with one verb, `build`, and one signature of `search`."""
-
-from typing import Any
+"""Exact and approximate nearest-neighbor search: settings with `build`, and indexes with `search`."""
 
 from segue.index.auto import Auto, AutoIndex
-from segue.index.base import Neighbors
+from segue.index.base import Index, IndexSettings, Neighbors
 from segue.index.brute_force import BruteForceIndex
 from segue.index.exact import Exact, ExactIndex
 from segue.index.forest import Forest, ForestIndex
 from segue.index.hnsw import HNSW, HNSWIndex
 from segue.index.ivf import IVF, IVFIndex
-from segue.index.kinds import KINDS
 from segue.index.lsh import LSH, LSHIndex
-
-INDEXES: dict[str, Any] = {**KINDS, "auto": Auto}
+from segue.index.registry import INDEXES
 
 __all__ = [
     "HNSW",
@@ -28,6 +24,8 @@ __all__ = [
     "ForestIndex",
     "HNSWIndex",
     "IVFIndex",
+    "Index",
+    "IndexSettings",
     "LSHIndex",
     "Neighbors",
 ]  # fmt: skip

@@ -1,30 +1,33 @@
-"""What every search returns, and the checks that every search makes of what it is asked."""
+"""The contracts of search: index settings, indexes, requests and results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from segue.errors import DataError, SettingError
+from segue.index.checks import check_allow, check_exclude, check_k, check_vectors
 from segue.kernels import threads
 from segue.kernels.arrays import readonly
-from segue.progress import Progress
+from segue.progress import Progress, silent
+from segue.types import CSR
 
-LARGEST = 1e15  # of a vector's values: their products must not overflow in float32
-SMALL = 4096  # values of a query or a few
-QUERIES = 64  # that a thread takes at a time
-PART = 16_384  # queries between two words of progress
+QUERIES_PER_TASK = 64  # queries that a thread takes at a time
+PART = 16_384  # queries between two progress reports
+
+Queries: TypeAlias = np.ndarray | CSR
+"""Queries as rows: (q, dim) float32, or a CSR matrix for an index over a sparse representation."""
 
 
 class Neighbors(NamedTuple):
     """The best items of each query: score descending, then id ascending.
 
     Attributes:
-        ids: (q, k) int32, -1 where fewer than k were eligible.
+        ids: (q, k) int32, -1 where fewer than k items are eligible.
         scores: (q, k) float32, higher is nearer; -inf where the id is -1.
-        examined: (q,) int64, the vectors that were scored for each query.
+        examined: (q,) int64, number of vectors scored for each query.
     """
 
     ids: np.ndarray
@@ -32,136 +35,198 @@ class Neighbors(NamedTuple):
     examined: np.ndarray
 
 
+class Index(Protocol):
+    """A built index: what the recommender, the server and the benchmarks rely on."""
+
+    @property
+    def settings(self) -> IndexSettings:
+        """The settings that the index was built with."""
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+
+    def search(
+        self,
+        queries: Queries,
+        k: int,
+        *,
+        exclude: CSR | None = None,
+        allow: np.ndarray | None = None,
+        effort: int | None = None,
+        progress: Progress = silent,
+    ) -> Neighbors:
+        """Return the k nearest items for each query.
+
+        Args:
+            queries: (q, dim) float32, one query per row; CSR for an index over a sparse representation.
+            k: number of items per query.
+            exclude: CSR (q, items), the items that each query must not get.
+            allow: bool bitmap of the items that may be returned: (items,) for all queries, or (q, items).
+            effort: how thoroughly to search, in the unit of `efforts`; None takes the default of the index.
+            progress: called with the number of queries answered, if there are many.
+
+        Returns:
+            min(k, eligible) items for each query; the rest of the row is id -1 and score -inf.
+
+        Raises:
+            DataError: the queries, `exclude` or `allow` do not fit the index.
+            SettingError: `k` or `effort` is not a positive integer.
+        """
+
+    def efforts(self, k: int) -> list[int]:
+        """Return values of `effort` for k items, from fast to accurate; empty if the index has no dial."""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that a model folder stores."""
+
+
+class IndexSettings(Protocol):
+    """Settings of an index: a frozen dataclass that builds it or restores it."""
+
+    METRICS: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *, metric: str = "dot") -> None:
+        """Take the default of every setting but the metric."""
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric, one of `METRICS`."""
+
+    def build(
+        self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
+    ) -> Index:
+        """Build an index over vectors.
+
+        Args:
+            vectors: (items, dim) float32, finite, at least one.
+            queries: (q, dim) float32, a sample of the queries to expect, which the index may tune itself on.
+            progress: called with the number of vectors indexed.
+
+        Raises:
+            DataError: the vectors or the queries are unusable.
+        """
+
+    def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> Index:
+        """Restore an index from its `arrays`; raise `DataError` if they are incomplete or inconsistent."""
+
+
 class SearchRequest(NamedTuple):
-    """A search whose arguments have been checked.
+    """The validated arguments of a search.
 
     Attributes:
         queries: (q, dim) float32.
-        k: as asked.
+        k: the requested number of items.
         width: min(k, items).
+        effort: the requested effort, or None.
         allow: (0, 0), (1, items) or (q, items) bool.
-        indptr, excluded: the items left out, CSR: row q is `excluded[indptr[q]:indptr[q + 1]]`, sorted.
+        indptr, excluded: the excluded items as CSR: row q is `excluded[indptr[q]:indptr[q + 1]]`, sorted.
     """
 
     queries: np.ndarray
     k: int
     width: int
+    effort: int | None
     allow: np.ndarray
     indptr: np.ndarray
     excluded: np.ndarray
 
     @property
     def filters(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What kernels take: read-only arrays."""
+        """Return the arguments `allow, indptr, excluded` of the kernels, as read-only arrays."""
         return readonly(self.allow), readonly(self.indptr), readonly(self.excluded)
 
 
-ALL_ALLOWED = readonly(np.empty((0, 0), bool))
-NOTHING_EXCLUDED = readonly(np.empty(0, np.int32))
+class SearchPlan(NamedTuple):
+    """The kernel that answers a request.
 
-
-def answered(
-    asked: SearchRequest, work: Callable[..., Any], progress: Progress, together: int = QUERIES
-) -> Neighbors:
-    """Search with `work(start, stop, ids, scores, examined)` on several threads; the arrays are flat.
-
-    `together`: how many queries a thread takes at a time.
+    Attributes:
+        kernel: called as `kernel(*arguments, start, stop, ids, scores, examined)` for the queries
+            start..stop-1; ids and scores are flat (q × width,).
+        arguments: the first arguments of the kernel.
+        batch: number of queries that one thread takes at a time.
     """
-    count, width = len(asked.queries), asked.width
+
+    kernel: Callable[..., None]
+    arguments: tuple[object, ...]
+    batch: int = QUERIES_PER_TASK
+
+
+class VectorIndex(ABC):
+    """Base class of indexes over dense vectors: validates a search once and runs it on several threads.
+
+    A subclass implements `plan`, which chooses the kernel and its arguments for a validated request.
+    """
+
+    settings: IndexSettings
+    vectors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def dim(self) -> int:
+        """Return the number of dimensions of a query."""
+        return int(self.vectors.shape[1])
+
+    @abstractmethod
+    def plan(self, request: SearchRequest) -> SearchPlan:
+        """Return the kernel and the arguments that answer a validated request."""
+
+    @abstractmethod
+    def efforts(self, k: int) -> list[int]:
+        """Return values of `effort` for k items, from fast to accurate; empty if the index has no dial."""
+
+    @abstractmethod
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that a model folder stores."""
+
+    def search(
+        self,
+        queries: Queries,
+        k: int,
+        *,
+        exclude: CSR | None = None,
+        allow: np.ndarray | None = None,
+        effort: int | None = None,
+        progress: Progress = silent,
+    ) -> Neighbors:
+        """Return the k nearest items for each query (q, dim) float32; see `Index.search`."""
+        vectors = check_vectors(queries, "queries", self.dim)
+        k, count, items = check_k(k), len(vectors), len(self.vectors)
+        indptr, excluded = check_exclude(exclude, count, items)
+        allowed = check_allow(allow, count, items)
+        if effort is not None:
+            effort = check_k(effort, "effort")
+        request = SearchRequest(vectors, k, min(k, items), effort, allowed, indptr, excluded)
+        return _run(request, self.plan(request), progress)
+
+
+def _run(request: SearchRequest, plan: SearchPlan, progress: Progress) -> Neighbors:
+    """Answer a request with the kernel of a plan, on several threads."""
+    count, width = len(request.queries), request.width
     ids, scores = np.empty((count, width), np.int32), np.empty((count, width), np.float32)
     examined = np.empty(count, np.int64)
-    answers = ids.reshape(-1), scores.reshape(-1), examined
+    kernel, arguments, batch = plan
+    results = ids.reshape(-1), scores.reshape(-1), examined
     for first in range(0, count, PART):
         last = min(first + PART, count)
         if count > PART:
             progress("searching", first, count)
-        chunk = min(together, -(-(last - first) // threads.available())) if last - first > 1 else 1
+        chunk = min(batch, -(-(last - first) // threads.available())) if last - first > 1 else 1
 
-        def part(start: int, stop: int, first: int = first) -> None:
-            work(first + start, first + stop, *answers)
+        def work(start: int, stop: int, first: int = first) -> None:
+            kernel(*arguments, first + start, first + stop, *results)
 
-        threads.run(part, last - first, chunk=chunk)
+        threads.run(work, last - first, chunk=chunk)
     if count > PART:
         progress("searching", count, count)
-    if width < asked.k:
-        ids, scores = _widened(ids, asked.k, -1), _widened(scores, asked.k, -np.inf)
+    if width < request.k:
+        ids, scores = _pad(ids, request.k, -1), _pad(scores, request.k, -np.inf)
     return Neighbors(ids, scores, examined)
 
 
-def _widened(found: np.ndarray, k: int, filler: float) -> np.ndarray:
-    wide = np.full((len(found), k), filler, found.dtype)
-    wide[:, : found.shape[1]] = found
-    return wide
-
-
-def check_vectors(vectors: Any, what: str, dim: int | None = None) -> np.ndarray:
-    """Return finite (n, dim) float32 rows in C order, or raise `DataError`."""
-    made = np.ascontiguousarray(vectors, dtype=np.float32)
-    if made.ndim != 2:
-        raise DataError(
-            f"{what} must be (n, dim), one vector a row, not {made.ndim}-dimensional {made.shape}"
-        )
-    if dim is not None and made.shape[1] != dim:
-        raise DataError(f"{what} have {made.shape[1]} dimensions, but the index holds vectors of {dim}")
-    if made.shape[1] == 0:
-        raise DataError(f"{what} have no dimensions")
-    if made.size <= SMALL:  # one call instead of two, which counts for a query that comes alone
-        values = made.reshape(-1)
-        if np.dot(values, values) <= LARGEST:
-            return made
-    if len(made) and not -LARGEST <= made.min() <= made.max() <= LARGEST:
-        _refuse_values(made, what)
-    return made
-
-
-def _refuse_values(vectors: np.ndarray, what: str) -> None:
-    wrong = ~np.isfinite(vectors).all(1)
-    if wrong.any():
-        raise DataError(f"{what} must be finite, but row {int(wrong.argmax())} holds NaN or infinity")
-    row = int((np.abs(vectors).max(1) > LARGEST).argmax())
-    raise DataError(
-        f"{what} may hold values up to {LARGEST:.0e}, but row {row} has {np.abs(vectors[row]).max():.3g}, "
-        "whose products can overflow; scale the vectors down, which changes no order"
-    )
-
-
-def check_k(k: Any, name: str = "k") -> int:
-    """Return k as an int of at least 1, or raise `SettingError`."""
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise SettingError(f"{name}={k!r} must be a whole number of at least 1", arguments=(name,))
-    return int(k)
-
-
-def check_asked(queries: np.ndarray, k: Any, exclude: Any, allow: Any, items: int) -> SearchRequest:
-    """Check everything that a search is asked for, given queries that `check_vectors` returned."""
-    k, count = check_k(k), len(queries)
-    indptr, excluded = check_exclude(exclude, count, items)
-    return SearchRequest(queries, k, min(k, items), check_allow(allow, count, items), indptr, excluded)
-
-
-def check_exclude(exclude: Any, queries: int, items: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of a CSR (queries × items) as indptr and indices, sorted and within bounds."""
-    if exclude is None:
-        return np.zeros(queries + 1, np.int64), NOTHING_EXCLUDED
-    if exclude.shape != (queries, items):
-        raise DataError(
-            f"exclude has the shape {exclude.shape}, but it must be queries × items, ({queries}, {items}): "
-            "one row per query, in the order of the queries"
-        )
-    if not exclude.has_sorted_indices:
-        exclude = exclude.sorted_indices()
-    if exclude.nnz and (exclude.indices.min() < 0 or exclude.indices.max() >= items):
-        raise DataError(f"exclude names items outside 0..{items - 1}")
-    return exclude.indptr.astype(np.int64, copy=False), exclude.indices.astype(np.int32, copy=False)
-
-
-def check_allow(allow: Any, queries: int, items: int) -> np.ndarray:
-    """Return bitmaps (1, items) or (queries, items) as bool, (0, 0) for all, or raise `DataError`."""
-    if allow is None:
-        return ALL_ALLOWED
-    bits = np.asarray(allow)
-    if bits.dtype != bool:
-        raise DataError(f"allow must be a bitmap of bool over the {items:,} items, not {bits.dtype}")
-    if bits.shape not in ((items,), (1, items), (queries, items)):
-        raise DataError(f"allow has the shape {bits.shape}; it must be ({items},) or ({queries}, {items})")
-    return np.ascontiguousarray(bits.reshape(-1, items))
+def _pad(rows: np.ndarray, k: int, filler: float) -> np.ndarray:
+    """Return rows (q, width) widened to (q, k)."""
+    padded = np.full((len(rows), k), filler, rows.dtype)
+    padded[:, : rows.shape[1]] = rows
+    return padded

@@ -1,58 +1,119 @@
-"""The least effort with which an approximate index reaches a recall on a sample of queries."""
+"""Search for the least effort with which an index reaches a recall."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any  # a setting of a foreign library
 
 import numpy as np
 import scipy.sparse as sp
 
-from segue.errors import SettingError
-from segue.index.base import check_k
+from segue.index.base import VectorIndex
 
-TYPICAL_K = 10  # answers to a query, by which recall is measured
-CHANCE = 2.0  # standard errors of the sample by which its recall must exceed what is aimed at
-
-
-def check_counts(settings: Any, *names: str) -> None:
-    """Raise `SettingError` unless each of these settings is a whole number of at least 1, or None."""
-    for name in names:
-        value = getattr(settings, name)
-        if value is not None:
-            check_k(value, f"{type(settings).__name__}: {name}")
+TYPICAL_K = 10  # results per query that recall is measured on
+STANDARD_ERRORS = 2.0  # of the sample, by which its recall must exceed the target
+STRIDE = 4  # settings that a leap of `climb` skips
+MAX_RECALL = 0.99  # `climb` measures no setting after one with this recall
+MIN_GAIN, MAX_COST = 0.001, 1.3  # `climb` stops where a leap gains less recall and takes more time than these
 
 
-def check_recall(settings: Any) -> None:
-    """Raise `SettingError` unless the recall that is aimed at is one."""
-    recall = settings.recall
-    if isinstance(recall, bool) or not isinstance(recall, (int, float)) or not 0 < recall <= 1:
-        raise SettingError(f"{type(settings).__name__}: recall={recall!r} must be above 0 and at most 1")
+@dataclass
+class Point:
+    """A measured setting of a search: its recall and the microseconds per query."""
+
+    setting: Any
+    recall: float
+    us: float
 
 
-def least_effort(index: Any, queries: np.ndarray | None, most: int, recall: float, count: int) -> int:
-    """The least effort that surely finds a share `recall` of what `most` finds, which is everything.
+def geometric(first: int, last: int, ratio: float = 2**0.25) -> list[int]:
+    """Return whole numbers from first to last, each about `ratio` times the previous one."""
+    steps = int(np.ceil(np.log(last / first) / np.log(ratio))) if last > first else 0
+    return sorted({min(last, round(first * ratio**step)) for step in range(steps + 1)})
 
-    The sample must find more, by what it may owe to chance. Asked are `count` of the queries (q, dim), or of
-    the index's vectors, if there are none, for their neighbours but themselves.
+
+def bisect(low: int, high: int, reaches: Callable[[int], bool], middle: Callable[[int, int], int]) -> int:
+    """Return the least number above `low` that reaches the target, given that `high` does.
+
+    Args:
+        low: a number that does not reach the target.
+        high: a number that does.
+        reaches: whether a number reaches the target.
+        middle: returns a number between its arguments.
+    """
+    while high - low > 1:
+        candidate = middle(low, high)
+        low, high = (low, candidate) if reaches(candidate) else (candidate, high)
+    return high
+
+
+def least_effort(index: VectorIndex, queries: np.ndarray | None, most: int, recall: float, count: int) -> int:
+    """Return the least effort whose recall on a sample exceeds the target by two standard errors.
+
+    Args:
+        index: the index to tune.
+        queries: (q, dim) float32 to draw the sample from; None draws from the vectors of the index, each of
+            which is excluded from its own results.
+        most: the effort that finds everything.
+        recall: the target, a share of what `most` finds among the 10 best.
+        count: the size of the sample.
     """
     pool = index.vectors if queries is None or not len(queries) else queries
-    drawn = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(np.int64))
-    selves = None
+    rows = np.unique(np.linspace(0, len(pool) - 1, min(count, len(pool))).astype(np.int64))
+    exclude = None
     if pool is index.vectors:
-        shape = (len(drawn), len(pool))
-        selves = sp.csr_matrix((np.ones(len(drawn), np.float32), drawn, np.arange(len(drawn) + 1)), shape)
+        shape = (len(rows), len(pool))
+        exclude = sp.csr_matrix((np.ones(len(rows), np.float32), rows, np.arange(len(rows) + 1)), shape)
 
-    def found(effort: int) -> np.ndarray:
-        scores: np.ndarray = index.search(pool[drawn], TYPICAL_K, exclude=selves, effort=effort).scores
-        return scores
+    def scores(effort: int) -> np.ndarray:
+        return index.search(pool[rows], TYPICAL_K, exclude=exclude, effort=effort).scores
 
-    best = found(most)
-    there = best > -np.inf
-    low, high = 0, most
-    while recall < 1 and high - low > 1:
-        middle = max(low + 1, int(np.sqrt(max(low, 1) * high)))
-        right = (found(middle) >= best[:, -1:]) & there
-        spare = right.sum(1) - recall * there.sum(1)
-        enough = spare.sum() >= CHANCE * spare.std() * np.sqrt(len(spare))
-        low, high = (low, middle) if enough else (middle, high)
-    return high
+    best = scores(most)
+    exists = best > -np.inf
+
+    def reaches(effort: int) -> bool:
+        is_found = (scores(effort) >= best[:, -1:]) & exists
+        margin = is_found.sum(1) - recall * exists.sum(1)
+        return bool(margin.sum() >= STANDARD_ERRORS * margin.std() * np.sqrt(len(margin)))
+
+    def middle(low: int, high: int) -> int:
+        return max(low + 1, int(np.sqrt(max(low, 1) * high)))
+
+    return bisect(0, most, reaches, middle) if recall < 1 else most
+
+
+def climb(
+    settings: Sequence[Any], measure: Callable[[Any], Point], target: float, limit: float = np.inf
+) -> list[Point]:
+    """Measure settings by leaps from fast to accurate, then bisect for the first that reaches the target.
+
+    The leaps end at recall .99, where a leap costs time and gains nothing, or where a query takes too long.
+
+    Args:
+        settings: the settings from fast to accurate.
+        measure: measures a setting.
+        target: the recall to reach.
+        limit: microseconds per query above which no slower setting is measured.
+
+    Returns:
+        The measured points in the order of their settings.
+    """
+    points: dict[int, Point] = {}
+    before_recall, before_us = -1.0, 0.0
+    for place in [*range(0, len(settings) - 1, STRIDE), len(settings) - 1]:
+        point = points[place] = measure(settings[place])
+        gains_nothing = point.recall < before_recall + MIN_GAIN and point.us > MAX_COST * before_us
+        if point.recall >= max(target, MAX_RECALL) or gains_nothing or point.us > limit:
+            break
+        before_recall, before_us = point.recall, point.us
+
+    def reaches(place: int) -> bool:
+        points[place] = measure(settings[place])
+        return points[place].recall >= target
+
+    high = min((place for place, point in points.items() if point.recall >= target), default=None)
+    if high is not None:
+        low = max((place for place in points if place < high), default=-1)
+        bisect(low, high, reaches, lambda low, high: (low + high) // 2)
+    return [point for _, point in sorted(points.items())]

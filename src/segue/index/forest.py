@@ -1,21 +1,22 @@
-"""A forest of random trees, as Annoy's: approximate search on static arrays that processes share."""
+"""A forest of random trees, as in Annoy: approximate search on static arrays that processes can share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from segue.errors import DataError, SettingError
-from segue.index.base import Neighbors, answered, check_asked, check_vectors
-from segue.index.brute_force import MEASURES
-from segue.index.exact import chosen_form
-from segue.index.forest_arrays import ForestArrays, grove_of, grow_forest
+from segue.index.base import SearchPlan, SearchRequest, VectorIndex
+from segue.index.brute_force import MEASURES, stored_vectors
+from segue.index.checks import Bounds, check_integers, check_items, check_metric
+from segue.index.effort import geometric
+from segue.index.forest_arrays import ForestArrays, grow_forest
+from segue.index.forest_restore import restore_forest
+from segue.index.form import chosen_form
 from segue.index.metric import METRICS
-from segue.index.timing import geometric
 from segue.kernels import forest, simd
 from segue.kernels.arrays import readonly
 from segue.progress import Progress, silent
@@ -27,23 +28,29 @@ SCORES = {
     "manhattan": forest.MANHATTAN,
     "hamming": forest.HAMMING,
 }
-LEAST = 2000  # items that a search scores if it is not told how many
+MIN_EFFORT = 2000  # items that a search scores by default, at least
+NO_WORDS = np.empty((0, 0), np.uint64)
+NO_FLOATS = np.empty((0, 0), np.float32)
+BOUNDS: dict[str, Bounds] = {"trees": (1, 100_000), "leaf": (2, 100_000), "seed": (0, 2**63 - 1)}
+
+_score_all: Callable[..., None] = forest.score_all
+_search: Callable[..., None] = forest.search
 
 
 @dataclass(frozen=True)
 class Forest:
-    """Approximate k-nearest-neighbour search by a forest of random trees (Annoy, E. Bernhardsson, 2013).
+    """Approximate k-nearest-neighbor search by a forest of random trees (Annoy, E. Bernhardsson, 2013).
 
     Attributes:
-        trees: how many. More find more among as many items scored, and take as much more time and memory to
-            build.
-        metric: "dot" (inner product), "cosine", or the distances "euclidean", "manhattan" and "hamming"
-            (of vectors of 0 and 1), whose scores are negative.
+        trees: number of trees. More trees find more with the same number of scored items, and take more time
+            and memory to build.
+        metric: "dot" (inner product), "cosine", or one of the distances "euclidean", "manhattan" and
+            "hamming" (of vectors of 0 and 1). Scores of distances are negative.
         leaf: the most items of a leaf.
-        seed: of the random splits.
+        seed: random seed of the splits.
     """
 
-    METRICS: ClassVar = tuple(SCORES)
+    METRICS: ClassVar[tuple[str, ...]] = tuple(SCORES)
 
     trees: int = 50
     metric: str = "dot"
@@ -51,139 +58,102 @@ class Forest:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in self.METRICS:
-            raise SettingError(
-                f"Forest(metric={self.metric!r}) must be one of {', '.join(map(repr, self.METRICS))}"
-            )
-        for name, least, most in (("trees", 1, 100_000), ("leaf", 2, 100_000), ("seed", 0, 2**63 - 1)):
-            value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, (int, np.integer))
-                or not least <= value <= most
-            ):
-                raise SettingError(f"Forest({name}={value!r}) must be a whole number of {least} to {most}")
+        check_metric(self, self.METRICS)
+        check_integers(self, BOUNDS)
 
     def build(
         self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
     ) -> ForestIndex:
-        """Grow trees over vectors (n, dim), finite, with any number of threads; raises `DataError`.
+        """Grow trees over vectors; the trees are the same with any number of threads.
 
-        `queries` changes nothing. `progress` hears of the trees, as shares of the vectors.
+        Args:
+            vectors: (n, dim) float32, finite.
+            queries: unused.
+            progress: called with the number of trees, as a share of the vectors.
+
+        Raises:
+            DataError: the vectors are unusable.
         """
-        checked = check_vectors(vectors, "the vectors")
-        if not len(checked):
-            raise DataError("there are no vectors to search in")
-        turned = turn_for(self.metric, checked, "the vectors")
-        grove = grow_forest(turned, self.metric, self.trees, self.leaf, self.seed, progress)
-        return ForestIndex(self, turned, checked.shape[1], grove)
+        items = check_items(vectors)
+        dim = items.shape[1]
+        items = _transform(self.metric, items, "the vectors")
+        trees = grow_forest(items, self.metric, self.trees, self.leaf, self.seed, progress)
+        return ForestIndex(self, items, dim, trees)
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> ForestIndex:
-        """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
-        vectors, dim = arrays.get("vectors"), arrays.get("dim")
-        if vectors is None or dim is None or vectors.ndim != 2 or dim.shape != (1,) or not len(vectors):
-            raise DataError("the index lacks its vectors; build it again from them")
-        kind, width = (
-            (np.uint64, -(-int(dim[0]) // 64)) if self.metric == "hamming" else (np.float32, int(dim[0]))
-        )
-        if vectors.dtype != kind or vectors.shape[1] != width:
-            raise DataError(
-                f"the index's vectors are not of {int(dim[0])} dimensions for metric={self.metric!r}"
-            )
-        return ForestIndex(self, vectors, int(dim[0]), grove_of(arrays, vectors, self.metric))
+        """Restore an index from its `arrays`; raise `DataError` if they do not fit together."""
+        vectors, dim = stored_vectors(arrays, self.metric)
+        return ForestIndex(self, vectors, dim, restore_forest(arrays, vectors.shape, self.metric))
 
 
 @dataclass(frozen=True, eq=False)
-class ForestIndex:
-    """Vectors (n, ·) as their metric wants them, and the trees over them."""
+class ForestIndex(VectorIndex):
+    """Vectors with the trees over them.
+
+    Attributes:
+        settings: the settings of the index.
+        vectors: (n, dim) float32 transformed for the metric, or (n, dim / 64) uint64 words for hamming.
+        input_dim: the number of dimensions of a query.
+        trees: the trees and the codes of the items.
+    """
 
     settings: Forest
     vectors: np.ndarray
-    dim: int
-    grove: ForestArrays
+    input_dim: int
+    trees: ForestArrays
 
-    def __len__(self) -> int:
-        return len(self.vectors)
+    @property
+    def dim(self) -> int:
+        """Return the number of dimensions of a query."""
+        return self.input_dim
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what a model folder keeps of the index."""
-        return {"vectors": self.vectors, "dim": np.array([self.dim]), **vars(self.grove)}
+        """Return the arrays that a model folder stores."""
+        return {"vectors": self.vectors, "dim": np.array([self.input_dim]), **vars(self.trees)}
 
     def efforts(self, k: int) -> list[int]:
-        """Return efforts from fast to accurate: numbers of items scored."""
+        """Return numbers of scored items, from fast to accurate."""
         return geometric(min(4 * k, len(self)), len(self))
 
-    def search(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        exclude: Any = None,
-        allow: Any = None,
-        effort: int | None = None,
-        progress: Progress = silent,
-    ) -> Neighbors:
-        """Find about the k best items of each query (q, dim) float32.
+    def plan(self, request: SearchRequest) -> SearchPlan:
+        """Score `effort` items and return the best k.
 
-        `effort`: how many items are scored, the k best of which are the answer; by default `trees` × k, and
-        at least 2000. All are scored where there are no more. For the other arguments see
-        `ExactIndex.search`: every query gets min(k, eligible) items, for which the search goes on until it
-        has them.
+        The default effort is `trees` × k, and at least 2000. If no more items than that are allowed, all are
+        scored. The search continues until a query has its k items.
         """
         metric = self.settings.metric
-        asked = check_asked(check_vectors(queries, "queries", self.dim), k, exclude, allow, len(self))
-        least = check_effort(effort, self.settings.trees, asked.width)
-        turned = turn_for(metric, asked.queries, "queries")
-        placed = self.grove.placed(turned, metric)
-        none = np.empty((0, 0), np.float32)
-        floats, bits = (none, turned) if metric == "hamming" else (turned, NO_WORDS)
-        arrays = (*map(readonly, (floats, bits, placed)), np.int64(least), *asked.filters)
-        few = least >= (len(self) if not len(asked.allow) else int(asked.allow.sum(1).max(initial=0)))
-
-        score_all: Any = forest.score_all
-        search: Any = forest.search
-
-        def work(start: int, stop: int, *answers: np.ndarray) -> None:
-            if few:
-                score_all(*self._scored, *arrays[:2], *asked.filters, start, stop, *answers)
-            else:
-                search(*self._given, *arrays, start, stop, *answers)
-
-        return answered(asked, work, progress)
+        effort = request.effort or max(MIN_EFFORT, self.settings.trees * request.width)
+        queries = _transform(metric, request.queries, "queries")
+        floats, words = (NO_FLOATS, queries) if metric == "hamming" else (queries, NO_WORDS)
+        inputs = readonly(floats), readonly(words)
+        allowed = int(request.allow.sum(1).max(initial=0)) if len(request.allow) else len(self)
+        if effort >= allowed:
+            return SearchPlan(_score_all, (*self._scoring, *inputs, *request.filters))
+        in_frame = readonly(self.trees.to_frame(queries, metric))
+        arguments = (*self._arguments, *inputs, in_frame, np.int64(effort), *request.filters)
+        return SearchPlan(_search, arguments)
 
     @cached_property
-    def _scored(self) -> tuple[Any, ...]:
-        """What scoring needs of the index: its vectors as float32 or as words, the other empty."""
+    def _scoring(self) -> tuple[object, ...]:
+        """The arguments of scoring: the measure, the vectors as float32 and as words; one is empty."""
         measure = np.int64(SCORES[self.settings.metric])
         if self.settings.metric == "hamming":
-            return measure, readonly(np.empty((0, 0), np.float32)), readonly(self.vectors)
+            return measure, readonly(NO_FLOATS), readonly(self.vectors)
         return measure, readonly(self.vectors), readonly(NO_WORDS)
 
     @cached_property
-    def _given(self) -> tuple[Any, ...]:
-        """What the search needs of the index."""
-        grove = self.grove
+    def _arguments(self) -> tuple[object, ...]:
+        """The arguments of the kernel that do not depend on the request."""
+        trees = self.trees
         arrays = (
-            grove.order, grove.codes, grove.offsets, grove.tails, grove.limits, grove.scales, grove.nodes,
-            grove.nodes.view(np.float32), grove.planes, grove.members, grove.roots,
+            trees.order, trees.codes, trees.half_sq_norms, trees.residual_norms, trees.limits, trees.scales,
+            trees.nodes, trees.nodes.view(np.float32), trees.planes, trees.members, trees.roots,
         )  # fmt: skip
-        return (simd.MARKS[chosen_form().name], *self._scored, *map(readonly, arrays))
+        return (simd.MARKS[chosen_form().name], *self._scoring, *map(readonly, arrays))
 
 
-NO_WORDS = np.empty((0, 0), np.uint64)
-
-
-def turn_for(metric: str, vectors: np.ndarray, what: str) -> np.ndarray:
-    """Vectors as their scores want them: normalised for cosine, words of bits for hamming."""
+def _transform(metric: str, vectors: np.ndarray, noun: str) -> np.ndarray:
+    """Return vectors normalized for cosine, as words of bits for hamming, else unchanged."""
     if metric in METRICS:
-        return METRICS[metric].turn(vectors)
-    return MEASURES[metric].turn(vectors, what)
-
-
-def check_effort(effort: Any, trees: int, k: int) -> int:
-    """Return how many items to score, or raise `SettingError`."""
-    if effort is None:
-        return max(LEAST, trees * k)
-    if isinstance(effort, bool) or not isinstance(effort, (int, np.integer)) or effort < 1:
-        raise SettingError(f"effort={effort!r} must be a whole number of at least 1, or None")
-    return int(effort)
+        return METRICS[metric].transform(vectors)
+    return MEASURES[metric].transform(vectors, noun)

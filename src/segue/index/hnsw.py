@@ -1,42 +1,48 @@
-"""HNSW: approximate search in layered graphs of neighbours (Malkov and Yashunin, 2016)."""
+"""HNSW: approximate search in layered graphs of neighbors (Malkov and Yashunin, 2016)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from segue.errors import DataError, SettingError
-from segue.index.base import Neighbors, SearchRequest, answered, check_asked, check_vectors
-from segue.index.exact import chosen_form
-from segue.index.graph import Graph, build_graph, flat, graph_of, grown
+from segue.errors import DataError
+from segue.index.arrays import check_consistent, take, take_vectors
+from segue.index.base import SearchPlan, SearchRequest, VectorIndex
+from segue.index.checks import Bounds, check_integers, check_items, check_metric, check_vectors
+from segue.index.effort import geometric
+from segue.index.form import chosen_form
+from segue.index.graph import Graph, GraphOptions, build_graph, extend_graph, flat_records
+from segue.index.graph_arrays import restore_graph
 from segue.index.metric import METRICS
-from segue.index.timing import geometric
 from segue.kernels import hnsw, simd
 from segue.kernels.arrays import readonly
 from segue.progress import Progress, silent
 
-NOBODY = np.empty(0, np.int32)
-kernels: Any = hnsw
-LIMITS = {"m": (2, 512), "ef_construction": (1, 1_000_000), "ef": (1, 1_000_000), "seed": (0, 2**63 - 1)}
+NO_MEMBERS = np.empty(0, np.int32)
+BOUNDS: dict[str, Bounds] = {
+    "m": (2, 512), "ef_construction": (1, 1_000_000), "ef": (1, 1_000_000), "seed": (0, 2**63 - 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class HNSW:
-    """Approximate k-nearest-neighbour search in a graph (Malkov and Yashunin, 2016).
+    """Approximate k-nearest-neighbor search in a graph (Malkov and Yashunin, 2016).
 
     Attributes:
-        m: links that a vector chooses, 2 to 512; it has up to twice as many. More find more and take memory.
-        ef_construction: candidates that a vector's links are chosen from.
-        ef: candidates that a search keeps, the default of its `effort`. More find more and take time.
-        metric: "dot" (inner product), "cosine", or the distance "euclidean", whose scores are negative.
-        seed: of the levels, and of the order in which vectors are linked.
+        m: links that a vector chooses, 2 to 512; it has up to twice as many. More links find more and take
+            more memory.
+        ef_construction: candidates that the links of a vector are chosen from.
+        ef: candidates that a search holds, the default `effort`. More candidates find more and take longer.
+        metric: "dot" (inner product), "cosine", or "euclidean", whose scores are negative distances.
+        seed: random seed of the levels and of the order in which vectors are linked.
     """
 
-    METRICS: ClassVar = tuple(METRICS)
+    METRICS: ClassVar[tuple[str, ...]] = tuple(METRICS)
 
     m: int = 16
     ef_construction: int = 200
@@ -45,151 +51,143 @@ class HNSW:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in self.METRICS:
-            known = ", ".join(map(repr, self.METRICS))
-            raise SettingError(f"HNSW(metric={self.metric!r}) must be one of {known}")
-        for name, (least, most) in LIMITS.items():
-            check_whole(f"HNSW({name}=", getattr(self, name), least, most, ")")
+        check_metric(self, self.METRICS)
+        check_integers(self, BOUNDS)
+
+    @property
+    def graph_options(self) -> GraphOptions:
+        """Return the options that a graph is built with."""
+        return GraphOptions(self.m, self.ef_construction, METRICS[self.metric].is_distance, self.seed)
 
     def build(
         self, vectors: np.ndarray, *, queries: np.ndarray | None = None, progress: Progress = silent
     ) -> HNSWIndex:
-        """Link vectors (n, dim), finite, or raise `DataError`; the same with any number of threads.
+        """Link vectors; the graph is the same with any number of threads.
 
-        `queries`, which other indexes learn from, changes nothing. `progress` hears of the vectors.
+        Args:
+            vectors: (n, dim) float32, finite.
+            queries: unused.
+            progress: called with the number of vectors linked.
+
+        Raises:
+            DataError: the vectors are unusable.
         """
-        checked = check_vectors(vectors, "the vectors")
-        if not len(checked):
-            raise DataError("there are no vectors to search in")
-        turned = METRICS[self.metric].turn(checked)
-        return HNSWIndex(self, turned, build_graph(turned, self, progress), np.ones(len(turned), bool))
+        items = METRICS[self.metric].transform(check_items(vectors))
+        return HNSWIndex(
+            self, items, build_graph(items, self.graph_options, progress), np.ones(len(items), bool)
+        )
 
     def from_arrays(self, arrays: Mapping[str, np.ndarray]) -> HNSWIndex:
-        """Take back what the index gave with `arrays`; raises `DataError` if they are not of one index."""
-        vectors, alive = arrays.get("vectors"), arrays.get("alive")
-        if vectors is None or alive is None:
-            raise DataError("the index lacks the arrays vectors, alive; build it again from its vectors")
-        if (
-            vectors.ndim != 2
-            or vectors.dtype != np.float32
-            or alive.dtype != bool
-            or alive.shape != vectors.shape[:1]
-        ):
-            raise DataError("the index's arrays do not fit together; build it again from its vectors")
-        return HNSWIndex(self, np.ascontiguousarray(vectors), graph_of(arrays, vectors.shape, self), alive)
+        """Restore an index from its `arrays`; raise `DataError` if they do not fit together."""
+        alive = take(arrays, "vectors", "alive")["alive"]
+        vectors = take_vectors(arrays)
+        check_consistent(alive.dtype == bool and alive.shape == vectors.shape[:1])
+        graph = restore_graph(arrays, vectors.shape, self.m)
+        return HNSWIndex(self, np.ascontiguousarray(vectors), graph, alive)
 
 
 @dataclass(frozen=True, eq=False)
-class HNSWIndex:
-    """Vectors (n, dim) float32, turned as the metric wants, their graph, and which of them may be found."""
+class HNSWIndex(VectorIndex):
+    """Vectors with their graph.
+
+    Attributes:
+        settings: the settings of the index.
+        vectors: (n, dim) float32, transformed for the metric.
+        graph: the links between the vectors.
+        alive: (n,) bool, False for removed items.
+    """
 
     settings: HNSW
     vectors: np.ndarray
     graph: Graph
     alive: np.ndarray
 
-    def __len__(self) -> int:
-        return len(self.vectors)
-
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what a model folder keeps of the index."""
-        kept = {field.name: getattr(self.graph, field.name) for field in fields(Graph)}
-        return {"vectors": self.vectors, "alive": self.alive, **kept}
+        """Return the arrays that a model folder stores."""
+        return {"vectors": self.vectors, "alive": self.alive, **vars(self.graph)}
 
     def with_items(self, vectors: np.ndarray) -> HNSWIndex:
-        """Return an index that holds vectors (a, dim) too, with the ids n..n+a-1.
+        """Return an index with additional vectors (a, dim), which get the ids n..n+a-1.
 
-        They are linked to what is there, as in `build`. What has grown several times over is built anew.
+        New vectors are linked to the existing ones. An index that has grown several times over is rebuilt.
         """
-        checked = check_vectors(vectors, "the vectors", self.vectors.shape[1])
-        turned = np.concatenate([self.vectors, METRICS[self.settings.metric].turn(checked)])
-        alive = np.concatenate([self.alive, np.ones(len(checked), bool)])
-        return HNSWIndex(self.settings, turned, grown(self.graph, turned, self.settings), alive)
+        new = METRICS[self.settings.metric].transform(check_vectors(vectors, "the vectors", self.dim))
+        items = np.concatenate([self.vectors, new])
+        alive = np.concatenate([self.alive, np.ones(len(new), bool)])
+        graph = extend_graph(self.graph, items, self.settings.graph_options)
+        return HNSWIndex(self.settings, items, graph, alive)
 
-    def without_items(self, ids: Any) -> HNSWIndex:
-        """Return an index that never finds these ids; the others keep theirs.
+    def without_items(self, ids: npt.ArrayLike) -> HNSWIndex:
+        """Return an index that never returns these ids; the other items keep their ids.
 
-        Searches still pass through them, so that nothing comes apart; to be rid of them, build anew.
+        Searches still pass through the removed items, so the graph stays connected; rebuild the index to drop
+        them.
         """
-        gone = np.asarray(ids).reshape(-1)
-        if gone.size and (gone.dtype.kind not in "iu" or gone.min() < 0 or gone.max() >= len(self)):
-            raise DataError(f"the ids to leave out must be whole numbers in 0..{len(self) - 1}")
+        rows = np.asarray(ids).reshape(-1)
+        if rows.size and (rows.dtype.kind not in "iu" or rows.min() < 0 or rows.max() >= len(self)):
+            raise DataError(f"the ids to remove must be whole numbers in 0..{len(self) - 1}")
         alive = self.alive.copy()
-        alive[gone.astype(np.int64)] = False
+        alive[rows.astype(np.int64)] = False
         return replace(self, alive=alive)
 
     def efforts(self, k: int) -> list[int]:
-        """Return efforts from fast to accurate: candidates kept."""
+        """Return numbers of candidates, from fast to accurate."""
         return geometric(min(k, len(self)), min(len(self), max(1024, 16 * k)))
 
-    def search(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        exclude: Any = None,
-        allow: Any = None,
-        effort: int | None = None,
-        progress: Progress = silent,
-    ) -> Neighbors:
-        """Find k of the best items of each query (q, dim) float32; see `ExactIndex.search`.
+    def plan(self, request: SearchRequest) -> SearchPlan:
+        """Search the graph with `effort` candidates, at least k.
 
-        `effort`: the candidates that are kept, instead of `ef`; at least k are. Where filters leave so few
-        items that scoring them all is less work, or where a search finds fewer than k, all are scored.
+        If scoring all allowed items is less work, or if a search finds fewer than k items, all are scored.
         """
-        asked = check_asked(
-            check_vectors(queries, "queries", self.vectors.shape[1]), k, exclude, allow, len(self)
-        )
-        ef = self.settings.ef if effort is None else check_whole("effort=", effort, *LIMITS["ef"])
-        if not self._whole:
-            asked = asked._replace(allow=asked.allow & self.alive if len(asked.allow) else self.alive[None])
+        if not self._is_whole:
+            allow = request.allow & self.alive if len(request.allow) else self.alive[None]
+            request = request._replace(allow=allow)
         metric = METRICS[self.settings.metric]
-        turned = metric.turn(asked.queries)
-        seen_from = readonly(turned - self.graph.centre) if metric.is_distance else readonly(turned)
-        efs = self._efs(asked, max(ef, asked.width))
-        members = NOBODY
-        if len(asked.allow) == 1 and not efs.all():
-            members = np.flatnonzero(asked.allow).astype(np.int32)
-        told = (readonly(turned), seen_from, readonly(efs), self._limit, readonly(members))
-        given: tuple[Any, ...] = (*self._given, *told, *asked.filters)
+        queries = metric.transform(request.queries)
+        centered = readonly(queries - self.graph.center) if metric.is_distance else readonly(queries)
+        ef = min(request.effort or self.settings.ef, len(self))
+        efs = self._efs(request, max(ef, request.width))
+        members = NO_MEMBERS
+        if len(request.allow) == 1 and not efs.all():
+            members = np.flatnonzero(request.allow).astype(np.int32)
+        kernel: Callable[..., None] = hnsw.search
+        return SearchPlan(
+            kernel,
+            (
+                *self._arguments, readonly(queries), centered, readonly(efs), self._limit,
+                readonly(members), *request.filters,
+            ),
+        )  # fmt: skip
 
-        def work(start: int, stop: int, *answers: np.ndarray) -> None:
-            kernels.search(*given, start, stop, *answers)
+    def _efs(self, request: SearchRequest, ef: int) -> np.ndarray:
+        """Return how many candidates each query holds, (q,) int64, so that about `ef` are allowed.
 
-        return answered(asked, work, progress)
-
-    def _efs(self, asked: SearchRequest, ef: int) -> np.ndarray:
-        """The candidates that each query keeps, (q,) int64, so that about `ef` may be got; 0: score all."""
-        wanted = ef + np.diff(asked.indptr)
-        eligible = np.full(1, len(self))
-        if len(asked.allow):
-            eligible = np.count_nonzero(asked.allow, axis=1)
-            wanted = -(-wanted * len(self) // np.maximum(eligible, 1))
-        return np.where(wanted * self.graph.links.shape[1] < eligible, wanted, 0)
+        0 stands for scoring all items.
+        """
+        candidates = ef + np.diff(request.indptr)
+        allowed = np.full(1, len(self))
+        if len(request.allow):
+            allowed = np.count_nonzero(request.allow, axis=1)
+            candidates = -(-candidates * len(self) // np.maximum(allowed, 1))
+        return np.where(candidates * self.graph.links.shape[1] < allowed, candidates, 0)
 
     @cached_property
-    def _whole(self) -> bool:
+    def _is_whole(self) -> bool:
+        """Whether no item is removed."""
         return bool(self.alive.all())
 
     @property
     def _limit(self) -> int:
-        """More candidates than these take longer than scoring all items."""
+        """The number of candidates above which scoring all items is faster."""
         return len(self) // int(self.graph.links.shape[1])
 
     @cached_property
-    def _given(self) -> tuple[Any, ...]:
-        """What the search needs of the index."""
+    def _arguments(self) -> tuple[object, ...]:
+        """The arguments of the kernel that do not depend on the request."""
         graph = self.graph
-        layers = (readonly(graph.upper).reshape(-1), graph.upper.shape[1], readonly(graph.sizes))
         return (
-            simd.MARKS[chosen_form().name], *flat(graph), graph.records.shape[1],
-            readonly(graph.links).reshape(-1), graph.links.shape[1], *layers, readonly(graph.order),
-            readonly(self.vectors), METRICS[self.settings.metric].is_distance,
+            simd.MARKS[chosen_form().name], *flat_records(graph), graph.records.shape[1],
+            readonly(graph.links).reshape(-1), graph.links.shape[1], readonly(graph.upper).reshape(-1),
+            graph.upper.shape[1], readonly(graph.sizes), readonly(graph.order), readonly(self.vectors),
+            METRICS[self.settings.metric].is_distance,
         )  # fmt: skip
-
-
-def check_whole(what: str, value: Any, least: int, most: int, end: str = "") -> int:
-    """Return a whole number within limits as an int, or raise `SettingError`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value <= most:
-        raise SettingError(f"{what}{value!r}{end} must be a whole number from {least} to {most}")
-    return int(value)

@@ -10,7 +10,7 @@ import polars as pl
 
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
-from segue.index.metric import normalised
+from segue.index.metric import normalize_rows
 from segue.models.embeddings import Embeddings
 from segue.models.settings import at_least
 from segue.models.updates import Update
@@ -84,7 +84,7 @@ class Means:
 
     def vectors(self, histories: Any) -> np.ndarray:
         """Return the weighted means of histories (q × items CSR), of length 1: (q, dim) float32."""
-        return normalised(np.asarray(histories @ self.items, np.float32))
+        return normalize_rows(np.asarray(histories @ self.items, np.float32))
 
 
 def kept(texts: TextIndex, items: np.ndarray) -> tuple[dict[str, np.ndarray], pl.DataFrame, dict[str, Any]]:

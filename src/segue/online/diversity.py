@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from segue.errors import SettingError
-from segue.index.base import check_k
+from segue.index.checks import check_k
 from segue.models.settings import at_least
 from segue.online.candidates import CandidateContext, Selection
 from segue.validation import named

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from segue.errors import SettingError
-from segue.index.base import check_k
-from segue.index.exact import Exact, ExactIndex
+from segue.index.base import VectorIndex
+from segue.index.checks import check_k
+from segue.index.exact import Exact
 from segue.models.settings import at_least
 from segue.numerics.blas import on_one_thread
 from segue.online.candidates import CandidateContext, Selection
@@ -154,9 +155,9 @@ class Optimism:
         return np.column_stack([items, 1.0 / np.sqrt(1.0 + counts)]).astype(np.float32)
 
     @staticmethod
-    def index(items: np.ndarray, counts: np.ndarray) -> ExactIndex:
+    def index(items: np.ndarray, counts: np.ndarray) -> VectorIndex:
         """Return the index that `CandidateContext.find` must search for this exploration."""
-        index: ExactIndex = Exact().build(Optimism.widened(items, counts))
+        index: VectorIndex = Exact().build(Optimism.widened(items, counts))
         return index
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from segue.errors import DataError, SettingError
-from segue.index.base import check_vectors
-from segue.index.exact import Exact, ExactIndex
+from segue.index.base import VectorIndex
+from segue.index.checks import check_vectors
+from segue.index.exact import Exact
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
 
@@ -90,8 +91,8 @@ class Space:
         return nearest.ids[0][others][:count], nearest.scores[0][others][:count]
 
     @cached_property
-    def _by_cosine(self) -> ExactIndex:
-        index: ExactIndex = Exact(metric="cosine").build(self.items[:, : self.dim])
+    def _by_cosine(self) -> VectorIndex:
+        index: VectorIndex = Exact(metric="cosine").build(self.items[:, : self.dim])
         return index
 
     @cached_property

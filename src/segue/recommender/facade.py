@@ -15,7 +15,8 @@ from segue import store
 from segue.data.ids import Id
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
-from segue.index.base import Neighbors, check_k
+from segue.index.base import Neighbors
+from segue.index.checks import check_k
 from segue.online.profile import Profile, ProfileKind
 from segue.online.space import Space
 from segue.progress import Progress, silent

@@ -10,7 +10,7 @@ import numpy as np
 
 from segue.data.ids import Id
 from segue.errors import SettingError
-from segue.index.base import check_k
+from segue.index.checks import check_k
 from segue.online.diversity import DIVERSIFIERS, Diversifier
 from segue.online.exploration import EXPLORERS, Explorer
 from segue.validation import parse_setting

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
-from segue.index.base import Neighbors
-from segue.index.exact import Exact, ExactIndex
+from segue.index.base import Neighbors, VectorIndex
+from segue.index.exact import Exact
 from segue.models.baselines import popularity
 from segue.online.candidates import CandidateContext, Selection
 from segue.online.diversity import Diversifier, diversify
@@ -52,7 +52,7 @@ class Ranker:
 
     def __init__(self, state: RecommenderState) -> None:
         self._state = state
-        self._index: Any = state.index
+        self._index = state.index
 
     @cached_property
     def space(self) -> Space:
@@ -200,21 +200,21 @@ class Ranker:
     def _search(
         self, vectors: np.ndarray, k: int, exclude: Exclusion | None, allow: np.ndarray | None
     ) -> Neighbors:
-        return cast(Neighbors, self._index.search(vectors, k, exclude=exclude, allow=allow))
+        return self._index.search(vectors, k, exclude=exclude, allow=allow)
 
     @cached_property
-    def _optimistic(self) -> ExactIndex:
+    def _optimistic(self) -> VectorIndex:
         """The index with the dimension of the `Optimism` bonus."""
         return Optimism.index(self.space.items, self.counts)
 
     @cached_property
-    def _by_cosine(self) -> ExactIndex:
-        index: ExactIndex = Exact(metric="cosine").build(self._state.embeddings.item_directions)
+    def _by_cosine(self) -> VectorIndex:
+        index: VectorIndex = Exact(metric="cosine").build(self._state.embeddings.item_directions)
         return index
 
     @cached_property
-    def _by_popularity(self) -> ExactIndex:
-        index: ExactIndex = Exact().build(popularity(self._state.interactions))
+    def _by_popularity(self) -> VectorIndex:
+        index: VectorIndex = Exact().build(popularity(self._state.interactions))
         return index
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,6 +12,7 @@ import scipy.sparse as sp
 from segue.data.features import Encoding
 from segue.data.ids import IdMap
 from segue.errors import CorruptModelError
+from segue.index.base import Index
 from segue.models.embeddings import Embeddings
 from segue.recommender.settings import RecommenderSettings
 from segue.text.index import TextIndex
@@ -40,7 +40,7 @@ class RecommenderState:
     users: IdMap
     items: IdMap
     embeddings: Embeddings
-    index: Any
+    index: Index
     interactions: CSR
     item_metadata: pl.DataFrame | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)

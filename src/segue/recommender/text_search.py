@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from segue.errors import DataError, SettingError
-from segue.index.base import check_k
+from segue.index.checks import check_k
 from segue.recommender.state import RecommenderState
 from segue.text.index import TextIndex
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from segue import store
 from segue.errors import CorruptModelError, DataError, NotAModelError, SettingError
-from segue.index.base import check_k
+from segue.index.checks import check_k
 from segue.index.exact import Exact
 from segue.spark.host import Place, batches, frames, opened
 from segue.spark.session import check_spark

@@ -11,9 +11,10 @@ import polars as pl
 import scipy.sparse as sp
 
 from segue.errors import SettingError
-from segue.index.base import check_k
-from segue.index.exact import Exact, ExactIndex
-from segue.index.metric import normalised
+from segue.index.base import VectorIndex
+from segue.index.checks import check_k
+from segue.index.exact import Exact
+from segue.index.metric import normalize_rows
 from segue.progress import Progress, silent
 from segue.text.cache import encode_cached
 from segue.text.documents import Documents, append_rows, build_documents, tokenize
@@ -70,7 +71,7 @@ class TextIndex:
 
     settings: TextSettings
     mean: np.ndarray
-    vector_index: ExactIndex
+    vector_index: VectorIndex
     lexical: LexicalIndex
 
     @classmethod
@@ -158,7 +159,7 @@ class TextIndex:
                 f"{self.settings.encoder} gives vectors of {raw.shape[1]} dimensions, but the items' vectors "
                 f"have {len(self.mean)}: another encoder made them; fit the model again"
             )
-        vector: np.ndarray = _center(normalised(raw), self.mean)[0]
+        vector: np.ndarray = _center(normalize_rows(raw), self.mean)[0]
         return vector
 
     def _word_scores(self, query: ParsedQuery, allow: np.ndarray | None) -> np.ndarray:
@@ -209,14 +210,14 @@ def encode_documents(documents: Documents, settings: TextSettings, progress: Pro
     A document with only one of them gets that one's vector, and one with neither gets zeros.
     """
     texts = [*documents.titles, *documents.bodies]
-    vectors = normalised(encode_cached(parse_encoder(settings.encoder), texts, progress=progress))
+    vectors = normalize_rows(encode_cached(parse_encoder(settings.encoder), texts, progress=progress))
     count, weight = len(documents.titles), np.float32(settings.title_weight)
-    return normalised(weight * vectors[:count] + (1 - weight) * vectors[count:])
+    return normalize_rows(weight * vectors[:count] + (1 - weight) * vectors[count:])
 
 
 def _center(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Subtract the mean and normalize; zero vectors stay zero."""
-    return normalised(np.where(vectors.any(1, keepdims=True), vectors - mean, 0).astype(np.float32))
+    return normalize_rows(np.where(vectors.any(1, keepdims=True), vectors - mean, 0).astype(np.float32))
 
 
 def personalize(matches: TextMatches, preferences: np.ndarray, bend: float, k: int) -> TextMatches:

@@ -20,7 +20,7 @@ import numpy as np
 from segue.compat.annoy import nodes as files
 from segue.compat.annoy.errors import IndexFileError, ItemError, StateError, UnsavableError
 from segue.errors import DataError, SettingError
-from segue.index.forest_arrays import Tree, grown_together
+from segue.index.trees import Tree, grow_trees
 from segue.kernels import threads, trees
 from segue.kernels.arrays import readonly
 
@@ -171,7 +171,7 @@ class AnnoyIndex:
         while len(roots) != n_trees and (n_trees > 0 or end < 2 * self._items or not roots):
             several = workers if n_trees == -1 else min(workers, n_trees - len(roots))
             numbers = range(len(roots), len(roots) + several)
-            for tree in grown_together(grow, numbers, workers):
+            for tree in grow_trees(grow, numbers, workers):
                 if n_trees == -1 and roots and end >= 2 * self._items:
                     break
                 self._tell("pass %d...", len(roots))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from segue.compat.annoy.errors import IndexFileError
-from segue.index.forest_arrays import Tree, grow_tree, levelling, squares_of
+from segue.index.trees import Tree, grow_tree, leveling_coordinate, squared_norms
 from segue.kernels import annoy, trees
 from segue.kernels.arrays import readonly
 
@@ -210,8 +210,8 @@ def planting(nodes: Nodes, shape: Shape, items: int) -> Planting:
     if shape.metric == kernels.DOT:
         lengths = heads.view(np.float32)[:, 3].copy()
         heads.view(np.float32)[:, 3] = np.sqrt(np.maximum(lengths.max(initial=0) ** 2 - lengths**2, 0))
-        kept = np.column_stack([kept, levelling(kept)])
-    return Planting(present, kept, squares_of(kept), np.empty((0, 0), np.uint64))
+        kept = np.column_stack([kept, leveling_coordinate(kept)])
+    return Planting(present, kept, squared_norms(kept), np.empty((0, 0), np.uint64))
 
 
 def grown(from_: Planting, shape: Shape, items: int, seed: int) -> Tree:
