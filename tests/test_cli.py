@@ -122,7 +122,11 @@ REFUSED_LATER = {
 }
 
 
-PYTHON_ONLY = {"exclude_pairs"}  # arguments that no option sets
+# Arguments whose errors name an option of the command line.
+SPELLED = [
+    "bend", "by", "deadline", "duplicates", "explore", "history", "item", "items", "k", "log", "metric",
+    "min_weight", "port", "query", "seed", "test", "text", "trials", "user", "weight", "where", "workers",
+]  # fmt: skip
 
 
 def carried_arguments():
@@ -585,9 +589,14 @@ class TestRefused:
             option for command in COMMANDS.values() for param in command.params for option in param.opts
         }
         names = carried_arguments()
-        assert {"user", "min_weight", "k", "by", "explore", "where"} <= names
-        unknown = {name for name in names if commands.option_of(name) not in options}
-        assert unknown <= PYTHON_ONLY
+        for name in SPELLED:
+            assert name in names
+            assert commands.option_of(name) in options, name
+            error = SegueError(f"{name}=3 is wrong, such as {name}=", arguments=(name,))
+            option = commands.option_of(name)
+            assert commands.spell_as_options(error) == f"{option} 3 is wrong, such as {option}"
+        python_only = SegueError("exclude_pairs= and n=3", arguments=("exclude_pairs", "n"))
+        assert commands.spell_as_options(python_only) == str(python_only)
         unchanged = "a/user=3/x.csv IALS(k=0) 'item=4' x.time=5 custom_weight=7 by=1"
         error = SegueError(unchanged, arguments=("user", "k", "item", "time", "weight"))
         assert commands.spell_as_options(error) == unchanged

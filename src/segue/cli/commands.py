@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import segue
-from segue.cli.registry import LazyGroup
+from segue.cli.registry import LazyGroup, loaded_options
 from segue.errors import SegueError
 
 INTERRUPTED = 130  # the exit code after SIGINT
@@ -70,13 +70,14 @@ def spell_as_options(error: SegueError) -> str:
     """Return the message of an error with its Python arguments spelled as options.
 
     `min_weight=4` becomes `--min-weight 4`, `min_weight=` becomes `--min-weight`, `k=3` becomes `-k 3`. Only
-    the names in `error.arguments` are replaced, and not where they are part of a path, a quoted text or a
-    call such as `IALS(dim=0)`.
+    the names in `error.arguments` that the command has an option for are replaced, and not where they are
+    part of a path, a quoted text or a call such as `IALS(dim=0)`.
     """
-    message = str(error)
-    if not error.arguments:
+    message, options = str(error), loaded_options()
+    arguments = [name for name in error.arguments if option_of(name) in options]
+    if not arguments:
         return message
-    names = "|".join(map(re.escape, error.arguments))
+    names = "|".join(map(re.escape, arguments))
     pattern = rf"(?<!\w\()(?<![\w/\\.'\"-])(?P<name>{names})=(?=(?P<value>[^\s,;.)])?)"
 
     def spell(match: re.Match[str]) -> str:

@@ -47,8 +47,22 @@ class LazyGroup(TyperGroup):
         return name, None if command is None else load_command(str(name)), rest
 
 
+_loaded: dict[str, Any] = {}
+
+
 def load_command(name: str) -> Any:
-    """Import the module of a command and return its click command."""
+    """Import the module of a command, once, and return its click command."""
+    if name not in _loaded:
+        _loaded[name] = _import_command(name)
+    return _loaded[name]
+
+
+def loaded_options() -> set[str]:
+    """Return the options of the commands that are loaded: in a process of its own, those of one command."""
+    return {option for command in _loaded.values() for param in command.params for option in param.opts}
+
+
+def _import_command(name: str) -> Any:
     function = getattr(import_module(f"segue.cli.{name}"), name)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     single.command(name, help=help_text(function))(function)
