@@ -1,10 +1,10 @@
-"""How fast a ratings file of MovieLens 25M's shape becomes Interactions, and in how much memory.
+"""Measure the time and memory to read a ratings file with the shape of MovieLens 25M.
 
-    python benchmarks/read.py            integer ids, as MovieLens has them
+    python benchmarks/read.py            integer ids, as in MovieLens
     python benchmarks/read.py --strings  ids such as u123 and m456
-    python benchmarks/read.py --shuffled rows in no order
+    python benchmarks/read.py --shuffled rows in random order
 
-The file is simulated into a temporary folder and read by a fresh process.
+The file is simulated into a temporary folder and read by a new process.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import numpy as np
 import polars as pl
 
 USERS, ITEMS, ROWS = 162_541, 62_423, 25_000_000
-LEAST = 20  # ratings of a user
-FIRST, LAST = 789_652_009, 1_574_327_703  # the seconds of MovieLens 25M's oldest and newest rating
+MIN_ACTIVITY = 20  # ratings of each user
+FIRST, LAST = 789_652_009, 1_574_327_703  # timestamps of the oldest and newest rating of MovieLens 25M
 
 
 def ratings(rows: int, strings: bool, shuffled: bool) -> pl.DataFrame:
     rng = np.random.default_rng(0)
     activity = rng.lognormal(0.0, 1.1, USERS)
-    drawn = np.int64(LEAST * 1.3 + activity / activity.sum() * rows * 1.2)
+    counts = np.int64(MIN_ACTIVITY * 1.3 + activity / activity.sum() * rows * 1.2)
     popularity = np.cumsum((np.arange(ITEMS) + 60.0) ** -1.2)
-    ranks = np.searchsorted(popularity, rng.random(drawn.sum()) * popularity[-1])
+    ranks = np.searchsorted(popularity, rng.random(counts.sum()) * popularity[-1])
     items = rng.permutation(ITEMS)[ranks]
-    pairs = pl.Series(np.repeat(np.arange(USERS), drawn) * ITEMS + items).unique().sort().to_numpy()
+    pairs = pl.Series(np.repeat(np.arange(USERS), counts) * ITEMS + items).unique().sort().to_numpy()
     if len(pairs) > rows:
         pairs = np.delete(pairs, rng.choice(len(pairs), len(pairs) - rows, replace=False))
     if shuffled:
@@ -54,21 +54,21 @@ def ratings(rows: int, strings: bool, shuffled: bool) -> pl.DataFrame:
 
 
 def read(path: Path) -> None:
-    """In the fresh process: read, and print what it took."""
-    began = time.perf_counter()
+    """Read the file in the new process, and print time and memory."""
+    started = time.perf_counter()
     from segue.data.sources import read_interactions
 
     imported = time.perf_counter()
-    made = read_interactions(path)
+    data = read_interactions(path)
     seconds = time.perf_counter() - imported
-    users, items = made.matrix.shape
+    users, items = data.matrix.shape
     print(
         json.dumps(
             {
                 "users": users,
                 "items": items,
-                "interactions": len(made),
-                "import_seconds": round(imported - began, 2),
+                "interactions": len(data),
+                "import_seconds": round(imported - started, 2),
                 "read_seconds": round(seconds, 2),
                 "peak_gib": round(peak_gib(), 2),
             }
@@ -77,7 +77,7 @@ def read(path: Path) -> None:
 
 
 def peak_gib() -> float:
-    """The most memory that this process has held."""
+    """Return the peak memory of this process in GiB."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -94,22 +94,22 @@ def main() -> None:
     parser.add_argument("--strings", action="store_true")
     parser.add_argument("--shuffled", action="store_true")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.read:
-        read(asked.read)
+    arguments = parser.parse_args()
+    if arguments.read:
+        read(arguments.read)
         return
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"
-        ratings(asked.rows, asked.strings, asked.shuffled).write_csv(path)
+        ratings(arguments.rows, arguments.strings, arguments.shuffled).write_csv(path)
         size = path.stat().st_size / 2**20
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, __file__, "--read", str(path)], check=True, stdout=subprocess.PIPE, text=True
         )
     result = {
         "benchmark": "read",
-        "strings": asked.strings,
-        "shuffled": asked.shuffled,
-        **json.loads(told.stdout),
+        "strings": arguments.strings,
+        "shuffled": arguments.shuffled,
+        **json.loads(process.stdout),
     }
     print(f"{'interactions':>14} {'file MiB':>9} {'seconds':>8} {'peak GiB':>9}")
     print(f"{result['interactions']:>14,} {size:>9,.0f} {result['read_seconds']:>8} {result['peak_gib']:>9}")

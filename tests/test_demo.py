@@ -1,4 +1,4 @@
-"""The demo: every part of it, the model that it leaves, and what it does without a network."""
+"""The demo: its parts, the model that it saves, and its fallback without a network."""
 
 import io
 import re
@@ -25,7 +25,7 @@ PARTS = [
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch, tmp_path):
-    """A small simulation, a cache that is empty, and no proxy on the way to this machine."""
+    """Use a small simulation, an empty cache and no proxy for the local server."""
     monkeypatch.setattr(demo, "SIMULATED", {"users": 80, "items": 120, "interactions": 3_000})
     monkeypatch.setenv("SEGUE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -34,7 +34,7 @@ def _small(monkeypatch, tmp_path):
 
 @pytest.fixture
 def segue_at(capsys, monkeypatch):
-    """Run a line of the shell; gives the exit code, the output and the error stream."""
+    """Return a function that runs a command line and returns exit code, stdout and stderr."""
 
     def run(line):
         monkeypatch.setattr("sys.argv", shlex.split(line))
@@ -46,7 +46,7 @@ def segue_at(capsys, monkeypatch):
 
 
 def write_movielens(folder, data, titles=None):
-    """Interactions as MovieLens would publish them."""
+    """Write interactions in the layout of MovieLens."""
     folder.mkdir()
     pairs = data.matrix.tocoo()
     pl.DataFrame(
@@ -70,62 +70,64 @@ def write_movielens(folder, data, titles=None):
     return folder
 
 
-def parts_of(told):
-    """The text of each part, by its number."""
-    found = re.split(r"^(?=[1-6] · )", told, flags=re.MULTILINE)
+def parts_of(output):
+    """Return the text of each part by its number."""
+    found = re.split(r"^(?=[1-6] · )", output, flags=re.MULTILINE)
     assert found[0] == ""
     assert [text.partition(":")[0] for text in found[1:]] == PARTS
     return dict(enumerate(found[1:], 1))
 
 
 def rows_of(text):
-    """The lines of the tables in a part that begin with an id, as their fields."""
+    """Return the fields of table rows that begin with an id."""
     return [re.split(r"\s{2,}", line.strip()) for line in text.splitlines() if re.match(r"\s*\d+  ", line)]
 
 
 class TestSimulated:
     @pytest.fixture
-    def told(self, segue_at):
-        code, told, errors = segue_at("segue demo --simulated -o made")
+    def output(self, segue_at):
+        code, output, errors = segue_at("segue demo --simulated -o made")
         assert code == 0
         assert "training: 16 in" in errors
-        return parts_of(told)
+        return parts_of(output)
 
-    def test_all_parts_with_what_they_promise(self, told):
+    def test_all_parts(self, output):
         data = simulate(80, 120, 3_000, seed=0)
         counts = np.bincount(data.matrix.indices, minlength=120)
-        assert "80 users × 120 items, 3,000 interactions (31% of all pairs)" in told[1]
-        assert [int(row[-1]) for row in rows_of(told[1])] == sorted(counts.tolist())[::-1][:8]
-        assert "iALS trains on 2,400 of them; 600 are held out" in told[2]
-        assert re.search(r"^metric +model +popularity +item-knn *$", told[3], re.MULTILINE)
+        assert "80 users × 120 items, 3,000 interactions (31% of all pairs)" in output[1]
+        assert [int(row[-1]) for row in rows_of(output[1])] == sorted(counts.tolist())[::-1][:8]
+        assert "iALS trains on 2,400 of them; 600 are held out" in output[2]
+        assert re.search(r"^metric +model +popularity +item-knn *$", output[3], re.MULTILINE)
         assert re.search(
-            r"^ndcg@10 +0\.\d{4} ± 0\.\d{4} +0\.\d{4} ± 0\.\d{4} +0\.\d{4} ± 0\.\d{4}", told[3], re.MULTILINE
+            r"^ndcg@10 +0\.\d{4} ± 0\.\d{4} +0\.\d{4} ± 0\.\d{4} +0\.\d{4} ± 0\.\d{4}",
+            output[3],
+            re.MULTILINE,
         )
 
-    def test_the_model_gives_what_was_shown(self, told):
+    def test_saved_model_gives_the_printed_lists(self, output):
         trained = segue.load("made")
-        user = int(re.search(r"user (\d+) has (\d+) items", told[4])[1])
-        history, lists = told[4].split("Recommendations out of 120 items\n")
+        user = int(re.search(r"user (\d+) has (\d+) items", output[4])[1])
+        history, lists = output[4].split("Recommendations out of 120 items\n")
         had = rows_of(history)
         seen = trained.histories(trained.users.rows(user))
         assert len(had) == 8
-        assert f"has {seen.nnz} items" in told[4]
+        assert f"has {seen.nnz} items" in output[4]
         assert {int(row[0]) for row in had} <= set(trained.items.ids[seen.indices].tolist())
-        wanted = trained.recommend(user, 8)
-        assert [int(row[0]) for row in rows_of(lists)] == wanted["item_id"].to_list()
-        assert [row[1] for row in rows_of(lists)] == wanted["title"].to_list()
-        assert [row[-1] for row in rows_of(lists)] == [f"{score:.4f}" for score in wanted["score"]]
+        expected = trained.recommend(user, 8)
+        assert [int(row[0]) for row in rows_of(lists)] == expected["item_id"].to_list()
+        assert [row[1] for row in rows_of(lists)] == expected["title"].to_list()
+        assert [row[-1] for row in rows_of(lists)] == [f"{score:.4f}" for score in expected["score"]]
         item = had[0][0]
-        assert f"nearest to {had[0][1]} (item {item}), an item of user {user}" in told[5]
+        assert f"nearest to {had[0][1]} (item {item}), an item of user {user}" in output[5]
         similar = trained.similar(item, 8)
-        assert [int(row[0]) for row in rows_of(told[5])] == similar["neighbor_id"].to_list()
+        assert [int(row[0]) for row in rows_of(output[5])] == similar["neighbor_id"].to_list()
         assert trained.metrics["ndcg@10"] == pytest.approx(
-            float(re.search(r"ndcg@10 +(\S+)", told[3])[1]), abs=1e-4
+            float(re.search(r"ndcg@10 +(\S+)", output[3])[1]), abs=1e-4
         )
-        assert f"the model is in made (version {trained.version})" in told[6]
+        assert f"the model is in made (version {trained.version})" in output[6]
 
-    def test_what_to_type_next_works(self, told, segue_at):
-        lines = [line for line in told[6].splitlines() if line.startswith("  segue ")]
+    def test_suggested_commands_work(self, output, segue_at):
+        lines = [line for line in output[6].splitlines() if line.startswith("  segue ")]
         commands = [line.strip().split("  ")[0] for line in lines]
         purposes = [line.rindex("  ") for line in lines]
         assert len(commands) == 5
@@ -135,33 +137,33 @@ class TestSimulated:
             assert (command, code) == (command, 0), errors
         assert commands[4] == "segue fit ratings.csv -o model"
 
-    def test_the_seed_is_that_of_the_simulation(self, told, segue_at):
+    def test_seed_of_the_simulation(self, output, segue_at):
         _, again, _ = segue_at("segue demo --simulated -o again -q")
         _, other, _ = segue_at("segue demo --simulated -o other -q --seed 1")
-        assert parts_of(again)[4] == told[4]
-        assert parts_of(other)[4] != told[4]
+        assert parts_of(again)[4] == output[4]
+        assert parts_of(other)[4] != output[4]
 
 
-def test_quiet_says_nothing_beside_the_answer(segue_at):
+def test_quiet_prints_no_progress(segue_at):
     assert segue_at("segue demo --simulated -q")[2] == ""
     assert segue.load("segue-demo").version
 
 
 class TestFolder:
-    def test_files_like_those_of_movielens(self, tmp_path, segue_at):
+    def test_folder_of_movielens_files(self, tmp_path, segue_at):
         folder = write_movielens(tmp_path / "ml", simulate(60, 90, 1_500, seed=4))
-        code, told, _ = segue_at("segue demo --data ml -o made")
+        code, output, _ = segue_at("segue demo --data ml -o made")
         assert code == 0
-        assert parts_of(told)[1].startswith(f"1 · The data: MovieLens in {folder.name}\n  60 users × ")
+        assert parts_of(output)[1].startswith(f"1 · The data: MovieLens in {folder.name}\n  60 users × ")
         found = segue_at("segue recommend made --user 7 -k 3 --json")
         assert found[0] == 0
 
-    def test_titles_are_shown_as_they_are(self, tmp_path, segue_at):
-        """Square brackets and colons mean something to the library that draws tables."""
+    def test_titles_are_printed_literally(self, tmp_path, segue_at):
+        """Square brackets and colons are markup in the library that prints tables."""
         data = simulate(60, 90, 1_500, seed=4)
         write_movielens(tmp_path / "ml", data, [f"[rec] [bold]{n}[/] :smile: (2007)" for n in data.items.ids])
-        code, told, _ = segue_at("segue demo --data ml -o [red]made")
-        parts = parts_of(told)
+        code, output, _ = segue_at("segue demo --data ml -o [red]made")
+        parts = parts_of(output)
         assert code == 0
         assert re.search(r"nearest to \[rec\] \[bold\]\d+\[/\] :smile: \(item \d+\)", parts[5])
         assert all(re.fullmatch(r"\[rec\] \[bold\]\d+\[/\] :smile:", row[1]) for row in rows_of(parts[4]))
@@ -171,9 +173,9 @@ class TestFolder:
     def test_without_movies(self, tmp_path, segue_at):
         folder = write_movielens(tmp_path / "ml", simulate(60, 90, 1_500, seed=4))
         (folder / "movies.csv").unlink()
-        code, told, _ = segue_at("segue demo --data ml -o made")
+        code, output, _ = segue_at("segue demo --data ml -o made")
         assert code == 0
-        assert re.search(r"nearest to item \d+, an item of user \d+", parts_of(told)[5])
+        assert re.search(r"nearest to item \d+, an item of user \d+", parts_of(output)[5])
 
     def test_eighty_columns(self, tmp_path):
         data = simulate(60, 90, 1_500, seed=4)
@@ -181,16 +183,16 @@ class TestFolder:
             tmp_path / "ml", data, [f"A title that goes on and on, number {n:03}" for n in data.items.ids]
         )
         found, what = demo.load_demo_data(tmp_path / "ml", simulated=False, seed=0)
-        told = io.StringIO()
-        demo.run_demo(found, what, tmp_path / "made", Console(width=80, file=told), progress=False)
-        lines = told.getvalue().splitlines()
+        output = io.StringIO()
+        demo.run_demo(found, what, tmp_path / "made", Console(width=80, file=output), progress=False)
+        lines = output.getvalue().splitlines()
         assert max(map(len, lines)) <= 80
         assert any(line.startswith("  segue similar ") for line in lines)
 
     @pytest.mark.parametrize("name", ["nowhere", "."])
-    def test_no_movielens(self, segue_at, name):
-        code, told, errors = segue_at(f"segue demo --data {name}")
-        assert (code, told) == (2, "")
+    def test_folder_without_movielens(self, segue_at, name):
+        code, output, errors = segue_at(f"segue demo --data {name}")
+        assert (code, output) == (2, "")
         assert re.fullmatch(r"segue: (there is no file nowhere|the folder \. is not MovieLens: .*)\n", errors)
 
 
@@ -204,18 +206,18 @@ class TestDownload:
         )
 
     def test_movielens_is_downloaded_once(self, from_url, tmp_path):
-        with serving(movielens.archive()) as (url, asked):
+        with serving(movielens.archive()) as (url, paths):
             from_url(url)
             for _ in range(2):
                 data, what = demo.load_demo_data(None, simulated=False, seed=0)
                 assert repr(data) == "Interactions(120 users × 390 items, 7,945 interactions)"
                 assert what == "MovieLens small (GroupLens, for research; grouplens.org)"
-            assert len(asked) == 1
+            assert len(paths) == 1
         assert data.item_metadata["title"][0] == "Clockwork Parade"
         assert (tmp_path / "cache" / "ml-latest-small" / "ratings.csv").is_file()
 
     @pytest.mark.parametrize("trouble", ["wrong bytes", "404", "no server"])
-    def test_otherwise_simulated_and_why(self, from_url, segue_at, trouble):
+    def test_failed_download_falls_back_to_a_simulation(self, from_url, segue_at, trouble):
         answers = {
             "wrong bytes": (
                 serving(movielens.archive(movies=b"movieId\n")),
@@ -225,25 +227,25 @@ class TestDownload:
         }
         if trouble == "no server":
             from_url(unused_url())
-            code, told, errors = segue_at("segue demo")
+            code, output, errors = segue_at("segue demo")
             why = r"http://127.* cannot be downloaded: .*refused"
         else:
             server, why = answers[trouble]
-            with server as (url, asked):
+            with server as (url, paths):
                 from_url(url)
-                code, told, errors = segue_at("segue demo")
-            assert len(asked) == 1
+                code, output, errors = segue_at("segue demo")
+            assert len(paths) == 1
         assert code == 0
-        assert re.match(rf"1 · The data: simulated, because {why}", told)
-        assert "80 users × 120 items" in parts_of(told)[1]
+        assert re.match(rf"1 · The data: simulated, because {why}", output)
+        assert "80 users × 120 items" in parts_of(output)[1]
         assert "Traceback" not in errors
         assert segue.load("segue-demo").version
 
-    def test_simulated_asks_nobody(self, from_url):
-        with serving(movielens.archive()) as (url, asked):
+    def test_simulated_downloads_nothing(self, from_url):
+        with serving(movielens.archive()) as (url, paths):
             from_url(url)
             assert demo.load_demo_data(None, simulated=True, seed=0)[1] == "simulated"
-        assert asked == []
+        assert paths == []
 
     def test_other_errors_are_not_hidden(self, monkeypatch):
         def broken(cache):
@@ -254,17 +256,17 @@ class TestDownload:
             demo.load_demo_data(None, simulated=False, seed=0)
 
 
-def test_what_is_no_model_folder_is_left_alone(tmp_path, segue_at):
+def test_folder_that_is_not_a_model_is_left_alone(tmp_path, segue_at):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     code, _, errors = segue_at("segue demo --simulated -q -o mine")
     assert code == 2
-    wanted = "it contains letter.txt; name a new or empty folder, or a model folder"
-    assert errors == f"segue: mine is not a model folder: {wanted}\n"
+    expected = "it contains letter.txt; name a new or empty folder, or a model folder"
+    assert errors == f"segue: mine is not a model folder: {expected}\n"
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["letter.txt"]
 
 
-def test_the_simulation_is_of_thousands(monkeypatch):
+def test_size_of_the_simulation(monkeypatch):
     monkeypatch.undo()
     assert demo.SIMULATED == {"users": 2000, "items": 5000, "interactions": 200_000}
     with pytest.raises(DataError, match="there is no file"):

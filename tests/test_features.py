@@ -1,4 +1,4 @@
-"""Features: columns of every kind, alignment with ids, and everything that cannot be one."""
+"""Features: column types, alignment with ids, and invalid input."""
 
 import logging
 
@@ -31,10 +31,10 @@ def dense(features):
     return dict(zip(features.names, features.matrix.toarray().T.tolist(), strict=True))
 
 
-def test_texts_lists_and_truth_become_a_feature_for_each_value():
+def test_texts_lists_and_booleans_become_one_feature_per_value():
     columns = ["genres", "tags", "seen"]
-    made = Features.from_frame(table(), columns, ids=IDS, id="item", identity=False, normalize=False)
-    assert dense(made) == {
+    features = Features.from_frame(table(), columns, ids=IDS, id="item", identity=False, normalize=False)
+    assert dense(features) == {
         "genres=Crime": [0, 0, 1],
         "genres=Drama": [1, 0, 1],
         "tags=x": [1, 0, 1],
@@ -42,52 +42,54 @@ def test_texts_lists_and_truth_become_a_feature_for_each_value():
         "seen=false": [1, 0, 0],
         "seen=true": [0, 1, 1],
     }
-    assert made.matrix.dtype == np.float32
+    assert features.matrix.dtype == np.float32
 
 
-def test_numbers_are_standardized_and_the_missing_are_the_mean():
+def test_numbers_are_standardized_with_missing_ones_at_the_mean():
     frame = pl.DataFrame({"year": [1.0, 3.0, None]})
-    made = Features.from_frame(frame, "year", ids=IDS, identity=False, normalize=False)
-    assert dense(made) == {"year": [-1, 1, 0]}
+    features = Features.from_frame(frame, "year", ids=IDS, identity=False, normalize=False)
+    assert dense(features) == {"year": [-1, 1, 0]}
     nan = pd.DataFrame({"year": [1.0, 3.0, float("nan")]})
-    assert dense(Features.from_frame(nan, "year", ids=IDS, identity=False, normalize=False)) == dense(made)
+    assert dense(Features.from_frame(nan, "year", ids=IDS, identity=False, normalize=False)) == dense(
+        features
+    )
     constant = Features.from_frame(pl.DataFrame({"n": [4, 4, 4]}), "n", ids=IDS, identity=False)
     assert dense(constant) == {"n": [0, 0, 0]}
 
 
-def test_identity_and_normalisation_are_lightfms():
-    made = Features.from_frame(table(), "genres", ids=IDS, id="item")
+def test_identity_and_normalization_as_in_lightfm():
+    features = Features.from_frame(table(), "genres", ids=IDS, id="item")
     third = np.float32(1 / 3)
-    assert made.names == ["id=a", "id=b", "id=c", "genres=Crime", "genres=Drama"]
+    assert features.names == ["id=a", "id=b", "id=c", "genres=Crime", "genres=Drama"]
     expected = [[0.5, 0, 0, 0, 0.5], [0, 1, 0, 0, 0], [0, 0, third, third, third]]
-    np.testing.assert_allclose(made.matrix.toarray(), expected, rtol=1e-6)
+    np.testing.assert_allclose(features.matrix.toarray(), expected, rtol=1e-6)
 
 
-def test_new_rows_are_encoded_as_the_first_were():
-    made = Features.from_frame(table(), ["genres", "year"], ids=IDS, id="item", normalize=False)
+def test_new_rows_are_encoded_in_the_same_way():
+    features = Features.from_frame(table(), ["genres", "year"], ids=IDS, id="item", normalize=False)
     new = {"genres": ["Crime|Musical", "War"], "year": [2000.0, None]}
-    found = made.encoding.encode(pl.DataFrame(new)).toarray()
-    by_name = dict(zip(made.names, found.T.tolist(), strict=True))
+    found = features.encoding.encode(pl.DataFrame(new)).toarray()
+    by_name = dict(zip(features.names, found.T.tolist(), strict=True))
     assert by_name["genres=Crime"] == [1, 0]
     assert by_name["year"] == [0, 0]  # 2000 is the mean of the known items' years
     assert not found[1].any()
     with pytest.raises(DataError, match="'year' in row 2 is 'old'; it must be a finite number"):
-        made.encoding.encode(pl.DataFrame({"genres": ["War"] * 2, "year": ["1999", "old"]}))
-    again = made.encoding.encode(table().filter(pl.col("item") == "b"), pl.Series(["b"]))
-    np.testing.assert_allclose(again.toarray()[0], made.matrix.toarray()[1])
+        features.encoding.encode(pl.DataFrame({"genres": ["War"] * 2, "year": ["1999", "old"]}))
+    again = features.encoding.encode(table().filter(pl.col("item") == "b"), pl.Series(["b"]))
+    np.testing.assert_allclose(again.toarray()[0], features.matrix.toarray()[1])
 
 
 def test_separators_and_names_with_spaces():
     frame = pl.DataFrame({"g": [" A ,B", "B,", ""]})
-    made = Features.from_frame(frame, "g", ids=IDS, identity=False, normalize=False, separator=",")
-    assert dense(made) == {"g=A": [1, 0, 0], "g=B": [1, 1, 0]}
+    features = Features.from_frame(frame, "g", ids=IDS, identity=False, normalize=False, separator=",")
+    assert dense(features) == {"g=A": [1, 0, 0], "g=B": [1, 1, 0]}
 
 
-def test_from_csr_takes_a_matrix_as_it_is():
-    made = Features.from_csr(np.array([[1, 0], [2, 3.0]]), ["p", "q"])
-    assert made.names == ["feature=p", "feature=q"]
-    assert made.matrix.toarray().tolist() == [[1, 0], [2, 3]]
-    assert repr(made) == "Features(2 rows × 2 features)"
+def test_from_csr_uses_the_matrix_unchanged():
+    features = Features.from_csr(np.array([[1, 0], [2, 3.0]]), ["p", "q"])
+    assert features.names == ["feature=p", "feature=q"]
+    assert features.matrix.toarray().tolist() == [[1, 0], [2, 3]]
+    assert repr(features) == "Features(2 rows × 2 features)"
 
 
 @pytest.mark.parametrize(
@@ -114,22 +116,22 @@ def test_from_csr_takes_a_matrix_as_it_is():
         ),
     ],
 )
-def test_what_cannot_be_features(change, message):
+def test_invalid_columns(change, message):
     given = {"frame": table(), "columns": "genres", "ids": IDS, "id": "item"} | change
     with pytest.raises(DataError, match=message):
         Features.from_frame(given.pop("frame"), given.pop("columns"), **given)
 
 
-def test_other_bad_matrices():
+def test_invalid_matrices():
     with pytest.raises(SettingError, match="a column cannot have the name 'id' of identity features"):
         Features.from_frame(pl.DataFrame({"id": ["x"] * 3}), "id", ids=IDS)
     with pytest.raises(DataError, match="the weight of row 0, feature 1 is nan; weights must be finite"):
         Features.from_csr(np.array([[0, np.nan]]))
-    made = Features.from_csr(np.ones((3, 2)))
+    features = Features.from_csr(np.ones((3, 2)))
     with pytest.raises(
         DataError, match=r"\(2, 3\) \(rows × features\) does not fit 2 features: the rows are"
     ):
-        Features(made.matrix.T.tocsr(), made.encoding)
+        Features(features.matrix.T.tocsr(), features.encoding)
 
 
 def test_features_that_do_not_fit_the_interactions(caplog):

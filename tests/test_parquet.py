@@ -1,4 +1,4 @@
-"""Writing Parquet a part at a time: what is read back, and what an accident leaves behind."""
+"""Write Parquet part by part: round trips, failures and leftovers."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def read(file):
 
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(0, 300), min_size=1, max_size=12))
-def test_what_is_written_is_read_back(tmp_path_factory, sizes):
+def test_round_trip(tmp_path_factory, sizes):
     folder = tmp_path_factory.mktemp("parts")
     starts = np.concatenate([[0], np.cumsum(sizes)])[:-1].tolist()
     parts = [part(size, first) for size, first in zip(sizes, starts, strict=True)]
@@ -37,8 +37,8 @@ def test_what_is_written_is_read_back(tmp_path_factory, sizes):
     assert [path.name for path in folder.iterdir()] == ["made.parquet"]
 
 
-def test_parts_are_asked_for_as_they_are_written(tmp_path):
-    """Memory must not hold them all: the last parts are not made before the first are gone."""
+def test_parts_are_requested_as_they_are_written(tmp_path):
+    """Memory does not hold all parts: the first are freed before the last are created."""
     alive, most = set(), []
 
     class Noted(pl.DataFrame):
@@ -57,7 +57,7 @@ def test_parts_are_asked_for_as_they_are_written(tmp_path):
     assert max(most) <= 20
 
 
-def test_a_file_is_replaced(tmp_path):
+def test_existing_file_is_replaced(tmp_path):
     file = tmp_path / "made.parquet"
     write_parts([part(5)], file)
     write_parts([part(3, 100)], file)
@@ -65,7 +65,7 @@ def test_a_file_is_replaced(tmp_path):
 
 
 @pytest.mark.parametrize("error", [CorruptModelError("damaged"), KeyboardInterrupt(), OSError("gone")])
-def test_whatever_ends_it_is_told_as_it_is_and_leaves_what_was(tmp_path, error):
+def test_exceptions_pass_through_and_keep_the_old_file(tmp_path, error):
     def parts():
         yield part(5)
         raise error
@@ -79,12 +79,12 @@ def test_whatever_ends_it_is_told_as_it_is_and_leaves_what_was(tmp_path, error):
     assert [path.name for path in tmp_path.iterdir()] == ["made.parquet"]
 
 
-def test_a_folder(tmp_path):
+def test_target_is_a_folder(tmp_path):
     with pytest.raises(DataError, match="is a folder; name the Parquet file to write"):
         write_parts([part(1)], tmp_path)
 
 
-def test_into_no_folder(tmp_path):
+def test_target_in_a_missing_folder(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*nowhere to write made\.parquet into"):
         write_parts([part(1)], tmp_path / "nowhere" / "made.parquet")
     (tmp_path / "file").touch()
@@ -109,8 +109,8 @@ except DataError as error:
 """
 
 
-def test_no_room(tmp_path):
-    """A limit on the size of files stands in for a full disk."""
+def test_full_disk(tmp_path):
+    """A file size limit of the system stands in for a full disk."""
     file = tmp_path / "made.parquet"
     ran = subprocess.run([sys.executable, "-c", FULL, file], capture_output=True, text=True, check=True)
     assert f"{file} cannot be written: " in ran.stdout

@@ -1,4 +1,4 @@
-"""Simulated interactions: their shape, the truth they come from, and that a model can find it again."""
+"""Simulated interactions: their shape, their ground truth, and that a model can recover it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def usual() -> Simulation:
 
 @pytest.fixture(scope="module")
 def wide() -> Simulation:
-    """MovieLens-25M's catalogue and activity with a twentieth of its users."""
+    """The catalog and activity of MovieLens-25M with a twentieth of its users."""
     return simulation(8_127, 62_423, 1_250_000)
 
 
@@ -43,7 +43,7 @@ def rows_of(matrix: sp.csr_matrix) -> np.ndarray:
 
 
 def digest(made: Simulation) -> str:
-    """One number for every byte of it."""
+    """Return a checksum of all bytes."""
     data, truth = made
     parts = [data.matrix.indptr, data.matrix.indices, data.matrix.data, data.times, *truth]
     total = hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts))
@@ -66,7 +66,7 @@ def shapes(draws: st.DrawFn) -> tuple[int, int, int]:
 
 @given(shapes(), st.integers(0, 2**40))
 @settings(max_examples=40, deadline=None)
-def test_any_possible_shape_is_met_exactly(shape, seed):
+def test_any_valid_shape_is_met_exactly(shape, seed):
     users, items, interactions = shape
     data, truth = simulation(users, items, interactions, seed)
     matrix = data.matrix
@@ -89,7 +89,7 @@ def test_any_possible_shape_is_met_exactly(shape, seed):
     assert truth.users.dtype == truth.items.dtype == np.float32
 
 
-def test_the_defaults_are_a_demo(usual):
+def test_defaults(usual):
     data = usual.interactions
     assert repr(data) == "Interactions(1,000 users × 2,000 items, 100,000 interactions)"
     counts = np.diff(data.matrix.indptr)
@@ -101,7 +101,7 @@ def test_the_defaults_are_a_demo(usual):
     assert (popular > 0).mean() > 0.98
 
 
-def test_simulate_is_the_short_form(usual):
+def test_simulate_returns_the_interactions_of_simulation(usual):
     data = simulate()
     assert digest(Simulation(data, usual.truth)) == digest(usual)
 
@@ -126,19 +126,19 @@ def test_simulate_is_the_short_form(usual):
         ),
     ],
 )
-def test_what_is_impossible_is_refused(arguments, message):
+def test_invalid_counts(arguments, message):
     with pytest.raises(SettingError, match=re.escape(message)):
         simulate(**arguments)
 
 
-def test_numpy_integers_are_counts_too():
+def test_numpy_integers_as_counts():
     assert len(simulate(np.int8(100), np.int16(120), np.int32(1_000), np.uint8(3))) == 1_000
 
 
 # The same again
 
 
-def test_the_same_seed_gives_the_same_bytes_with_any_threads(monkeypatch):
+def test_equal_seeds_give_equal_bytes_with_any_threads(monkeypatch):
     digests = set()
     for threads in ("1", "2", "5"):
         monkeypatch.setenv("SEGUE_THREADS", threads)
@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_bytes_with_any_threads(monkeypatch):
     assert digest(simulation(301, 407, 9_000, seed=6)) not in digests
 
 
-def test_seeds_change_everything():
+def test_other_seeds_give_other_interactions():
     first, second = simulation(50, 60, 600, 1), simulation(50, 60, 600, 2)
     assert not first.interactions.item_metadata.equals(second.interactions.item_metadata)
     assert not np.array_equal(first.interactions.matrix.indices, second.interactions.matrix.indices)
@@ -157,7 +157,7 @@ def test_seeds_change_everything():
 # Like MovieLens
 
 
-def test_a_large_catalogue_has_movielens_long_tail(wide):
+def test_large_catalog_has_the_long_tail_of_movielens(wide):
     matrix = wide.interactions.matrix
     popular = np.sort(np.bincount(matrix.indices, minlength=62_423))[::-1] / matrix.nnz
     assert 0.57 < popular[:1000].sum() < 0.63
@@ -169,7 +169,7 @@ def test_a_large_catalogue_has_movielens_long_tail(wide):
     assert counts.max() > 30 * counts.mean()
 
 
-def test_the_stars_have_movielens_shares(usual):
+def test_stars_have_the_shares_of_movielens(usual):
     stars = usual.interactions.matrix.data
     shares = np.bincount((stars * 2).astype(int), minlength=11)[1:] / len(stars)
     assert sum(RATINGS) == pytest.approx(1.0)
@@ -177,14 +177,14 @@ def test_the_stars_have_movielens_shares(usual):
     assert stars.mean() == pytest.approx(3.53, abs=0.01)
 
 
-def test_nobody_has_an_item_before_its_year(usual, wide):
+def test_no_interaction_before_the_year_of_the_item(usual, wide):
     for made in (usual, wide):
         data = made.interactions
         begins = years_start(data.item_metadata["year"].to_numpy())
         assert (data.times >= begins[data.matrix.indices]).all()
 
 
-def test_a_burst_at_the_very_end_stays_within_2018():
+def test_session_at_the_end_stays_within_2018():
     user = SimpleNamespace(visits=np.array([[LAST_DAY - 9.5, np.inf]]), counts=np.array([500]))
     item = SimpleNamespace(released=np.zeros(1))
     times = _times(np.zeros(500, int), np.zeros(500, int), item, user, np.random.default_rng(0))
@@ -192,14 +192,14 @@ def test_a_burst_at_the_very_end_stays_within_2018():
     assert years_start(np.array([2019]))[0] == LAST_DAY
 
 
-def test_items_from_before_their_year_come_when_all_others_are_used_up():
+def test_unreleased_items_are_used_only_if_no_others_remain():
     data = simulate(10, 30, 300)
     assert np.diff(data.matrix.indptr).tolist() == [30] * 10
     begins = years_start(data.item_metadata["year"].to_numpy())
     assert (data.times < begins[data.matrix.indices]).any()
 
 
-def test_each_user_comes_in_a_few_bursts(usual):
+def test_each_user_has_a_few_sessions(usual):
     data = usual.interactions
     indptr, day = data.matrix.indptr, 86_400
     bursts, spans = [], []
@@ -213,7 +213,7 @@ def test_each_user_comes_in_a_few_bursts(usual):
     assert data.times.max() - data.times.min() > 19 * 365 * day
 
 
-def test_a_time_split_knows_many_of_its_test_users(usual):
+def test_time_split_has_many_known_test_users(usual):
     train, test = usual.interactions.split(0.2, by="time")
     tested = np.diff(test.matrix.indptr) > 0
     assert (np.diff(train.matrix.indptr)[tested] > 0).mean() > 0.4
@@ -222,7 +222,7 @@ def test_a_time_split_knows_many_of_its_test_users(usual):
 # The planted truth
 
 
-def test_observed_items_have_a_higher_affinity_than_others(usual):
+def test_observed_items_have_higher_affinity(usual):
     affinity = usual.truth.users @ usual.truth.items.T
     observed = usual.interactions.matrix.toarray() > 0
     areas = []
@@ -235,7 +235,7 @@ def test_observed_items_have_a_higher_affinity_than_others(usual):
     assert np.quantile(areas, 0.02) > 0.5
 
 
-def test_popularity_is_the_truths_but_for_tastes(usual):
+def test_popularity_follows_the_ground_truth(usual):
     seen = np.bincount(usual.interactions.matrix.indices, minlength=2000)
     old = usual.interactions.item_metadata["year"].to_numpy() < 1999  # all users could see these
     correlation = np.corrcoef(np.log(usual.truth.popularity[old]), np.log1p(seen[old]))[0, 1]
@@ -255,7 +255,7 @@ def test_popular_items_are_rated_better(usual):
     assert np.corrcoef(np.log(seen[seen >= 20]), mean)[0, 1] > 0.2
 
 
-def test_items_of_a_genre_lie_together(usual):
+def test_items_of_a_genre_are_close(usual):
     vectors = usual.truth.items / np.linalg.norm(usual.truth.items, axis=1, keepdims=True)
     main = usual.interactions.item_metadata["genres"].list.first().to_numpy()
     same = main[:, None] == main[None, :]
@@ -276,7 +276,7 @@ def recall(scores: np.ndarray, train: sp.csr_matrix, test: sp.csr_matrix, k: int
 
 
 @pytest.mark.parametrize(("by", "better"), [("random", 1.35), ("time", 1.25)])
-def test_others_tastes_say_more_than_popularity(usual, by, better):
+def test_collaborative_models_beat_popularity(usual, by, better):
     train, test = (part.matrix for part in usual.interactions.split(0.2, by=by))
     known = (train > 0).astype(np.float64)
     popularity = np.broadcast_to(np.asarray(known.sum(0)), known.shape)
@@ -286,8 +286,8 @@ def test_others_tastes_say_more_than_popularity(usual, by, better):
     assert learned > better * popular
 
 
-def test_genres_say_something_of_a_taste(usual):
-    """The items of a user's own genres hold more of what was held out than all alike."""
+def test_genres_predict_preferences(usual):
+    """Items of the genres of a user contain a larger share of the held-out ones than all items do."""
     train, test = (part.matrix for part in usual.interactions.split(0.2))
     genres = usual.interactions.item_metadata["genres"].to_list()
     has = np.array([[genre in row for genre in GENRES] for row in genres], float)
@@ -303,7 +303,7 @@ def test_genres_say_something_of_a_taste(usual):
 
 
 def chances(weights: np.ndarray, k: int) -> np.ndarray:
-    """The chance of each item to be among k drawn one by one without replacement: all orders summed."""
+    """Return the probability of each item among k draws without replacement, summed over all orders."""
     total = np.zeros(len(weights))
     for order in permutations(range(len(weights)), k):
         chance, left = 1.0, weights.sum()
@@ -315,7 +315,7 @@ def chances(weights: np.ndarray, k: int) -> np.ndarray:
 
 
 def drawn(k: int, users: int, until: float, lead: float) -> tuple[np.ndarray, np.ndarray]:
-    """How often each of seven items in two groups comes, and the weights that it should come by."""
+    """Return the frequency of seven items in two groups, and their weights."""
     items = np.array(
         [[1.5, 0], [0.2, 0.4], [-0.5, 1], [0, 0.3], [0.1, -1], [2.2, 0.1], [0.3, 0.3]], np.float32
     )
@@ -340,8 +340,8 @@ def drawn(k: int, users: int, until: float, lead: float) -> tuple[np.ndarray, np
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 @pytest.mark.parametrize("lead", [0.3, 5.0])
-def test_draws_have_the_chances_of_weighted_sampling(k, lead):
-    """Three trials for seven items: some draws come from the trials, some from the clocks."""
+def test_draws_have_the_probabilities_of_weighted_sampling(k, lead):
+    """Three trials for seven items: some draws use rejection trials, some exponential clocks."""
     users = 30_000
     frequency, weights = drawn(k, users, until=10.0, lead=lead)
     expected = chances(weights, k)
@@ -349,7 +349,7 @@ def test_draws_have_the_chances_of_weighted_sampling(k, lead):
     assert np.all(np.abs(frequency - expected) < 4.5 * error)
 
 
-def test_items_not_yet_released_are_drawn_last():
+def test_unreleased_items_are_drawn_last():
     frequency, weights = drawn(3, 20_000, until=5.0, lead=0.3)
     weights[2] = 0.0
     there = np.delete(np.arange(7), 2)
@@ -362,7 +362,7 @@ def test_items_not_yet_released_are_drawn_last():
 # The titles
 
 
-def test_the_words_are_complete():
+def test_vocabulary_is_complete():
     assert " ".join(GENRES) == MOVIELENS
     assert sum(percent for *_, percent in FORMS) == 100
     assert {kind.places for kind in KINDS} == set(PLACES)
@@ -397,7 +397,7 @@ def test_titles_are_grammatical(form, noun, second, title):
     assert _format_title(form, noun, second, "in") == title
 
 
-def test_titles_are_distinct_even_when_the_words_run_out():
+def test_titles_are_distinct_when_words_run_out():
     rng = np.random.default_rng(0)
     kinds = np.repeat([0, 7, 30], 6_000)
     made = make_titles(kinds, rng.random(len(kinds)) < 0.1, rng)
@@ -411,7 +411,7 @@ def test_titles_are_distinct_even_when_the_words_run_out():
         )
 
 
-def test_a_large_catalogue_has_distinct_titles(wide):
+def test_large_catalog_has_distinct_titles(wide):
     titles = wide.interactions.item_metadata["title"]
     assert titles.n_unique() == 62_423
     assert not [title for title in titles if re.fullmatch(r"The (.+) and the \1( [IV]+)?", title)]
@@ -428,8 +428,8 @@ def test_sequels_are_later_and_of_the_same_genres(usual):
         assert known[first][1] == known[title][1]
 
 
-def test_titles_tell_the_genres(usual):
-    """Every title has a noun of some kind of film whose genres the film's own are taken from."""
+def test_titles_match_genres(usual):
+    """Every title has a noun of a kind with the genres of the movie."""
     for title, year, genres in usual.interactions.item_metadata.rows():
         fitting = [kind for kind in KINDS if kind.genres[0] == genres[0] and set(genres) <= set(kind.genres)]
         assert any(noun in title or _plural(noun) in title for kind in fitting for noun in kind.nouns), title

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -20,7 +19,7 @@ from segue.data.ids import Id, IdMap
 from segue.data.interactions import Interactions, from_csr
 from segue.data.json_lines import SUFFIXES, open_json
 from segue.data.sql import open_query
-from segue.data.tables import Table, open_frame, open_parquet
+from segue.data.tables import Source, Table, open_frame, open_parquet
 from segue.errors import DataError, SettingError
 
 PARQUET, COMPRESSED = b"PAR1", (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78")  # gzip, zstd, zlib
@@ -28,7 +27,7 @@ log = logging.getLogger("segue")
 
 
 def read_interactions(
-    source: Any,
+    source: Source,
     *,
     user: str | None = None,
     item: str | None = None,
@@ -38,7 +37,7 @@ def read_interactions(
     duplicates: str = "sum",
     core: int | tuple[int, int] | None = None,
     query: str | None = None,
-    items: Any = None,
+    items: Source = None,
     user_ids: Iterable[Id] | None = None,
     item_ids: Iterable[Id] | None = None,
 ) -> Interactions:
@@ -93,7 +92,7 @@ def read_interactions(
     return data if items is None else _with_items(data, items, item_column)
 
 
-def read_items(source: Any, *, item: str | None = None, query: str | None = None) -> Interactions:
+def read_items(source: Source, *, item: str | None = None, query: str | None = None) -> Interactions:
     """Read items with metadata and without interactions, such as for `Recommender(Text(columns="title"))`.
 
     Args:
@@ -121,7 +120,7 @@ def read_items(source: Any, *, item: str | None = None, query: str | None = None
         raise _with_source(error, name) from None
 
 
-def read_table(source: Any, *, query: str | None = None, ids: Collection[str] = ()) -> pl.DataFrame:
+def read_table(source: Source, *, query: str | None = None, ids: Collection[str] = ()) -> pl.DataFrame:
     """Read all columns of a table, such as features.
 
     A column of a text file becomes integers or floats if all its values are; a column of ids becomes integers
@@ -142,7 +141,7 @@ def read_table(source: Any, *, query: str | None = None, ids: Collection[str] = 
 
 
 @contextmanager
-def _open(source: Any, query: str | None) -> Iterator[Table]:
+def _open(source: Source, query: str | None) -> Iterator[Table]:
     if isinstance(source, str) and "://" in source:
         with open_query(source, query) as table:
             yield table
@@ -185,7 +184,7 @@ def _open_path(path: Path) -> Table:
 
 
 def _from_matrix(
-    source: Any,
+    source: Source,
     table_arguments: dict[str, str | None],
     min_weight: float | None,
     users: Iterable[Id] | None,
@@ -216,7 +215,7 @@ def _find_movies(source: object) -> pl.DataFrame | None:
     return None if ratings is None else movielens.find_movies(ratings)
 
 
-def _with_items(data: Interactions, items: Any, item_column: str | None) -> Interactions:
+def _with_items(data: Interactions, items: Source, item_column: str | None) -> Interactions:
     """Attach item metadata; `item_column` is the column of item ids in the interactions."""
     name = str(items) if isinstance(items, (str, Path)) else "the frame of items"
     table = _items_table(items, item_column)
@@ -252,7 +251,7 @@ def _item_column(table: pl.DataFrame, named: str | None, source: str) -> str:
     return column
 
 
-def _items_table(items: Any, item_column: str | None) -> pl.DataFrame:
+def _items_table(items: Source, item_column: str | None) -> pl.DataFrame:
     if isinstance(items, str) and "://" in items:
         raise SettingError(
             "items= is a path or a frame; for a database, pass items=read_table(url, query=...)",
@@ -265,7 +264,7 @@ def _items_table(items: Any, item_column: str | None) -> pl.DataFrame:
     return read_table(items, ids=() if item_column is None else (item_column,))
 
 
-def _reject(arguments: dict[str, Any], reason: str) -> None:
+def _reject(arguments: Mapping[str, object], reason: str) -> None:
     """Raise `SettingError` if one of the arguments is given."""
     for name, value in arguments.items():
         if value is not None:

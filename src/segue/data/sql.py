@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import polars as pl
 
@@ -17,6 +17,17 @@ from segue.errors import DataError, MissingExtraError, SettingError
 BATCH = 50_000  # rows held as Python objects at a time
 CONNECT_SECONDS = "10"
 EXAMPLE = "query='SELECT user_id, item_id FROM interactions'"
+
+
+class Cursor(Protocol):
+    """The part of a database cursor (PEP 249) that reading needs."""
+
+    @property
+    def description(self) -> Sequence[Sequence[object]] | None:
+        """The columns of the result, with their names first; None if the statement returns no rows."""
+
+    def fetchmany(self, size: int) -> list[tuple[object, ...]]:
+        """Return the next rows, or an empty list at the end."""
 
 
 @contextmanager
@@ -103,10 +114,10 @@ DATABASES: dict[str, Callable[[str, str], AbstractContextManager[Table]]] = {
 }
 
 
-def _open_cursor(name: str, cursor: Any) -> Table:
+def _open_cursor(name: str, cursor: Cursor) -> Table:
     if cursor.description is None:
         raise DataError(f"{name} returns no columns; it must be a SELECT")
-    columns = [column[0] for column in cursor.description]
+    columns = [str(column[0]) for column in cursor.description]
 
     def read(names: Sequence[str], ids: Collection[str]) -> pl.DataFrame:
         positions = [columns.index(column) for column in names]
@@ -127,7 +138,7 @@ def _open_cursor(name: str, cursor: Any) -> Table:
     return Table(name, columns, read)
 
 
-def _series(name: str, values: list[Any]) -> pl.Series:
+def _series(name: str, values: list[object]) -> pl.Series:
     if any(isinstance(value, Decimal) for value in values):
         values = [_number(value) if isinstance(value, Decimal) else value for value in values]
     series = pl.Series(name, values, strict=False)
@@ -144,7 +155,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def _without_password(message: str, parts: dict[str, Any], url: str) -> str:
+def _without_password(message: str, parts: Mapping[str, object], url: str) -> str:
     """Return the message without the password, decoded or as the URL has it."""
     encoded = url.partition("://")[2].rpartition("@")[0].partition(":")[2]
     for secret in {parts.get("password"), parts.get("sslpassword"), encoded} - {None, ""}:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 
 from segue.errors import DataError, MissingExtraError
+
+Source: TypeAlias = Any  # a path, URL, frame or matrix of any library: foreign types
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def open_parquet(path: Path) -> Table:
     return Table(name, columns, read)
 
 
-def open_frame(source: Any) -> Table:
+def open_frame(source: Source) -> Table:
     """Open a frame of polars, pandas, pyarrow, DuckDB or another library with Arrow C streams."""
     name = f"the {type(source).__module__.partition('.')[0].lstrip('_')} frame"
     if type(source).__module__.startswith("pandas"):
@@ -72,7 +74,7 @@ def open_frame(source: Any) -> Table:
         return Table(name, frame.lazy().collect_schema().names(), read)
 
 
-def _from_arrow(source: Any, name: str) -> pl.DataFrame:
+def _from_arrow(source: Source, name: str) -> pl.DataFrame:
     try:
         with reading_errors(name, "a table"):
             return pl.DataFrame(source)

@@ -13,7 +13,6 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,7 +20,7 @@ import polars as pl
 from segue.errors import CorruptModelError, DataError, ModelFolderError, NotAModelError, SettingError
 from segue.progress import Progress, silent
 from segue.store.lock import locked
-from segue.store.manifest import DTYPES, NAME
+from segue.store.manifest import DTYPES, NAME, Json
 from segue.store.version import (
     StoredModel,
     fill,
@@ -45,7 +44,7 @@ def write(
     folder: str | Path,
     arrays: Mapping[str, np.ndarray],
     tables: Mapping[str, pl.DataFrame],
-    meta: Mapping[str, Any],
+    meta: Mapping[str, object],
 ) -> str:
     """Write a new version, make it the current one and return its name.
 
@@ -171,10 +170,10 @@ def _check_arrays(arrays: Mapping[str, np.ndarray]) -> None:
             )
 
 
-def _check_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+def _check_meta(meta: Mapping[str, object]) -> Json:
     plain = dict(meta)
     try:
-        parsed: dict[str, Any] = json.loads(json.dumps(plain, sort_keys=True, allow_nan=False))
+        parsed: Json = json.loads(json.dumps(plain, sort_keys=True, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
         raise SettingError(f"meta must be plain JSON: {error}") from error
     if parsed != plain:
@@ -202,7 +201,7 @@ def _write_version(
     folder: Path,
     arrays: Mapping[str, np.ndarray],
     tables: Mapping[str, pl.DataFrame],
-    meta: dict[str, Any],
+    meta: Json,
 ) -> str:
     parent, name = folder / VERSIONS, ""
     parent.mkdir(exist_ok=True)

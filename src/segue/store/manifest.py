@@ -7,7 +7,7 @@ import math
 import re
 import struct
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,7 @@ FORMAT = 2  # raise it when names or meanings of arrays, tables or settings chan
 LIMIT = 16 << 20  # bytes of a manifest
 DTYPES = frozenset({"|b1", "|i1", "|u1", "<i2", "<u2", "<i4", "<u4", "<i8", "<u8", "<f2", "<f4", "<f8"})
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,99}")
+Json: TypeAlias = dict[str, Any]  # a parsed JSON object: its values are foreign
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -34,7 +35,7 @@ class FileEntry:
 class Manifest:
     """The contents of a version: plain JSON, and the files of arrays and tables by name."""
 
-    meta: dict[str, Any]
+    meta: Json
     arrays: dict[str, FileEntry]
     tables: dict[str, FileEntry]
 
@@ -131,14 +132,14 @@ def _parse_array(name: str, entry: object) -> FileEntry:
     return FileEntry(file.size, file.sha256, dtype, tuple(shape))
 
 
-def _parse_file(name: str, fields: dict[str, Any]) -> FileEntry:
+def _parse_file(name: str, fields: Json) -> FileEntry:
     size, digest = fields["bytes"], fields["sha256"]
     if not _is_count(size) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         raise ValueError(f"{name} has no size and checksum")
     return FileEntry(size, digest)
 
 
-def _check_keys(name: str, content: object, keys: set[str]) -> dict[str, Any]:
+def _check_keys(name: str, content: object, keys: set[str]) -> Json:
     if not isinstance(content, dict) or set(content) != keys:
         raise ValueError(f"{name} must have exactly {', '.join(sorted(keys))}")
     return content

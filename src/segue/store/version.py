@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from segue.errors import CorruptModelError, DataError, NewerFormatError, OlderFormatError
 from segue.progress import Progress
-from segue.store.manifest import LIMIT, FileEntry, Manifest, npy_header, parse, render
+from segue.store.manifest import LIMIT, FileEntry, Json, Manifest, npy_header, parse, render
 
 MANIFEST = "manifest.json"
 Buffer: TypeAlias = bytes | memoryview
@@ -40,7 +40,7 @@ class StoredModel:
 
     path: Path
     version: str
-    meta: dict[str, Any]
+    meta: Json
     arrays: dict[str, np.ndarray]
     tables: dict[str, pl.DataFrame]
 
@@ -49,7 +49,7 @@ def fill(
     folder: Path,
     arrays: Mapping[str, np.ndarray],
     tables: Mapping[str, pl.DataFrame],
-    meta: dict[str, Any],
+    meta: Json,
 ) -> str:
     """Write and flush all files of a version; return the checksum of its manifest."""
     manifest = Manifest(
