@@ -1,4 +1,4 @@
-"""All our indexes beside other libraries: the least effort that reaches a recall, in turns.
+"""Compare all indexes with other libraries: the time of the least effort that reaches a recall.
 
     python benchmarks/index.py [--part glove fashion million article article-glove] [--models ials bpr]
         [--indexes exact ivf hnsw forest lsh hnsw:m=24] [--peers scann hnswlib annoy | --peers none]
@@ -36,10 +36,11 @@ from rich.table import Table
 from segue.bench.chart import draw
 from segue.bench.ground_truth import GroundTruth
 from segue.bench.numpy_peer import NUMPY
-from segue.bench.peer import Peer
+from segue.bench.peer import Peer, Setting
 from segue.bench.peers import select_peers
 from segue.bench.race import Runner, build_peer, race
 from segue.bench.segue_indexes import build_index
+from segue.index.base import IndexSettings
 from segue.index.registry import INDEXES, concrete_indexes
 from segue.index.timing import single_microseconds
 from vectors import FASHION, Vectors, fashion, glove, jittered, keep, learned
@@ -53,7 +54,7 @@ log = logging.getLogger("segue")
 
 
 class Case(NamedTuple):
-    """Vectors that are raced on."""
+    """Named vectors to compare on."""
 
     name: str
     metric: str
@@ -99,7 +100,7 @@ def arguments() -> argparse.Namespace:
 
 
 def raced(given: argparse.Namespace) -> Iterator[Case]:
-    """What is raced on with other libraries."""
+    """Yield the cases that are compared with other libraries."""
     if "glove" in given.part:
         yield Case("glove-50", "cosine", glove(given.queries))
     if "fashion" in given.part:
@@ -110,7 +111,7 @@ def raced(given: argparse.Namespace) -> Iterator[Case]:
 
 
 def described(given: argparse.Namespace) -> Iterator[Case]:
-    """What the article's table is about."""
+    """Yield the cases of the article's table."""
     for model in given.models if "article" in given.part else ():
         items, users = learned("amazon-book", model, 64, given.cache)
         yield Case(f"amazon-book-{model}-64", "dot", Vectors(items, drawn(users, given)))
@@ -119,23 +120,24 @@ def described(given: argparse.Namespace) -> Iterator[Case]:
 
 
 def drawn(users: np.ndarray, given: argparse.Namespace) -> np.ndarray:
-    """Some of the users, the same ones always."""
-    picked: np.ndarray = users[np.random.default_rng(0).permutation(len(users))[: given.queries]]
-    return picked
+    """Return a sample of the users with a fixed seed."""
+    sample: np.ndarray = users[np.random.default_rng(0).permutation(len(users))[: given.queries]]
+    return sample
 
 
 def compare(case: Case, given: argparse.Namespace, targets: list[float], parts: list[str]) -> Rows:
-    """Build everybody once, then race for each recall."""
+    """Build each index once, then time all for each recall."""
     name, metric, (items, queries) = case
     truth = GroundTruth(items, queries, metric)
     folder = given.cache / name if given.cache else None
     (kth,) = keep(folder, f"kth-{len(queries)}-{K}", lambda: truth.kth_scores((K,), THREADS))
-    runners, sweeps = [], {}
-    for told in given.indexes:
-        log.info("building %s%s", OURS, told)
-        made, index = build_index(settings_of(told, metric), f"{OURS}{told}", items, queries, folder)
-        runners.append(made)
-        sweeps[made.name] = [index.efforts(K) or [None]]
+    runners: list[Runner] = []
+    sweeps: dict[str, list[list[Setting]]] = {}
+    for text in given.indexes:
+        log.info("building %s%s", OURS, text)
+        runner, index = build_index(parse_settings(text, metric), f"{OURS}{text}", items, queries, folder)
+        runners.append(runner)
+        sweeps[runner.name] = [[*index.efforts(K)] or [None]]
     for peer in present(parts, metric):
         runners.append(build_peer(peer, items, metric, THREADS, folder))
         sweeps[peer.name] = peer.sweeps(len(items), K)
@@ -148,15 +150,17 @@ def compare(case: Case, given: argparse.Namespace, targets: list[float], parts: 
     return rows
 
 
-def settings_of(told: str, metric: str) -> Any:
-    """An index of ours as it is typed: its name, and whole numbers for its settings."""
-    name, *pairs = told.split(":")
+def parse_settings(text: str, metric: str) -> IndexSettings:
+    """Return the settings that NAME:SETTING=VALUE names."""
+    name, *pairs = text.split(":")
     numbers = {key: int(value) for key, value in (pair.split("=") for pair in pairs)}
-    return INDEXES[name](metric=metric, **numbers)
+    settings_class: Any = INDEXES[name]
+    settings: IndexSettings = settings_class(metric=metric, **numbers)
+    return settings
 
 
 def present(parts: list[str], metric: str) -> list[Peer]:
-    """The libraries that were named and are installed."""
+    """Return the requested libraries that are installed."""
     named = [] if parts == ["none"] else select_peers(parts, metric)
     for peer in named:
         if peer.absent():
@@ -165,16 +169,16 @@ def present(parts: list[str], metric: str) -> list[Peer]:
 
 
 def row(target: float, one: Runner, queries: np.ndarray) -> dict[str, Any]:
-    """What was measured of a runner, with the time of a query that is asked alone."""
-    told = one.row()
+    """Return the measurements of a runner, with the time of a single query."""
+    measured = one.row()
     alone = None
-    if told["reached"]:
-        alone = round(single_microseconds(one.search, queries[:ALONE], K, told["setting"]), 1)
-    return {"target": target, **told, "alone_us": alone, "ours": one.name.startswith(OURS)}
+    if measured["reached"]:
+        alone = round(single_microseconds(one.search, queries[:ALONE], K, measured["setting"]), 1)
+    return {"target": target, **measured, "alone_us": alone, "ours": one.name.startswith(OURS)}
 
 
 def curves(rows: Rows) -> Rows:
-    """A row for each index, with the points of all races."""
+    """Return one row per index, with the points of all targets."""
     names = dict.fromkeys(row["name"] for row in rows)
     merged = []
     for name in names:
@@ -185,7 +189,7 @@ def curves(rows: Rows) -> Rows:
 
 
 def article(rows: Rows) -> str:
-    """How many times as fast as brute force each of ours is, by the recall that may be lost."""
+    """Return a Markdown table of the speed-up over brute force, by the share of recall lost."""
     losses = sorted(LOSSES)
     lines = ["| index | " + " | ".join(f"{loss:.0%} lost" for loss in losses) + " |"]
     lines.append("|---" * (len(losses) + 1) + "|")
@@ -200,7 +204,7 @@ def article(rows: Rows) -> str:
 
 
 def table(title: str, rows: Rows) -> Table:
-    """Rows as they are, without the points, the fastest first."""
+    """Return a table of the rows without their points, the fastest first."""
     names = [name for name in rows[0] if name not in ("points", "rounds_us", "ours")]
     made = Table(*names, title=title)
     for row in sorted(rows, key=lambda row: (row["target"], not row["reached"], row["us"])):

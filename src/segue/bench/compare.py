@@ -210,7 +210,7 @@ def _build(
         runner, index = build_index(INDEXES[name](), name, items, queries)
         searches.runners.append(runner)
         searches.indexes[name] = index
-        searches.sweeps[name] = [index.efforts(k) or [None]]
+        searches.sweeps[name] = [[*index.efforts(k)] or [None]]
     for place, peer in enumerate(libraries, len(names)):
         progress("building", place, total)
         searches.runners.append(build_peer(peer, items, "dot", threads.available(), None))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from segue.bench.race import Runner
+from segue.index.base import Index, IndexSettings
 from segue.index.timing import Search
 from segue.kernels.arrays import aligned
 
@@ -17,8 +17,8 @@ META = ("meta settings", "meta seconds")  # stored beside an index's arrays
 
 
 def build_index(
-    settings: Any, name: str, items: np.ndarray, queries: np.ndarray, folder: Path | None = None
-) -> tuple[Runner, Any]:
+    settings: IndexSettings, name: str, items: np.ndarray, queries: np.ndarray, folder: Path | None = None
+) -> tuple[Runner, Index]:
     """Build one of segue's indexes; return its runner and the index.
 
     Args:
@@ -42,7 +42,7 @@ def build_index(
     return Runner(name, seconds, _search(index), is_exact=not index.efforts(1)), index
 
 
-def _search(index: Any) -> Search:
+def _search(index: Index) -> Search:
     """Return a search of an index that has the effort as its setting."""
 
     def search(queries: np.ndarray, k: int, setting: int | None) -> np.ndarray:
@@ -52,7 +52,7 @@ def _search(index: Any) -> Search:
     return search
 
 
-def _load(settings: Any, file: Path) -> tuple[Any, float]:
+def _load(settings: IndexSettings, file: Path) -> tuple[Index | None, float]:
     """Return a saved index and the seconds of its build; None if it was built with other settings."""
     with np.load(file) as saved:
         written, seconds = (saved[name] for name in META)
