@@ -71,21 +71,9 @@ def read_interactions(
         item_column = None
     else:
         _reject(
-            {"user_ids": user_ids, "item_ids": item_ids},
-            "is only for a matrix, which has no ids of its own",
+            {"user_ids": user_ids, "item_ids": item_ids}, "is only for a matrix, which has no ids of its own"
         )
-        with _open(source, query) as table:
-            columns = find_columns(table.columns, named, table.name)
-            log.info(
-                "%s: %s", table.name, ", ".join(f"{role} = {column}" for role, column in columns.items())
-            )
-            frame = table.read(list(columns.values()), (columns["user"], columns["item"]))
-        item_column = columns["item"]
-        frame = frame.select(pl.col(column).alias(role) for role, column in columns.items())
-        try:
-            data = from_frame(frame, duplicates=duplicates, min_weight=min_weight)
-        except DataError as error:
-            raise _with_source(error, table.name) from None
+        data, item_column = _from_table(source, query, named, duplicates, min_weight)
         items = _find_movies(source) if items is None else items
     if core is not None:
         data = data.core(*((core, core) if isinstance(core, int) else core))
@@ -181,6 +169,25 @@ def _open_path(path: Path) -> Table:
     if b"\0" in start and not start.startswith(COMPRESSED):
         raise DataError(f"{path} is neither Parquet nor text in UTF-8; save it as one of them")
     return open_delimited(path)
+
+
+def _from_table(
+    source: Source,
+    query: str | None,
+    named: dict[str, str | None],
+    duplicates: str,
+    min_weight: float | None,
+) -> tuple[Interactions, str]:
+    """Return the interactions of a table, and the name of its column of item ids."""
+    with _open(source, query) as table:
+        columns = find_columns(table.columns, named, table.name)
+        log.info("%s: %s", table.name, ", ".join(f"{role} = {column}" for role, column in columns.items()))
+        frame = table.read(list(columns.values()), (columns["user"], columns["item"]))
+    frame = frame.select(pl.col(column).alias(role) for role, column in columns.items())
+    try:
+        return from_frame(frame, duplicates=duplicates, min_weight=min_weight), columns["item"]
+    except DataError as error:
+        raise _with_source(error, table.name) from None
 
 
 def _from_matrix(
