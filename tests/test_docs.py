@@ -1,11 +1,13 @@
 """README and docs: their code runs; the layout, layers and commands they list are the real ones."""
 
+import importlib
 import os
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -118,6 +120,9 @@ def test_names_in_the_docs_exist():
         for name in set(re.findall(r"\bsegue((?:\.[A-Za-z_]\w*)+)", page.read_text(encoding="utf-8"))):
             value = segue
             for part in name.split(".")[1:]:
+                if not hasattr(value, part) and isinstance(value, ModuleType):
+                    value = importlib.import_module(f"{value.__name__}.{part}")
+                    continue
                 assert hasattr(value, part) or value is None, f"{page.name} names segue{name}"
                 value = getattr(value, part)
 

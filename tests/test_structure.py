@@ -66,11 +66,12 @@ def test_files_are_short():
 
 
 def test_functions_are_short():
+    """A signature does not count: commands declare their options in it."""
     long = {}
     for path, text in outside_kernels():
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                length = node.end_lineno - node.lineno + 1
+                length = node.end_lineno - node.body[0].lineno + 1
                 if length > 60:
                     long[f"{path}:{node.name}"] = length
     assert long == {}
