@@ -214,7 +214,7 @@ IN_CODE = {
     r"\bfor (?:who|whom|told|asked)\b": "a noun that says what the value is",
     r"\b(?:also_seen|left_out|deny)\b": "exclude",
     r"\beligible\b": "allow, allowed",
-    r"\bclass (?:Wish|Wishes|Asked|Person|Deed|Kept|Write|Searches|Audience|Shown|Chosen)\b": "the term of the field",
+    r"\bclass (?:Wish|Wishes|Asked|Person|Deed|Kept|Write|Searches|Audience|Shown|Chosen)\b": "the field's term",
     r"\b(?:Grove|MeasuredIndex|HYBRID|FEATURED)\b": "ForestArrays, BruteForceIndex, ModelSpec's capabilities",
     r"\bas_they_are\b": "identity",
 }
