@@ -111,7 +111,7 @@ def raced(given: argparse.Namespace) -> Iterator[tuple[str, str, Vectors]]:
 
 
 def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace) -> dict[str, Rows]:
-    """Build everybody once, then race for each k."""
+    """Build each index once, then time all for each k."""
     items, queries = vectors
     truth = GroundTruth(items, queries, metric)
     folder = given.cache / name if given.cache else None
@@ -141,11 +141,11 @@ def compare(name: str, vectors: Vectors, metric: str, given: argparse.Namespace)
     return found
 
 
-def ours(asked: np.ndarray) -> Peer:
-    """segue's exact search, given a sample of queries as `Recommender` gives the users."""
+def ours(sample: np.ndarray) -> Peer:
+    """Return segue's exact search, built with a sample of queries as in `Recommender`."""
 
     def build(items: np.ndarray, metric: str, threads: int, kept: Path | None) -> Search:
-        index = segue.index.Exact(metric=metric).build(items, queries=asked[:SAMPLED])
+        index = segue.index.Exact(metric=metric).build(items, queries=sample[:SAMPLED])
 
         def search(queries: np.ndarray, k: int, setting: Any) -> np.ndarray:
             found: np.ndarray = index.search(queries, k).ids
@@ -157,13 +157,13 @@ def ours(asked: np.ndarray) -> Peer:
 
 
 def examined(items: np.ndarray, queries: np.ndarray, k: int, metric: str) -> float:
-    """The mean share of the items that segue scored for a query."""
+    """Return the mean share of the items that segue scores for a query."""
     found = segue.index.Exact(metric=metric).build(items).search(queries, k)
     return float(found.examined.mean() / len(items))
 
 
 def ratios(label: str, rows: Rows) -> dict[str, Any]:
-    """How many times as fast segue is as the fastest approximate peer, faiss flat and numpy."""
+    """Return the speed-up of segue over the fastest approximate peer, faiss flat and numpy."""
     us = {row["name"]: row["us"] for row in rows if row["reached"]}
     rivals = {name: value for name, value in us.items() if name not in ("segue", FLAT.name, NUMPY.name)}
     fastest = min(rivals, key=lambda name: rivals[name]) if rivals else FLAT.name
@@ -181,7 +181,7 @@ def ratios(label: str, rows: Rows) -> dict[str, Any]:
 
 
 def latency(model: str, folder: Path | None) -> Rows:
-    """Median microseconds of one query through the public call, segue and the other exact searches."""
+    """Measure the median microseconds of a single query: segue and the other exact searches."""
     items, users = learned("amazon-book", model, 64, folder)
     rows = []
     for among, asked in ((items, 2000), (jittered(items, MILLION), 300)):
@@ -196,7 +196,7 @@ def latency(model: str, folder: Path | None) -> Rows:
 
 
 def one_by_one(search: Search, queries: np.ndarray) -> dict[str, float]:
-    """Median and 99th percentile of the time of a call with one query, in microseconds."""
+    """Return the median and 99th percentile of the microseconds of a call with one query."""
     for query in queries[:20]:
         search(query[None], 10, None)
     times = []
@@ -208,7 +208,7 @@ def one_by_one(search: Search, queries: np.ndarray) -> dict[str, float]:
 
 
 def million(model: str, folder: Path | None) -> dict[str, Any]:
-    """Build time of a million vectors, and memory as a multiple of theirs."""
+    """Measure the build time of a million vectors, and memory as a multiple of theirs."""
     items = jittered(learned("amazon-book", model, 64, folder).items, MILLION)
     seconds = []
     for _ in range(4):
@@ -237,7 +237,7 @@ def million(model: str, folder: Path | None) -> dict[str, Any]:
 
 
 def table(title: str, rows: Rows) -> Table:
-    """Rows as they are, without the points of the plot."""
+    """Return a table of the rows without the points of the plot."""
     names = [name for name in rows[0] if name not in ("points", "rounds_us")]
     made = Table(*names, title=title)
     for row in sorted(rows, key=lambda row: row.get("us", 0)):

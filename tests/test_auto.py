@@ -1,4 +1,4 @@
-"""Auto: what it chooses, and why, with indexes whose speed and recall are known."""
+"""Auto: its choices among fake indexes of known speed and recall."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ def vectors(n=300, d=8, seed=0):
 
 @dataclass(frozen=True)
 class Fake:
-    """Searches exactly, but loses the last of the answers below an effort, and sleeps for each call."""
+    """Search exactly, but drop the last result below an effort, and sleep in each call."""
 
     METRICS: ClassVar = ("dot",)
     metric: str = "dot"
@@ -63,7 +63,7 @@ class FakeIndex:
 
 @pytest.fixture
 def fakes(monkeypatch):
-    """Replace all indexes but Exact, which is made slow, by those that a test names."""
+    """Make Exact slow and replace all other indexes with those that a test names."""
 
     def install(**settings):
         made = {"exact": Exact}
@@ -87,7 +87,7 @@ def _with(defaults):
     return made
 
 
-def test_an_ordinary_catalogue_gets_exact_search_and_nothing_else_is_tried():
+def test_small_catalog_gets_exact_search_without_trials():
     made = Auto().build(vectors())
     assert made.name == "exact"
     assert made.effort is None
@@ -96,7 +96,7 @@ def test_an_ordinary_catalogue_gets_exact_search_and_nothing_else_is_tried():
     assert made.measured[0].recall == 1
 
 
-def test_every_index_that_is_built_is_told(fakes, monkeypatch):
+def test_build_reports_every_index(fakes, monkeypatch):
     fakes(quick={})
     monkeypatch.setattr("segue.index.auto.SAMPLED_ITEMS", 100)
     told = []
@@ -109,11 +109,11 @@ def test_every_index_that_is_built_is_told(fakes, monkeypatch):
 
 
 class TestChoice:
-    def compared(self, fakes, wish=None, **settings):
+    def compared(self, fakes, auto=None, **settings):
         fakes(**settings)
-        return (wish or Auto(enough=0)).build(vectors())
+        return (auto or Auto(enough=0)).build(vectors())
 
-    def test_exact_search_stays_where_nothing_is_faster(self, fakes):
+    def test_exact_search_wins_if_nothing_is_faster(self, fakes):
         made = self.compared(fakes, slow={"sleep": 1e-3})
         assert made.name == "exact"
         assert [row.index for row in made.measured] == ["exact", "slow"]
@@ -129,7 +129,7 @@ class TestChoice:
             in (caplog.text)
         )
 
-    def test_the_fastest_is_taken_with_the_least_effort_that_reaches_the_recall(self, fakes):
+    def test_fastest_index_wins_with_the_least_sufficient_effort(self, fakes):
         made = self.compared(
             fakes, quick={"needed": 4}, late={"sleep": 3e-5}, poor={"needed": 99}, slow={"sleep": 1e-3}
         )
@@ -144,7 +144,7 @@ class TestChoice:
         again = Auto(enough=0).from_arrays(made.arrays())
         assert (again.name, again.effort, again.measured) == ("quick", 4, made.measured)
 
-    def test_a_sample_decides_which_one_is_built(self, fakes, monkeypatch):
+    def test_sample_decides_which_index_is_built(self, fakes, monkeypatch):
         monkeypatch.setattr("segue.index.auto.SAMPLED_ITEMS", 100)
         made = self.compared(fakes, quick={})
         assert [(row.index, row.items) for row in made.measured] == [
@@ -158,7 +158,7 @@ class TestChoice:
         assert made.name == "exact"
         assert not made.measured[1].reached
 
-    def test_an_index_that_does_not_know_the_metric_is_no_candidate(self, fakes, caplog):
+    def test_unsupported_metric_is_no_candidate(self, fakes, caplog):
         with caplog.at_level("INFO", "segue"):
             made = self.compared(fakes, Auto(enough=0, metric="cosine"), dots={})
         assert [row.index for row in made.measured] == ["exact"]
@@ -201,13 +201,13 @@ def test_damaged_choices(changes):
         ({"enough": float("nan")}, "Auto(enough=nan) must be microseconds, 0 or more, or None"),
     ],
 )
-def test_refused_settings(settings, told):
+def test_invalid_settings(settings, told):
     with pytest.raises(SettingError) as error:
         Auto(**settings)
     assert str(error.value) == told
 
 
-def test_a_model_folder_keeps_what_was_measured(tmp_path):
+def test_model_folder_stores_the_measurements(tmp_path):
     data = segue.data.simulate(users=60, items=40, interactions=900, seed=0)
     saved = segue.Recommender(segue.IALS(dim=4), Auto(enough=1e9, recall=0.9)).fit(data).save(tmp_path / "m")
     found = segue.load(tmp_path / "m")
@@ -216,7 +216,7 @@ def test_a_model_folder_keeps_what_was_measured(tmp_path):
     assert found.recommend(k=3).equals(saved.recommend(k=3))
 
 
-def test_one_by_one():
+def test_single_queries():
     made = Auto(sample="single", enough=0).build(vectors(50))
     assert made.name in INDEXES
     assert made.measured[0].us > 0
@@ -240,7 +240,7 @@ class TestClimb:
         assert tried[:3] == [0, 4, 8]
         assert len(tried) < 10
 
-    def test_gives_up_where_leaps_gain_nothing_or_take_too_long(self):
+    def test_stops_if_leaps_gain_nothing_or_take_too_long(self):
         measure, tried = self.measured([0.5] * 20)
         climb(list(range(20)), measure, 0.95)
         assert tried == [0, 4]

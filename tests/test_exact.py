@@ -60,7 +60,7 @@ def test_the_same_ids_as_brute_force_and_ties_by_id(form, n, d, k):
 
 @pytest.mark.parametrize("metric", ["dot", "cosine", "euclidean"])
 @pytest.mark.parametrize("d", [8, 20, 64, 200])
-def test_nothing_better_is_left_out_where_bounds_prune(form, metric, d):
+def test_bounds_never_prune_a_better_item(form, metric, d):
     vectors, queries = like_a_recommender(6000, d, 130, seed=d)
     found = Exact(metric).build(vectors, queries=queries).search(queries, 10)
     x, q = vectors.astype(np.float64), queries.astype(np.float64)
@@ -79,7 +79,7 @@ def test_nothing_better_is_left_out_where_bounds_prune(form, metric, d):
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("metric", ["dot", "euclidean"])
-def test_long_vectors_that_lie_behind_short_ones_are_found(metric, sign):
+def test_long_vectors_behind_short_ones_are_found(metric, sign):
     """Inside a band direction decides the order, so that shelves of small norms can come first."""
     rng = np.random.default_rng(12)
     long = np.eye(8)[0] * rng.uniform(1, 2, (400, 1)) + 0.3 * rng.standard_normal((400, 8))
@@ -103,7 +103,7 @@ def test_all_forms_give_the_same_bytes(monkeypatch):
         np.testing.assert_array_equal(found.scores, answers["plain"].scores)
 
 
-def test_the_form_can_be_chosen_and_wrong_ones_are_refused(monkeypatch):
+def test_form_setting_and_invalid_forms(monkeypatch):
     monkeypatch.setenv("SEGUE_SIMD", "plain")
     assert chosen_form() == simd.FORMS["plain"]
     monkeypatch.setenv("SEGUE_SIMD", "")
@@ -148,7 +148,7 @@ def tail_lengths(vectors, lead, parts):
 
 
 @pytest.mark.parametrize("d", [1, 4, 7, 64, 70, 600])
-def test_codes_stand_for_the_vectors_within_the_bounds(d):
+def test_codes_approximate_the_vectors_within_the_bounds(d):
     vectors, _ = like_a_recommender(1500, d, 1, seed=3)
     layout = build_layout(vectors, vectors, is_distance=False)
     placed = vectors @ layout.axes.T if len(layout.axes) else vectors
@@ -198,7 +198,7 @@ def test_codes_stand_for_the_vectors_within_the_bounds(d):
 
 @pytest.mark.parametrize("tails", [0, 1, 2])
 @pytest.mark.parametrize("form_name", list(simd.FORMS))
-def test_query_codes_stand_for_the_queries_within_their_parts(form_name, tails):
+def test_query_codes_approximate_the_queries(form_name, tails):
     form = simd.FORMS[form_name]
     rng = np.random.default_rng(4)
     queries = (rng.standard_normal((50, 30)) * rng.lognormal(0, 2, (50, 1))).astype(np.float32)
@@ -259,14 +259,14 @@ def test_a_short_allow_list_scores_only_its_members(metric, each):
     assert (found.examined == 20).all()
 
 
-def test_a_list_of_nothing_allows_nothing():
+def test_empty_allow_list_returns_nothing():
     vectors, queries = whole_numbers(300, 4, 2, seed=8)
     found = Exact().build(vectors).search(queries, 3, allow=np.zeros(300, bool))
     assert (found.ids == -1).all()
     assert (found.examined == 0).all()
 
 
-def test_the_sample_of_queries_changes_no_answer():
+def test_sample_of_queries_changes_no_result():
     vectors, queries = like_a_recommender(4000, 48, 60, seed=9)
     expected = Exact().build(vectors).search(queries, 15)
     for sample in (queries, np.zeros((5, 48), np.float32), np.empty((0, 48), np.float32), -queries[:1]):
@@ -281,7 +281,7 @@ def test_the_sample_of_queries_changes_no_answer():
     "name",
     ["codes", "order", "bound_table", "tile_means", "segment_starts", "max_code_norms", "axes", "center"],
 )
-def test_arrays_that_do_not_fit_are_refused(name):
+def test_inconsistent_arrays_raise(name):
     vectors, _ = like_a_recommender(2000, 16, 1, seed=10)
     arrays = Exact().build(vectors).arrays()
     with pytest.raises(DataError, match=f"the index lacks the arrays {name}; build it again"):

@@ -17,7 +17,7 @@ NO_FLOATS, NO_WORDS = np.empty((0, 0), np.float32), np.empty((0, 0), np.uint64)
 
 
 def clustered(metric, n, d, seed=0):
-    """Vectors about a few centers, and queries near some of them: what trees are for."""
+    """Return vectors around a few centers, and queries near some of them."""
     rng = np.random.default_rng(seed)
     centers = rng.standard_normal((40, d))
     vectors = centers[rng.integers(0, 40, n)] + 0.5 * rng.standard_normal((n, d))
@@ -74,7 +74,7 @@ def test_scores_are_those_of_exact_search(metric):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("d", [1, 2, 7, 13, 64, 65, 130])
-def test_the_bounds_leave_nothing_out(metric, d):
+def test_bounds_prune_nothing_better(metric, d):
     """Whoever has been told to score nearly everything must find the best of it."""
     rng = np.random.default_rng(d)
     vectors, queries = rng.standard_normal((2500, d)), rng.standard_normal((20, d))
@@ -90,7 +90,7 @@ def test_the_bounds_leave_nothing_out(metric, d):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_filters_and_the_guarantee_of_k_without_scoring_all(metric):
+def test_filters_keep_k_results_without_scoring_all(metric):
     vectors, queries = clustered(metric, 5000, 12, seed=2)
     rng = np.random.default_rng(3)
     index = Forest(metric=metric, trees=5).build(vectors)
@@ -133,7 +133,7 @@ def test_the_same_bytes_with_any_number_of_threads(metric, monkeypatch):
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_vectors_that_no_plane_divides(metric, value):
+def test_vectors_that_no_plane_splits(metric, value):
     vectors = np.full((5000, 3), value, np.float32)
     found = Forest(metric=metric, trees=3).build(vectors).search(vectors[:2], 5, effort=100)
     assert (found.ids >= 0).all()
@@ -141,12 +141,12 @@ def test_vectors_that_no_plane_divides(metric, value):
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_one_item_and_more_wanted_than_there_are(metric):
+def test_one_item_and_k_above_the_number_of_items(metric):
     found = Forest(metric=metric).build(np.ones((1, 3), np.float32)).search(np.ones((2, 3)), 4, effort=1)
     assert found.ids.tolist() == [[0, -1, -1, -1]] * 2
 
 
-def test_a_tree_is_its_definition():
+def test_tree_matches_its_definition():
     """Every item lies where its own margins lead, spans nest, and no leaf is larger than asked."""
     rng = np.random.default_rng(5)
     vectors = rng.standard_normal((1000, 8)).astype(np.float32)
@@ -166,7 +166,7 @@ def test_a_tree_is_its_definition():
                 assert tree.bounds[link, [0, 2]].tolist() == [begin, end]
 
 
-def test_a_tree_of_bits_is_its_definition():
+def test_tree_of_bits_matches_its_definition():
     words = np.random.default_rng(6).integers(0, 2**63, (300, 2), dtype=np.int64).astype(np.uint64)
     tree = grow_tree(trees.BITS, np.empty((300, 0), np.float32), np.empty(0, np.float32), words, 5, 1)
     for node, (first, middle, last) in enumerate(tree.bounds):
@@ -192,7 +192,7 @@ def naive_kiss(seed, count):
 
 
 @pytest.mark.parametrize("seed", [0, 1, 42, 1234567890987654321, 2**64 - 1])
-def test_the_generator_is_annoys(seed):
+def test_random_generator_matches_annoy(seed):
     @njit
     def many(seed, out):
         state = np.empty(4, np.uint64)
@@ -205,7 +205,7 @@ def test_the_generator_is_annoys(seed):
     assert out.tolist() == naive_kiss(seed, 200)
 
 
-def test_the_queue_gives_the_highest_first_and_of_equals_the_highest_number():
+def test_queue_order_with_ties():
     @njit
     def through(values, out):
         priorities, numbers = np.empty(len(values), np.float32), np.empty(len(values), np.int32)
@@ -281,7 +281,7 @@ def damages():
 
 
 @pytest.mark.parametrize("damage", [pytest.param(damage, id=name) for name, damage in damages()])
-def test_arrays_that_are_no_index(damage):
+def test_damaged_arrays_raise(damage):
     made = Forest(metric="euclidean", trees=3, leaf=8)
     vectors, _ = clustered("euclidean", 200, 70)
     arrays = {name: array.copy() for name, array in made.build(vectors).arrays().items()}
@@ -291,7 +291,7 @@ def test_arrays_that_are_no_index(damage):
         made.from_arrays(arrays)
 
 
-def test_arrays_that_are_missing_or_of_other_vectors():
+def test_missing_or_foreign_arrays_raise():
     made = Forest(metric="hamming", trees=2)
     arrays = made.build(np.eye(100, dtype=np.float32)).arrays()
     with pytest.raises(DataError, match="lacks the arrays vectors, dim; build it again"):
@@ -317,18 +317,18 @@ def test_arrays_that_are_missing_or_of_other_vectors():
         ({"trees": True}, r"Forest\(trees=True\) must be"),
     ],
 )
-def test_settings_that_cannot_be(arguments, message):
+def test_invalid_settings(arguments, message):
     with pytest.raises(SettingError, match=message):
         Forest(**arguments)
 
 
 @pytest.mark.parametrize("effort", [0, -1, 2.5, True, "all"])
-def test_efforts_that_cannot_be(effort):
+def test_invalid_efforts(effort):
     with pytest.raises(SettingError, match="must be a whole number of at least 1"):
         Forest().build(np.ones((3, 2), np.float32)).search(np.ones((1, 2)), 1, effort=effort)
 
 
-def test_progress_hears_of_every_tree():
+def test_progress_counts_trees():
     heard = []
     Forest(trees=4).build(
         np.eye(5, dtype=np.float32), progress=lambda what, done, total: heard.append((what, done, total))
@@ -338,7 +338,7 @@ def test_progress_hears_of_every_tree():
     assert heard == sorted(heard)
 
 
-def test_a_recommender_keeps_its_forest(tmp_path):
+def test_recommender_saves_its_forest(tmp_path):
     data = segue.data.simulate(300, 2500, 9000, seed=1)
     forest = Forest(trees=4)
     trained = segue.Recommender(model=segue.IALS(dim=16, iterations=2), index=forest).fit(data)
@@ -349,7 +349,7 @@ def test_a_recommender_keeps_its_forest(tmp_path):
     assert loaded.settings.index == forest
 
 
-def test_more_trees_than_links_can_number(monkeypatch):
+def test_too_many_trees(monkeypatch):
     monkeypatch.setattr("segue.index.forest_arrays.MAX_LINKS", 1998)
     with pytest.raises(SettingError, match="10 trees over 100 vectors are too many; at most 9 fit"):
         Forest(trees=10).build(np.ones((100, 2), np.float32))

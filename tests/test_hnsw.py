@@ -1,4 +1,4 @@
-"""HNSW: its kernels beside naive twins, recall by its graph alone, growth, deletions, and crafted arrays."""
+"""HNSW: kernels against naive twins, recall of the graph, growth, removals, and crafted arrays."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SMALL = HNSW(m=6, ef_construction=60, ef=40)  # so small that the graph is used 
 
 
 def cloud(n, d, seed, skew=0.8):
-    """Vectors around some centers, of very different lengths, and queries like them."""
+    """Return vectors around some centers, of very different lengths, and similar queries."""
     rng = np.random.default_rng(seed)
     centers = rng.standard_normal((12, d))
     x = centers[rng.integers(12, size=n)] + 0.6 * rng.standard_normal((n, d))
@@ -105,7 +105,7 @@ def test_the_best_candidates_in_order(keys, most):
 
 
 @pytest.mark.parametrize("is_distance", [False, True])
-def test_records_stand_for_their_vectors(is_distance):
+def test_records_approximate_their_vectors(is_distance):
     rng = np.random.default_rng(3)
     vectors = (rng.standard_normal((20, 13)) * rng.lognormal(0, 2, (20, 1))).astype(np.float32)
     vectors[4] = 0
@@ -220,7 +220,7 @@ def test_recall_has_a_floor(metric, d):
     )
 
 
-def test_lengths_that_differ_a_hundredfold_lose_no_recall():
+def test_very_different_lengths_lose_no_recall():
     x, q = cloud(4000, 16, 5, skew=1.5)
     index = HNSW(m=8, ef_construction=80).build(x)
     true = Exact().build(x).search(q, 10)
@@ -291,7 +291,7 @@ def test_filters_in_the_graph(metric):
                 assert not set(found.ids[row]) & set(unseen[row])
 
 
-def test_k_is_guaranteed_by_widening_and_at_last_by_scoring_all():
+def test_search_widens_until_it_has_k_results():
     x, q = cloud(2000, 6, 10)
     index = HNSW(m=4, ef_construction=30, ef=12).build(x)
     cut = Graph(**{**vars(index.graph), "links": np.full_like(index.graph.links, -1)})
@@ -319,7 +319,7 @@ def test_few_allowed_items_are_all_scored():
         assert (found.examined == 50).all()
 
 
-def test_nobody_is_out_of_reach():
+def test_every_item_is_reachable():
     for metric in METRICS:
         x, _ = cloud(3000, 12, 12, skew=1.5)
         graph = HNSW(m=6, ef_construction=40, metric=metric).build(x).graph
@@ -330,7 +330,7 @@ def test_nobody_is_out_of_reach():
         assert (graph.links != np.arange(3000)[:, None]).all()
 
 
-def test_an_orphan_is_adopted():
+def test_item_without_incoming_links_gets_one():
     links = np.array([[1, 2], [0, 2], [0, 1], [0, 1]], np.int32)  # nobody leads to 3, and nobody has room
     hnsw.adopt(links.reshape(-1), 2, 4)
     known = np.bincount(links.reshape(-1), minlength=4)
@@ -340,7 +340,7 @@ def test_an_orphan_is_adopted():
     assert links.tolist() == [[1, 2, -1], [0, -1, -1], [0, -1, -1]]
 
 
-def test_who_was_chosen_by_whom():
+def test_group_by_target():
     chosen = np.array([[3, 1, -1], [-1, -1, -1], [1, 7, 3]])
     targets, sources, bounds = group_by_target(chosen, 10)
     assert (targets.tolist(), sources.tolist(), bounds.tolist()) == (
@@ -351,7 +351,7 @@ def test_who_was_chosen_by_whom():
 
 
 @pytest.mark.parametrize("metric", METRICS)
-def test_items_that_come_later(metric):
+def test_with_items(metric):
     x, q = cloud(2400, 10, 13)
     whole = Exact(metric=metric).build(x)
     true = whole.search(q, 10)
@@ -368,7 +368,7 @@ def test_items_that_come_later(metric):
     assert len(index.with_items(np.empty((0, 10), np.float32))) == 1500
 
 
-def test_an_index_that_has_outgrown_itself_is_built_anew():
+def test_index_that_grew_too_much_is_rebuilt():
     x, q = cloud(1500, 6, 14)
     index = HNSW(m=4, ef_construction=40).build(x[:1])
     assert len(index.graph.sizes) == 1
@@ -377,7 +377,7 @@ def test_an_index_that_has_outgrown_itself_is_built_anew():
     assert recall(grown.search(q, 10, effort=60), Exact().build(x).search(q, 10)) > 0.9
 
 
-def test_items_that_go():
+def test_without_items():
     x, q = cloud(2000, 8, 15)
     index = HNSW(m=6, ef_construction=60).build(x)
     gone = np.unique(index.search(q, 5, effort=40).ids)
@@ -403,12 +403,12 @@ def test_items_that_go():
 
 
 @pytest.mark.parametrize("ids", [[-1], [5], [0.5], ["a"]])
-def test_ids_that_cannot_go(ids):
+def test_without_invalid_ids(ids):
     with pytest.raises(DataError, match=r"the ids to remove must be whole numbers in 0\.\.4"):
         HNSW().build(np.ones((5, 2), np.float32)).without_items(ids)
 
 
-def test_later_items_of_the_wrong_width():
+def test_with_items_of_the_wrong_width():
     with pytest.raises(DataError, match="the vectors have 3 dimensions, but the index holds vectors of 2"):
         HNSW().build(np.ones((5, 2), np.float32)).with_items(np.ones((1, 3)))
 
@@ -438,12 +438,12 @@ def test_equal_vectors(metric):
         ({"seed": -1}, r"HNSW\(seed=-1\) must be"),
     ],
 )
-def test_settings_that_cannot_be(arguments, message):
+def test_invalid_settings(arguments, message):
     with pytest.raises(SettingError, match=message):
         HNSW(**arguments)
 
 
-def test_an_effort_that_cannot_be():
+def test_invalid_effort():
     index = HNSW().build(np.ones((5, 2), np.float32))
     with pytest.raises(SettingError, match="effort=0 must be a whole number of at least 1"):
         index.search(np.ones((1, 2)), 1, effort=0)
@@ -507,7 +507,7 @@ def test_missing_arrays_and_other_settings_raise():
         HNSW(m=5).from_arrays(arrays)
 
 
-def test_a_recommender_with_a_graph_keeps_its_answers(tmp_path):
+def test_recommender_saves_its_graph(tmp_path):
     import segue
 
     data = segue.data.simulate(60, 3000, 4000, seed=1)

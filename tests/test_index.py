@@ -1,4 +1,4 @@
-"""One contract for every index: the answers of `search`, its filters, and what it refuses."""
+"""The contract of every index: results of `search`, filters and errors."""
 
 import threading
 
@@ -12,7 +12,7 @@ from segue.errors import DataError, SettingError
 from segue.index import INDEXES, Exact
 
 METRICS = ["dot", "cosine", "euclidean", "manhattan", "hamming"]
-EVERYTHING = 10**6  # the effort with which all is searched
+EVERYTHING = 10**6  # an effort that searches all items
 each_metric = pytest.mark.parametrize(
     ("kind", "metric"),
     [(INDEXES[name], metric) for name in sorted(INDEXES) for metric in INDEXES[name].METRICS],
@@ -21,7 +21,7 @@ each_metric = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module", autouse=True)
 def patient_auto():
-    """Auto takes Exact, however slow the machine is at the moment."""
+    """Make Auto choose Exact, independent of the speed of the machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("segue.index.auto.ENOUGH", {"batch": np.inf, "single": np.inf})
         yield
@@ -45,7 +45,7 @@ def similarity(metric, queries, vectors):
 
 
 def check_against_naive(found, scores, eligible, k):
-    """Every row: min(k, eligible) distinct eligible items, in order, and none better was left out."""
+    """Check each row: min(k, eligible) distinct eligible items, in order, and no better item is missing."""
     ids, values, _ = found
     for q in range(len(scores)):
         allowed = np.flatnonzero(eligible[q])
@@ -85,12 +85,12 @@ def test_answers_are_the_nearest(kind, metric, d, n, k):
 
 
 @each_metric
-def test_filters_and_the_guarantee_of_k(kind, metric):
+def test_filters_keep_k_results(kind, metric):
     vectors, queries = random_case(200, 8, 40, 5, metric)
     rng = np.random.default_rng(6)
     excluded = sp.random(40, 200, 0.3, "csr", np.float32, rng).toarray()
-    excluded[3] = np.ones(200)  # nothing is left for query 3
-    excluded[4] = np.r_[np.ones(199), 0]  # one is left for query 4
+    excluded[3] = np.ones(200)  # no item is eligible for query 3
+    excluded[4] = np.r_[np.ones(199), 0]  # one item is eligible for query 4
     excluded = sp.csr_matrix(excluded)
     scores = similarity(metric, queries, vectors)
     kept = excluded.toarray() == 0
@@ -148,7 +148,7 @@ def test_degenerate_vectors(kind, metric):
             check_against_naive(found, similarity(metric, queries, vectors), eligible, 7)
 
 
-def test_a_query_alone_gets_the_same_bytes_as_among_many(kind):
+def test_single_query_and_batch_give_the_same_bytes(kind):
     vectors, queries = random_case(3000, 33, 200, seed=9)
     index = kind().build(vectors)
     many = index.search(queries, 20)
@@ -164,7 +164,7 @@ def test_no_queries(kind):
     assert found.examined.shape == (0,)
 
 
-def test_the_parts_of_a_search_change_nothing(kind, monkeypatch):
+def test_splitting_a_search_into_parts_changes_nothing(kind, monkeypatch):
     vectors, queries = random_case(100, 5, 30, seed=10)
     excluded = sp.random(30, 100, 0.2, "csr", np.float32, np.random.default_rng(1))
     allow = np.random.default_rng(2).random((30, 100)) < 0.5
@@ -184,7 +184,7 @@ def test_the_parts_of_a_search_change_nothing(kind, monkeypatch):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_building_tells_how_many_vectors_are_done(kind):
+def test_build_reports_progress(kind):
     vectors, _ = random_case(400, 6, 1, seed=12)
     heard = []
     kind().build(vectors, progress=lambda what, done, total, *values: heard.append((what, done, total)))
@@ -275,7 +275,7 @@ BAD = np.array([[1.0, np.nan]], np.float32)
         ),
     ],
 )
-def test_vectors_that_cannot_be_indexed(kind, vectors, message):
+def test_invalid_vectors(kind, vectors, message):
     with pytest.raises(DataError, match=message):
         kind().build(vectors)
 
@@ -303,13 +303,13 @@ def test_vectors_that_cannot_be_indexed(kind, vectors, message):
         ),
     ],
 )
-def test_searches_that_cannot_be(kind, error, queries, arguments, message):
+def test_invalid_searches(kind, error, queries, arguments, message):
     index = kind().build(np.ones((5, 2), np.float32))
     with pytest.raises(error, match=message):
         index.search(queries, **arguments)
 
 
-def test_an_exclusion_outside_the_catalogue(kind):
+def test_exclude_outside_the_items(kind):
     broken = sp.csr_matrix((1, 5), dtype=np.float32)
     broken.indices, broken.data = np.array([7], np.int32), np.ones(1, np.float32)
     broken.indptr = np.array([0, 1], np.int32)
@@ -317,6 +317,6 @@ def test_an_exclusion_outside_the_catalogue(kind):
         kind().build(np.ones((5, 2), np.float32)).search(np.ones((1, 2)), 1, exclude=broken)
 
 
-def test_an_unknown_metric_names_those_there_are():
+def test_unknown_metric_error_lists_the_metrics():
     with pytest.raises(SettingError, match="'dot', 'cosine', 'euclidean', 'manhattan', 'hamming'"):
         Exact(metric="taxicab")

@@ -22,7 +22,7 @@ from segue.kernels import ivf, scan, simd
 
 
 def clustered(n, d, q, seed, clusters=50, norms=0.4):
-    """Vectors and queries about the same centers, of lengths that differ."""
+    """Return vectors and queries of different lengths around the same centers."""
     rng = np.random.default_rng(seed)
     centers = rng.standard_normal((clusters, d))
     lengths = rng.lognormal(0, norms, (n, 1))
@@ -43,7 +43,7 @@ def form(request, monkeypatch):
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 7, 13, 64, 65, 130])
-def test_codes_stand_for_the_vectors_within_their_bounds(d):
+def test_codes_approximate_the_vectors_within_their_bounds(d):
     rng = np.random.default_rng(d)
     vectors = (rng.standard_normal((300, d)) * rng.lognormal(0, 1, (300, 1))).astype(np.float32)
     where = rng.integers(0, 5, 300) * 2  # partitions 1, 3, … are empty
@@ -88,7 +88,7 @@ def test_codes_stand_for_the_vectors_within_their_bounds(d):
 
 @pytest.mark.parametrize("d", [1, 2, 7, 50, 66, 130])
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 70])
-def test_the_nearest_mean_is_found_but_for_rounding(form, d, count):
+def test_nearest_mean_is_found_up_to_rounding(form, d, count):
     rng = np.random.default_rng(count)
     vectors = rng.standard_normal((400, d)).astype(np.float32)
     means = rng.standard_normal((count, d)).astype(np.float32)
@@ -101,7 +101,7 @@ def test_the_nearest_mean_is_found_but_for_rounding(form, d, count):
         assert (taken == apart.min(1)).mean() > 0.8
 
 
-def test_means_and_spreads_are_those_of_the_members():
+def test_means_and_spreads_of_the_members():
     rng = np.random.default_rng(1)
     vectors = rng.standard_normal((500, 9)).astype(np.float32) * 3
     where = rng.integers(0, 70, 500)
@@ -163,7 +163,7 @@ def test_all_partitions_together_are_exact_in_every_form(form, metric, d):
 
 
 @pytest.mark.parametrize("metric", ["dot", "cosine", "euclidean"])
-def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
+def test_recall_reaches_its_target_and_grows_with_effort(metric):
     vectors, queries = clustered(20_000, 24, 600, seed=3)
     exact = Exact(metric=metric).build(vectors).search(queries[:300], 10)
     for target in (0.8, 0.99):
@@ -178,7 +178,7 @@ def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
     assert few.examined.mean() < 0.1 * len(vectors)
 
 
-def test_without_sample_queries_the_vectors_are_asked():
+def test_vectors_replace_missing_sample_queries():
     vectors, queries = clustered(10_000, 16, 300, seed=4)
     index = IVF(recall=0.9).build(vectors)
     exact = Exact().build(vectors).search(queries, 10)
@@ -200,7 +200,7 @@ class Fading:
         )
 
 
-def test_the_effort_leaves_room_for_the_chance_of_the_sample():
+def test_least_effort_allows_for_sampling_error():
     queries = np.zeros((500, 2), np.float32)
     chosen = [least_effort(Fading(seed, 500), queries, 1000, 0.9, 500) for seed in range(40)]
     assert np.mean(np.array(chosen) >= 900) > 0.9  # half of them without room
@@ -208,7 +208,7 @@ def test_the_effort_leaves_room_for_the_chance_of_the_sample():
     assert least_effort(Fading(0, 500), queries, 1000, 1.0, 500) == 1000
 
 
-def test_k_are_found_however_few_partitions_are_visited():
+def test_few_partitions_still_give_k_results():
     vectors, queries = clustered(5000, 8, 30, seed=5)
     index = IVF(partitions=100, probes=1).build(vectors)
     rng = np.random.default_rng(6)
@@ -254,7 +254,7 @@ def test_the_same_bytes_from_any_number_of_threads_and_queries(metric, monkeypat
         assert found.examined[0] == together.examined[q]
 
 
-def test_vectors_that_are_all_alike_make_one_partition():
+def test_equal_vectors_make_one_partition():
     vectors = np.tile(np.array([[1.0, -2.0, 0.5]], np.float32), (2000, 1))
     index = IVF(partitions=20).build(vectors)
     assert len(index.partitions.centroids) == 1
@@ -271,12 +271,12 @@ def test_vectors_that_are_all_alike_make_one_partition():
         ({"recall": "much"}, r"IVF\(recall='much'\) must be above 0 and at most 1"),
     ],
 )
-def test_settings_that_cannot_be(settings, message):
+def test_invalid_settings(settings, message):
     with pytest.raises(SettingError, match=message):
         IVF(**settings)
 
 
-def test_an_effort_that_cannot_be():
+def test_invalid_effort():
     index = IVF().build(np.eye(4, dtype=np.float32))
     with pytest.raises(SettingError, match="effort=0 must be a whole number of at least 1"):
         index.search(np.ones((1, 4)), 1, effort=0)
@@ -290,7 +290,7 @@ def test_efforts_go_from_one_partition_to_all():
 
 
 def broken(name, array):
-    """Some wrong arrays in place of a right one."""
+    """Yield invalid versions of an array."""
     yield array[:-1] if array.size else np.zeros(3, array.dtype)
     yield array.astype(np.float16)
     if name in ("order", "block_starts", "probes"):
@@ -307,7 +307,7 @@ def broken(name, array):
 
 
 @pytest.mark.parametrize("metric", ["dot", "euclidean"])
-def test_arrays_that_do_not_fit_are_refused(metric):
+def test_inconsistent_arrays_raise(metric):
     made = IVF(metric=metric, partitions=30, probes=2)
     arrays = made.build(clustered(1000, 70, 1, seed=11)[0]).arrays()
     for name in arrays:

@@ -24,7 +24,7 @@ def recall(found, exact):
 
 
 @pytest.mark.parametrize("d", [1, 2, 5, 7, 13])
-def test_codes_tell_the_sides_of_the_planes(d):
+def test_codes_are_the_sides_of_the_planes(d):
     rng = np.random.default_rng(d)
     X, lifts = rng.standard_normal((50, d)).astype(np.float32), rng.random(50).astype(np.float32)
     planes = rng.standard_normal((3 * 6, d + 1)).astype(np.float32)
@@ -69,7 +69,7 @@ def test_all_buckets_together_are_exact(metric, d):
 
 
 @pytest.mark.parametrize("metric", ["dot", "cosine", "euclidean"])
-def test_recall_reaches_what_is_aimed_at_and_grows_with_effort(metric):
+def test_recall_reaches_its_target_and_grows_with_effort(metric):
     vectors, queries = recommender_like(8000, 12, 400, seed=3)
     exact = Exact(metric=metric).build(vectors).search(queries[:200], 10)
     index = LSH(metric=metric, recall=0.9).build(vectors, queries=queries[200:])
@@ -96,7 +96,7 @@ def test_ranges_of_lengths_serve_an_inner_product():
     assert (found.examined < 20_000).all(), "shorter ranges that cannot matter are left out"
 
 
-def test_k_are_found_however_few_buckets_are_visited():
+def test_few_buckets_still_give_k_results():
     vectors, queries = recommender_like(2000, 8, 20, seed=5)
     index = LSH(tables=1, bits=9, probes=1, metric="cosine").build(vectors)
     exact = Exact("cosine").build(vectors)
@@ -135,13 +135,13 @@ def test_the_same_bytes_from_any_number_of_threads_and_queries(monkeypatch):
         ({"recall": 1.1}, r"LSH\(recall=1.1\) must be above 0 and at most 1"),
     ],
 )
-def test_settings_that_cannot_be(settings, message):
+def test_invalid_settings(settings, message):
     with pytest.raises(SettingError, match=message):
         LSH(**settings)
 
 
 @pytest.mark.parametrize("metric", ["dot", "euclidean"])
-def test_arrays_that_do_not_fit_are_refused(metric):
+def test_inconsistent_arrays_raise(metric):
     made = LSH(metric=metric, tables=2, bits=4, probes=2)
     arrays = made.build(recommender_like(1200, 9, 1, seed=8)[0]).arrays()
     for name, array in arrays.items():
