@@ -176,7 +176,7 @@ def copied(trained: Any, copies: int, folder: Path) -> Any:
         users=IdMap(np.arange(len(users)), noun="user"),
         items=IdMap(np.arange(len(trained.items)), noun="item"),
         embeddings=Embeddings(users, trained.embeddings.items),
-        seen=sp.vstack([trained.seen] * copies, "csr"),
+        interactions=sp.vstack([trained.interactions] * copies, "csr"),
         item_metadata=None,
     )
     return made.save(folder)
