@@ -1,9 +1,9 @@
-"""The service under load from another process: lists beside an empty route, latencies, events a second.
+"""Load test of the HTTP service: lists and an empty route per second, latencies, events per second.
 
 python benchmarks/serve.py [--users 70000 --items 25000 --dim 64 --seconds 4 --connections 32 --rounds 3]
 
-Where the system allows it, the service has the first processor to itself and the load the others: else each
-holds the other up for tens of milliseconds at a time, and the latencies are the scheduler's.
+If the system supports processor affinity, the service runs on the first processor and the load generator on
+the others. Otherwise they compete for processors, and the latencies are those of the scheduler.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from typing import Any
 
 import numpy as np
 
-LATE = 0.99  # the quantile that is told
+TAIL = 0.99  # the reported quantile of latencies
 
 
 class Connection(asyncio.Protocol):
-    """Sends a request when the one before is answered, or at given times, and notes how long each took."""
+    """Sends requests one after another, or at fixed times, and records their latencies."""
 
     def __init__(self, requests: Iterator[bytes], until: float, pause: float) -> None:
         self.requests, self.until, self.pause = requests, until, pause
-        self.took: list[float] = []
+        self.latencies: list[float] = []
         self.failed = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._buffer = b""
@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         self.failed += not self._buffer.startswith(b"HTTP/1.1 200")
         self._buffer = b""
         now = time.perf_counter()
-        self.took.append(now - self.begun)
+        self.latencies.append(now - self.begun)
         self.due = self.due + self.pause if self.pause else now
         if now < self.until:
             self._later() if self.pause else self._send()
@@ -79,47 +79,47 @@ class Connection(asyncio.Protocol):
 async def load(
     port: int, requests: list[bytes], connections: int, seconds: float, rate: float
 ) -> dict[str, float]:
-    """Ask from many connections, as fast as answers come or at a rate for all together."""
+    """Send requests over many connections, as fast as possible or at a total rate per second."""
     until = time.perf_counter() + seconds
     pause = connections / rate if rate else 0.0
     loop, made = asyncio.get_running_loop(), []
     for number in range(connections):
-        turned = itertools.cycle(requests[number::connections])
-        opened = partial(Connection, turned, until, pause)
+        requests_of_one = itertools.cycle(requests[number::connections])
+        opened = partial(Connection, requests_of_one, until, pause)
         _, one = await loop.create_connection(opened, "127.0.0.1", port)
         made.append(one)
     await asyncio.gather(*(one.done for one in made))
-    took = np.array([one for connection in made for one in connection.took])
+    latencies = np.array([one for connection in made for one in connection.latencies])
     return {
-        "rate": len(took) / seconds,
-        "p50_ms": float(np.quantile(took, 0.5)) * 1e3,
-        "p99_ms": float(np.quantile(took, LATE)) * 1e3,
+        "rate": len(latencies) / seconds,
+        "p50_ms": float(np.quantile(latencies, 0.5)) * 1e3,
+        "p99_ms": float(np.quantile(latencies, TAIL)) * 1e3,
         "failed": float(sum(one.failed for one in made)),
     }
 
 
 def serve(folder: str, events: str, port: int) -> None:
-    """The service, in a process of its own."""
+    """Run the service in this process."""
     import uvicorn
 
     from segue.serve.app import application
     from segue.serve.settings import Settings
 
-    keep_to(slice(0, 1))
+    use_processors(slice(0, 1))
     os.environ["SEGUE_THREADS"] = "1"
     settings = Settings(folder, f"sqlite:///{events}")
     uvicorn.run(application(settings), port=port, log_level="error", access_log=False, proxy_headers=False)
 
 
-def keep_to(chosen: slice) -> None:
-    """Run on some of the processors only."""
+def use_processors(chosen: slice) -> None:
+    """Restrict this process to some processors."""
     if hasattr(os, "sched_setaffinity"):
         every = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, every[chosen] or every)
 
 
 def measure(arguments: argparse.Namespace, port: int, users: np.ndarray) -> dict[str, Any]:
-    """Take turns between the routes, and return the medians."""
+    """Alternate between the routes, and return the medians of their figures."""
     import uvloop
 
     lists = [get(f"/v1/recommend/{user}?k=10") for user in users]
@@ -130,27 +130,27 @@ def measure(arguments: argparse.Namespace, port: int, users: np.ndarray) -> dict
     for _ in range(arguments.rounds):
         for name, requests in routes.items():
             rounds[name].append(uvloop.run(load(port, requests, *given)))
-    told: dict[str, Any] = {name: median([one["rate"] for one in made]) for name, made in rounds.items()}
-    told["failed"] = sum(one["failed"] for made in rounds.values() for one in made)
-    before = searched(port)
-    peak = told["recommend"]
+    results: dict[str, Any] = {name: median([one["rate"] for one in made]) for name, made in rounds.items()}
+    results["failed"] = sum(one["failed"] for made in rounds.values() for one in made)
+    before = search_seconds(port)
+    peak = results["recommend"]
     half = [uvloop.run(load(port, lists, 16, arguments.seconds, peak / 2)) for _ in range(arguments.rounds)]
-    after = searched(port)
-    told |= {f"half_{name}": median([one[name] for one in half]) for name in ("rate", "p50_ms", "p99_ms")}
-    told["search_share"] = (after[0] - before[0]) / (after[1] - before[1])
-    told["ratio"] = told["recommend"] / told["empty"]
+    after = search_seconds(port)
+    results |= {f"half_{name}": median([one[name] for one in half]) for name in ("rate", "p50_ms", "p99_ms")}
+    results["search_share"] = (after[0] - before[0]) / (after[1] - before[1])
+    results["ratio"] = results["recommend"] / results["empty"]
     run = time.time_ns()
     events = [
         post("/v1/events", {"user_id": int(user), "item_id": place % 1000 + 1, "key": f"{run}-{place}"})
         for place, user in enumerate(np.resize(users, 60_000))
     ]
-    kept = uvloop.run(load(port, events, 64, 2 * arguments.seconds, 0.0))
-    told |= {f"events_{name}": kept[name] for name in ("rate", "p50_ms", "p99_ms", "failed")}
-    return told
+    stored = uvloop.run(load(port, events, 64, 2 * arguments.seconds, 0.0))
+    results |= {f"events_{name}": stored[name] for name in ("rate", "p50_ms", "p99_ms", "failed")}
+    return results
 
 
-def searched(port: int) -> tuple[float, float]:
-    """Seconds of searches, and of requests for lists, so far."""
+def search_seconds(port: int) -> tuple[float, float]:
+    """Return the total seconds of searches and of requests for lists."""
     text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
     names = ("segue_search_seconds_sum", 'segue_request_seconds_sum{route="/v1/recommend/{user_id}"}')
     found = {line.rsplit(" ", 1)[0]: line.rsplit(" ", 1)[1] for line in text.splitlines() if line[:1] != "#"}
@@ -172,15 +172,15 @@ def median(values: list[float]) -> float:
     return float(statistics.median(values))
 
 
-def made_model(arguments: argparse.Namespace, folder: Path) -> Path:
-    """A trained model, kept between runs."""
+def model_folder(arguments: argparse.Namespace, folder: Path) -> Path:
+    """Return the folder of a trained model; it is reused between runs."""
     import segue
 
-    kept = folder / f"segue-bench-{arguments.users}-{arguments.items}-{arguments.dim}"
-    if not (kept / "CURRENT").exists():
+    target = folder / f"segue-bench-{arguments.users}-{arguments.items}-{arguments.dim}"
+    if not (target / "CURRENT").exists():
         data = segue.data.simulate(arguments.users, arguments.items, 10 * arguments.users, seed=1)
-        segue.Recommender(segue.IALS(dim=arguments.dim, iterations=6)).fit(data).save(kept)
-    return kept
+        segue.Recommender(segue.IALS(dim=arguments.dim, iterations=6)).fit(data).save(target)
+    return target
 
 
 def main() -> None:
@@ -195,10 +195,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument(
-        "--models", default=tempfile.gettempdir(), help="where the model is kept between runs"
+        "--models", default=tempfile.gettempdir(), help="folder for the model, which is reused"
     )
     arguments = parser.parse_args()
-    model = made_model(arguments, Path(arguments.models))
+    model = model_folder(arguments, Path(arguments.models))
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -208,26 +208,26 @@ def main() -> None:
         )
         process.start()
         wait(port)
-        keep_to(slice(1, None))
+        use_processors(slice(1, None))
         users = np.random.default_rng(0).permutation(arguments.users)[:20_000] + 1
-        told = measure(arguments, port, users)
+        results = measure(arguments, port, users)
         process.terminate()
         process.join()
     for name in ("recommend", "empty", "bare", "events_rate"):
-        print(f"{name:>12} {told[name]:9,.0f} a second")
-    print(f"lists: {told['ratio']:.2f} of the empty JSON route; bare is a route without the framework")
-    print(f"at half: p50 {told['half_p50_ms']:.2f} ms, p99 {told['half_p99_ms']:.2f} ms")
-    print(f"the search is {told['search_share']:.1%} of a request")
-    print(f"events, each its own request, durable: p99 {told['events_p99_ms']:.1f} ms")
-    print(json.dumps({"benchmark": "serve", **{name: round(value, 4) for name, value in told.items()}}))
-    sys.exit(1 if told["failed"] or told["events_failed"] else 0)
+        print(f"{name:>12} {results[name]:9,.0f} per second")
+    print(f"lists: {results['ratio']:.2f} of the empty JSON route; bare is a route without the framework")
+    print(f"at half: p50 {results['half_p50_ms']:.2f} ms, p99 {results['half_p99_ms']:.2f} ms")
+    print(f"the search is {results['search_share']:.1%} of a request")
+    print(f"events, one per request, durable: p99 {results['events_p99_ms']:.1f} ms")
+    print(json.dumps({"benchmark": "serve", **{name: round(value, 4) for name, value in results.items()}}))
+    sys.exit(1 if results["failed"] or results["events_failed"] else 0)
 
 
 def wait(port: int) -> None:
     until = time.monotonic() + 60
     while not answers(port):
         if time.monotonic() > until:
-            raise SystemExit("the service does not start")
+            raise SystemExit("the service did not start")
         time.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""A model for the tests of the page: an item with HTML for a title, an evaluation, an index that measured."""
+"""A model for the tests of the page: a title with HTML, an evaluation, measured indexes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEASURED = (
 
 
 def save(folder: Path) -> Path:
-    """Fit the model, and save it."""
+    """Fit and save the model."""
     data = segue.data.simulate(150, 240, 5000, seed=5)
     titles = data.item_metadata["title"].to_list()
     titles[0] = HOSTILE

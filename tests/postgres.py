@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own: made in a temporary folder, reached through a socket in it."""
+"""A temporary PostgreSQL server that listens on a socket in its folder only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pathlib import Path
 
 import psycopg
 
-USER, PASSWORD = "segue", "pa55/word@home"  # what a URL must write as %2F and %40
+USER, PASSWORD = "segue", "pa55/word@home"  # a URL must escape / and @
 QUOTED = "pa55%2Fword%40home"
-PORT = 54321  # only the name of the socket: the server listens on no network
+PORT = 54321  # part of the name of the socket; there is no network port
 
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Start a server and stop it in the end; its URL has a user, a password and the database postgres."""
+    """Yield the URL of a running server, with a user, a password and the database postgres."""
     initdb, postgres = binary("initdb"), binary("postgres")
-    folder = Path(tempfile.mkdtemp(prefix="segue-pg-"))  # a socket's path must be short, so not pytest's
+    folder = Path(tempfile.mkdtemp(prefix="segue-pg-"))  # paths of sockets must be short
     as_user = {}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
@@ -66,12 +66,12 @@ def server() -> Iterator[str]:
 
 
 def binary(name: str) -> str:
-    """The program on the PATH, or of the newest version that Debian's packages have installed."""
+    """Return the program on the PATH, or the newest that Debian packages installed."""
     installed = sorted(
         Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: float(path.parts[4])
     )
     found = shutil.which(name) or (str(installed[-1]) if installed else None)
-    assert found, f"no {name} here: these tests need a PostgreSQL server; apt-get install postgresql"
+    assert found, f"{name} is missing: these tests need a PostgreSQL server; run tests/setup.sh"
     return found
 
 
@@ -81,7 +81,7 @@ def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         try:
             psycopg.connect(url).close()
             return
-        except psycopg.OperationalError:  # noqa: PERF203 - it starts in its own time
+        except psycopg.OperationalError:  # noqa: PERF203 - it may still be starting
             assert process.poll() is None, f"PostgreSQL stopped: {log.read_text()}"
             assert time.monotonic() < until, f"PostgreSQL does not answer: {log.read_text()}"
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Services as processes of their own, started from a process that has imported everything already."""
+"""Services in processes that fork from one with all imports loaded, so that they start fast."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ POOL = urllib3.PoolManager(maxsize=64, retries=False, timeout=20)
 START = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
 if sys.platform != "win32":
     START.set_forkserver_preload(["serving", "segue.serve.app", "uvicorn", "uvloop", "httptools"])
-os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent))  # where the preloaded `serving` is found
+os.environ.setdefault("PYTHONPATH", str(Path(__file__).parent))  # for the preloaded `serving`
 
 
-def compiled() -> None:
-    """Load the kernels that a service needs, where no pool of threads has been started."""
+def load_kernels() -> None:
+    """Load the kernels that a service needs, without starting threads."""
     os.environ["SEGUE_THREADS"] = "1"
     vectors = np.eye(3, dtype=np.float32)
     for metric in ("dot", "cosine"):
         segue.Exact(metric=metric).build(vectors).search(vectors, 2, allow=np.ones(3, bool))
 
 
-if __name__ == "serving" and "pytest" not in sys.modules:  # the process from which services are forked
-    compiled()
+if __name__ == "serving" and "pytest" not in sys.modules:  # in the process that services fork from
+    load_kernels()
 
 
 def main(settings: Settings, port: int, environment: dict[str, str]) -> None:
-    """Serve, in the child."""
+    """Run a service in this process."""
     import uvicorn
 
     from segue.serve.app import application
@@ -67,7 +67,7 @@ def free_port() -> int:
 
 
 class Server:
-    """A service that runs until it is stopped or killed."""
+    """A service in a process of its own."""
 
     def __init__(self, settings: Settings, **environment: str) -> None:
         self.port = free_port()
@@ -88,20 +88,20 @@ class Server:
             time.sleep(0.02)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        """Ask, and return status and what the JSON says."""
-        given = {} if body is None else {"json": body}
-        answer = POOL.request(method, self.url + path, headers=headers or None, **given)
-        return answer.status, answer.json() if answer.data else None
+        """Send a request; return the status and the JSON of the response."""
+        arguments = {} if body is None else {"json": body}
+        response = POOL.request(method, self.url + path, headers=headers or None, **arguments)
+        return response.status, response.json() if response.data else None
 
     def get(self, path: str) -> Any:
-        status, found = self.call("GET", path)
-        assert status == 200, found
-        return found
+        status, payload = self.call("GET", path)
+        assert status == 200, payload
+        return payload
 
     def post(self, path: str, body: Any) -> Any:
-        status, found = self.call("POST", path, body)
-        assert status == 200, found
-        return found
+        status, payload = self.call("POST", path, body)
+        assert status == 200, payload
+        return payload
 
     def kill(self) -> None:
         self.process.kill()
@@ -115,7 +115,7 @@ class Server:
 
 @contextmanager
 def serving(settings: Settings, **environment: str) -> Iterator[Server]:
-    """A service that is ready, and stopped in the end."""
+    """A ready service that is killed afterwards."""
     server = Server(settings, **environment)
     try:
         yield server.wait()

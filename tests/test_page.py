@@ -1,4 +1,4 @@
-"""The page in a real browser: what it shows is what the service says, by mouse, by keyboard, and by ear."""
+"""The page in a browser: lists, filters, map, operator view, keyboard and accessibility."""
 
 import re
 import shutil
@@ -37,26 +37,29 @@ def browser():
 
 @pytest.fixture
 def tab(browser, server):
-    """An empty tab, in which nothing may be asked of other hosts and nothing may go wrong unseen."""
+    """An empty tab; the test fails on requests to other hosts and on errors in the console."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=server.url)
     context.set_default_timeout(WAIT)
     tab = context.new_page()
-    asked, wrong = [], []
-    tab.on("request", lambda request: asked.append(request.url))
-    tab.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: wrong.append(str(error)))
-    tab.wrong = wrong
+    urls, errors = [], []
+    tab.on("request", lambda request: urls.append(request.url))
+    tab.on(
+        "console",
+        lambda message: errors.append(message.text) if message.type in ("error", "warning") else None,
+    )
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.errors = errors
     yield tab
     context.close()
-    assert asked
-    assert [url for url in asked if not url.startswith(f"{server.url}/")] == []
-    # Reading the canvas is the tests' own doing.
-    assert [said for said in wrong if "Multiple readback operations" not in said] == []
+    assert urls
+    assert [url for url in urls if not url.startswith(f"{server.url}/")] == []
+    # The tests read the canvas often.
+    assert [text for text in errors if "Multiple readback operations" not in text] == []
 
 
 @pytest.fixture
 def page(tab, request):
-    """The page of somebody new, named after the test."""
+    """The page of a new user, named after the test."""
     return opened(tab, request.node.name)
 
 
@@ -74,7 +77,7 @@ def shown(page, panel):
 
 @contextmanager
 def settled(page):
-    """Do something that changes the lists, and wait until they have changed."""
+    """Run a block that changes the lists, and wait until they have changed."""
     with page.expect_response(re.compile("/v1/users/")):
         yield
     expect(page.locator("main")).to_have_attribute("aria-busy", "false")
@@ -85,7 +88,7 @@ def best(server, user, query="k=8"):
 
 
 def like(page, place=0, panel="best", kind="like"):
-    """Press a button in a panel, wait until the lists have changed, and return the item's id."""
+    """Press a button in a panel, wait for the new lists, and return the item id."""
     item = shown(page, panel)[place]
     done = page.locator("#history .item").count()
     page.locator(f"#panel-{panel} .{kind}").nth(place).click()
@@ -93,7 +96,7 @@ def like(page, place=0, panel="best", kind="like"):
     return item
 
 
-def test_search_finds_and_says_so(page, server):
+def test_search_shows_and_announces_results(page, server):
     title = server.get("/v1/items/7")["title"]
     page.get_by_role("searchbox", name="Search items").fill(title)
     expect(page.locator("#panel-search .title").first).to_have_text(title)
@@ -103,7 +106,7 @@ def test_search_finds_and_says_so(page, server):
     expect(page.locator("#panel-search .empty")).to_have_text("No results for “no such film at all”.")
 
 
-def test_a_like_moves_the_lists_and_undo_moves_them_back(page, server, request):
+def test_a_like_changes_the_lists_and_undo_restores_them(page, server, request):
     user = request.node.name
     expect(page.locator("#source")).to_contain_text("Nothing is known about this user yet")
     before = shown(page, "best")
@@ -123,7 +126,7 @@ def test_a_like_moves_the_lists_and_undo_moves_them_back(page, server, request):
     expect(page.locator("#undo")).to_be_disabled()
 
 
-def test_a_dislike_turns_away_and_a_second_press_takes_it_back(page, server, request):
+def test_a_dislike_changes_the_lists_and_a_second_press_removes_it(page, server, request):
     like(page)
     like(page)
     before = shown(page, "best")
@@ -144,7 +147,7 @@ def test_a_dislike_turns_away_and_a_second_press_takes_it_back(page, server, req
     assert shown(page, "best") == before
 
 
-def test_panels_differ_and_tell_chances(page):
+def test_panels_differ_and_show_propensities(page):
     page.fill("#query", "a")
     expect(page.locator("#panel-search .item")).to_have_count(8)
     like(page, 1)
@@ -160,7 +163,7 @@ def test_panels_differ_and_tell_chances(page):
     assert tuple(shown(page, "noise")) != lists[2]
 
 
-def test_filters_narrow_every_list(page, server):
+def test_filters_apply_to_every_list(page, server):
     like(page)
     with settled(page):
         page.get_by_label("genres").select_option("Drama")
@@ -180,23 +183,23 @@ def test_filters_narrow_every_list(page, server):
     expect(page.get_by_label("genres")).to_have_value("")
 
 
-def turn(page, name, value):
+def set_slider(page, name, value):
     with settled(page):
         page.get_by_label(re.compile(f"^{name}")).fill(value)
 
 
-def test_sliders_change_their_lists_and_no_others(page):
+def test_sliders_change_only_their_lists(page):
     like(page, 3)
-    turn(page, "Exploration", "0")
+    set_slider(page, "Exploration", "0")
     still = shown(page, "best")
     assert shown(page, "noise") == still
     assert shown(page, "buckets") == still
-    turn(page, "Exploration", "2")
+    set_slider(page, "Exploration", "2")
     expect(page.locator("#exploration-value")).to_have_text("2.0")
     assert shown(page, "best") == still
     wild = shown(page, "noise"), shown(page, "buckets")
     assert still not in wild
-    turn(page, "Diversity", "0.9")
+    set_slider(page, "Diversity", "0.9")
     assert shown(page, "best") != still
     assert (shown(page, "noise"), shown(page, "buckets")) == wild
 
@@ -221,8 +224,8 @@ def test_reasons_and_similar_items(page, server):
     expect(page.locator("#panel-best")).to_be_visible()
 
 
-def inks(page):
-    """How many pixels of the map have each colour of the legend."""
+def count_colors(page):
+    """Count the pixels of the map in each color of the legend."""
     return page.evaluate("""() => {
         const canvas = document.getElementById("map");
         const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height), count = {};
@@ -242,16 +245,16 @@ def inks(page):
 
 
 def test_the_map_shows_items_picks_and_the_path(page, server):
-    before = inks(page)
+    before = count_colors(page)
     assert before["any"] > 1000
     assert before["accent"] > 20
     assert (before["warm"], before["good"], before["bad"]) == (0, 0, 0)
     like(page, 0)
-    one = inks(page)
+    one = count_colors(page)
     assert one["warm"] > 50
     like(page, 5)
     like(page, 7, kind="dislike")
-    after = inks(page)
+    after = count_colors(page)
     assert after["warm"] > one["warm"]
     assert after["bad"] > 20
     assert after["good"] > 20
@@ -319,20 +322,20 @@ def test_everything_by_keyboard(page):
     expect(page.locator("#panel-best .title").first).to_be_focused()
 
 
-UNNAMED = """() => [...document.querySelectorAll("button, input, select, a, canvas, section, dialog, table")]
+NAMELESS = """() => [...document.querySelectorAll("button, input, select, a, canvas, section, dialog, table")]
     .filter((one) => !(one.getAttribute("aria-label") || one.labels?.length || one.caption
         || one.textContent.trim() && !one.matches("section, dialog")
         || document.getElementById(one.getAttribute("aria-labelledby"))))
     .map((one) => one.outerHTML.slice(0, 80))"""
-PALE = """() => {
-    const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
+LOW_CONTRAST = """() => {
+    const parts = (color) => color.match(/[\\d.]+/g).map(Number);
     const light = ([red, green, blue]) => [red, green, blue].map((one) => one / 255)
         .map((one) => one <= 0.04045 ? one / 12.92 : ((one + 0.055) / 1.055) ** 2.4)
         .reduce((sum, one, at) => sum + one * [0.2126, 0.7152, 0.0722][at], 0);
     const ground = (one) => {
         for (; one; one = one.parentElement) {
-            const colour = parts(getComputedStyle(one).backgroundColor);
-            if (colour[3] !== 0) return colour;
+            const color = parts(getComputedStyle(one).backgroundColor);
+            if (color[3] !== 0) return color;
         }
     };
     const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -357,8 +360,8 @@ def test_names_headings_and_contrast(tab, scheme, view):
     opened(tab, "reader", view) if view == "explore" else opened_operator(tab)
     if view == "explore" and not tab.locator("#history .item").count():
         like(tab)
-    assert tab.evaluate(UNNAMED) == []
-    count, pale = tab.evaluate(PALE)
+    assert tab.evaluate(NAMELESS) == []
+    count, pale = tab.evaluate(LOW_CONTRAST)
     assert count > 40
     assert pale == []
     assert tab.get_by_role("heading", level=1).count() == 1
@@ -373,14 +376,14 @@ def test_dark_and_light_differ(page):
     grounds = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        grounds.append(sum(int(one) for one in re.findall(r"\d+", colour)))
+        color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        grounds.append(sum(int(one) for one in re.findall(r"\d+", color)))
     assert grounds[0] > 3 * 200
     assert grounds[1] < 3 * 60
 
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_no_width_scrolls_sideways(tab, width):
+def test_no_width_scrolls_horizontally(tab, width):
     tab.set_viewport_size({"width": width, "height": 700})
     opened(tab, "narrow")
     if not tab.locator("#history .item").count():
@@ -408,7 +411,7 @@ def opened_operator(tab):
     return tab
 
 
-def test_the_operator_sees_model_metrics_index_and_requests(tab, server):
+def test_the_operator_view_shows_model_metrics_index_and_requests(tab, server):
     model = server.get("/v1/model")
     opened_operator(tab)
     expect(tab.locator("#version")).to_have_text(f"model {model['model_version']}")
@@ -449,7 +452,7 @@ def counts(tab):
     }
 
 
-def test_trained_people_and_new_visitors(page, server):
+def test_trained_users_and_new_visitors(page, server):
     page.get_by_label("User id").fill("3")
     page.get_by_role("button", name="Go").click()
     expect(page.locator("#source")).to_have_text("Based on the training data.")
@@ -466,14 +469,14 @@ def test_trained_people_and_new_visitors(page, server):
     assert len(server.get("/v1/users/a/b%20%3F%23")["events"]) == 1
 
 
-def test_a_service_that_fails_is_told(page):
+def test_a_failed_request_is_reported(page):
     page.route("**/v1/events", lambda route: route.abort())
     page.locator("#panel-best .like").first.click()
     expect(page.get_by_role("alert")).to_have_text("The service cannot be reached. Try again in a moment.")
     page.unroute("**/v1/events")
     like(page)
     expect(page.locator("#error")).to_be_hidden()
-    assert "ERR_FAILED" in page.wrong.pop()
+    assert "ERR_FAILED" in page.errors.pop()
 
 
 def test_keys(browser, paged_folder, tmp_path):

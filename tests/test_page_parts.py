@@ -1,4 +1,4 @@
-"""What the page is made of: its files as they are sent, places on the map, what can be filtered by."""
+"""The parts of the page: its files and their headers, the item map, facets."""
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from segue.serve.service.user_state import UserEvent
 from serving import POOL
 
 
-def test_the_files_are_kept_by_browsers_and_load_nothing_from_elsewhere(paged_server):
+def test_page_files_are_cached_and_restricted_to_this_origin(paged_server):
     assert set(page_files()) >= {"index.html", "style.css", "main.js", "icon.svg"}
     for path in ["/", *(f"/page/{name}" for name in page_files())]:
         whole = POOL.request("GET", paged_server.url + path)
@@ -36,7 +36,7 @@ def test_the_files_are_kept_by_browsers_and_load_nothing_from_elsewhere(paged_se
         assert POOL.request("GET", paged_server.url + path).status == 404
 
 
-def test_places_are_projections_on_the_principal_axes():
+def test_positions_are_projections_on_the_principal_axes():
     vectors = np.random.default_rng(0).standard_normal((300, 5)).astype(np.float32) * [9, 5, 1, 1, 1] + 1
     item_map = ItemMap.of(vectors)
     directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -50,14 +50,14 @@ def test_places_are_projections_on_the_principal_axes():
 
 
 @pytest.mark.parametrize("dim", [1, 2, 5, 7, 13])
-def test_places_of_every_dimension_are_finite(dim):
+def test_positions_of_every_dimension_are_finite(dim):
     vectors = np.vstack([np.random.default_rng(dim).standard_normal((9, dim)), np.zeros((1, dim))])
     assert ItemMap.of(vectors).positions.shape == (10, 2)
     assert np.isfinite(ItemMap.of(vectors).positions).all()
     assert np.isfinite(ItemMap.of(vectors[:1]).positions).all()
 
 
-def test_a_path_follows_what_moves(paged_folder):
+def test_a_path_follows_events_that_move_the_profile(paged_folder):
     trained = segue.load(paged_folder)
     profile = Profile("halflife", trained.space)
     item_map = ItemMap.of(trained.embeddings.item_directions)
@@ -74,7 +74,7 @@ def test_a_path_follows_what_moves(paged_folder):
     assert item_map.path(profile, trained.embeddings.users[0], [])[0] is not None
 
 
-def test_facets_are_columns_to_choose_by():
+def test_facets_are_columns_with_few_values():
     table = pl.DataFrame(
         {
             "title": [f"film {one}" for one in range(60)],

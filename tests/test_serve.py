@@ -1,4 +1,4 @@
-"""The service by HTTP: its answers against the library's, events, cold start, filters, keys, limits."""
+"""The HTTP service: its lists against those of the library, events, filters, API keys, limits."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def settings(folder, tmp_path):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    """A service that tests share: each has people of its own."""
+    """A service that tests share; each test has its own users."""
     with serving(Settings(str(folder), f"sqlite:///{folder.parent}/events.sqlite")) as server:
         yield server
 
@@ -75,36 +75,36 @@ def rows(frame):
     return [(one["item_id"], one["rank"], one["title"]) for one in frame.iter_rows(named=True)]
 
 
-def told(answer):
+def summaries(answer):
     return [(one["item_id"], one["rank"], one["title"]) for one in answer["items"]]
 
 
-def test_lists_are_those_of_the_library(server, trained):
+def test_lists_equal_those_of_the_library(server, trained):
     for user in trained.users.ids[:10].tolist():
         answer = server.get(f"/v1/recommend/{user}?k=7")
         frame = trained.recommend(user, 7)
         assert (answer["model_version"], answer["source"]) == (trained.version, "trained")
-        assert told(answer) == rows(frame)
+        assert summaries(answer) == rows(frame)
         np.testing.assert_allclose([one["score"] for one in answer["items"]], frame["score"], rtol=1e-6)
     many = server.post("/v1/recommend", {"users": [1, "2", "nobody"], "k": 4, "exclude_seen": False})
     assert [one["user_id"] for one in many["users"]] == ["1", "2", "nobody"]
-    assert [told(one) for one in many["users"][:2]] == [
+    assert [summaries(one) for one in many["users"][:2]] == [
         rows(trained.recommend(one, 4, exclude_seen=False)) for one in (1, 2)
     ]
     assert (
         listed(many["users"][2]) == trained.recommend("nobody", 4, on_unknown="popular")["item_id"].to_list()
     )
     history = trained.items.ids[:3].tolist()
-    assert told(server.post("/v1/recommend", {"history": history, "k": 5})) == rows(
+    assert summaries(server.post("/v1/recommend", {"history": history, "k": 5})) == rows(
         trained.recommend_for(history, 5)
     )
     weighted = {str(history[0]): 2.0, str(history[1]): 0.5, "unheard of": 1.0}
-    assert told(server.post("/v1/recommend", {"history": weighted, "k": 5})) == rows(
+    assert summaries(server.post("/v1/recommend", {"history": weighted, "k": 5})) == rows(
         trained.recommend_for({history[0]: 2.0, history[1]: 0.5}, 5)
     )
     features = server.post("/v1/recommend", {"features": {"group": "1"}, "k": 5})
     assert features["source"] == "features"
-    assert told(features) == rows(trained.recommend_for(features={"group": "1"}, k=5))
+    assert summaries(features) == rows(trained.recommend_for(features={"group": "1"}, k=5))
     vector = trained.embeddings.users[4].tolist()
     found = trained.ranker.top(np.array([vector], np.float32), 5).ids[0]
     assert (
@@ -114,7 +114,7 @@ def test_lists_are_those_of_the_library(server, trained):
     assert listed(similar) == trained.similar(history[0], 6, exclude=[history[1]])["neighbor_id"].to_list()
 
 
-def test_the_short_way_answers_what_the_route_answers(server, trained):
+def test_the_fast_path_returns_what_the_route_returns(server, trained):
     for user in [*trained.users.ids[:20].tolist(), "nobody", "a.b:c@d-e_f", "é"]:
         short = server.get(f"/v1/recommend/{user}?k=9")
         assert short == server.get(f"/v1/recommend/{user}?k=9&exclude_seen=true")
@@ -160,15 +160,15 @@ def test_filters(server, trained, data):
     assert (status, problem["detail"]) == (422, "11 conditions came; at most 10 are allowed")
 
 
-def test_events_move_profiles_and_leave_out_what_was_seen(server, trained):
+def test_events_update_profiles_and_exclude_their_items(server, trained):
     before = server.get("/v1/recommend/7?k=20")
     first = listed(before)[0]
-    told = server.post("/v1/events", {"user_id": 7, "item_id": first, "kind": "seen", "key": "a"})
-    assert told == {
+    result = server.post("/v1/events", {"user_id": 7, "item_id": first, "kind": "seen", "key": "a"})
+    assert result == {
         "model_version": trained.version, "accepted": 1, "duplicates": 0, "unknown_items": []
     }  # fmt: skip
     seen = server.get("/v1/recommend/7?k=19")
-    assert seen["source"] == "trained"  # nothing that moves a profile
+    assert seen["source"] == "trained"  # no event that moves the profile
     assert listed(seen) == listed(before)[1:]
     liked = listed(before)[10]
     server.post("/v1/events", [{"user_id": 7, "item_id": liked}, {"user_id": "new", "item_id": str(liked)}])
@@ -179,13 +179,13 @@ def test_events_move_profiles_and_leave_out_what_was_seen(server, trained):
     assert fresh["source"] == "profile"
     assert liked not in listed(fresh)
     assert fresh["items"] != server.get("/v1/recommend/nobody?k=5")["items"]
-    # taken back, all is as it was
+    # after the events are cleared, the list is as before
     server.post("/v1/events", [{"user_id": 7, "item_id": one, "kind": "clear"} for one in (first, liked)])
     again = server.get("/v1/recommend/7?k=20")
     assert (again["source"], again["items"]) == ("trained", before["items"])
 
 
-def test_likes_bring_near_what_dislikes_push_away(server, trained):
+def test_likes_raise_similar_items_and_dislikes_lower_them(server, trained):
     one = trained.items.ids[np.argmax(np.bincount(trained.interactions.indices))].item()
     near = trained.similar(one, 20)["neighbor_id"].to_list()
 
@@ -203,11 +203,11 @@ def test_likes_bring_near_what_dislikes_push_away(server, trained):
     assert mean_rank("fan") < mean_rank("foe") - 10
 
 
-def test_an_event_is_counted_once(server):
+def test_an_event_with_a_key_counts_once(server):
     one = {"user_id": "once", "item_id": "1", "key": "k1"}
     assert server.post("/v1/events", one)["accepted"] == 1
     assert server.post("/v1/events", one)["duplicates"] == 1
-    other = {**one, "user_id": "twice"}  # keys are those of a user
+    other = {**one, "user_id": "twice"}  # keys are per user
     many = server.post("/v1/events", [one, other, other, {**one, "key": "k2"}])
     assert (many["accepted"], many["duplicates"]) == (2, 2)
     assert len(server.get("/v1/users/once")["events"]) == 2
@@ -215,7 +215,7 @@ def test_an_event_is_counted_once(server):
     assert server.post("/v1/events", [without, without])["accepted"] == 2
 
 
-def test_events_that_the_short_way_reads_are_those_of_the_route():
+def test_the_fast_path_parses_events_like_the_route():
     good = {"user_id": 5, "item_id": "x", "kind": "click", "weight": 2, "time": 7.5, "key": "k"}
     for body in (good, [good, {"user_id": "u", "item_id": 3, "time": 1, "key": None}], []):
         short = valid_events(json.dumps(body).encode(), 5)
@@ -229,7 +229,7 @@ def test_events_that_the_short_way_reads_are_those_of_the_route():
         assert valid_events(json.dumps(bad).encode(), 5) is None, bad
 
 
-def test_what_is_wrong_with_events(server):
+def test_invalid_events_are_refused(server):
     good = {"user_id": "wrong", "item_id": "1"}
     for bad, words in (
         ({**good, "kind": "adore"}, "the kind of an event is 'adore'; it must be one of like, buy, click"),
@@ -263,32 +263,32 @@ def test_what_is_wrong_with_events(server):
     assert server.get("/v1/users/wrong")["events"][0]["time"] == 1767323045
 
 
-def test_forgetting(server, trained):
+def test_users_can_be_forgotten(server, trained):
     before = server.get("/v1/recommend/3?k=5")
     server.post("/v1/events", [{"user_id": 3, "item_id": one, "key": str(one)} for one in listed(before)])
     assert server.get("/v1/recommend/3?k=5") != before
     assert server.call("DELETE", "/v1/users/3") == (200, {"user_id": "3", "events_deleted": 5})
     assert server.get("/v1/recommend/3?k=5") == before
     assert server.get("/v1/users/3")["events"] == []
-    told = server.post(
+    result = server.post(
         "/v1/events", {"user_id": 3, "item_id": listed(before)[0], "key": str(listed(before)[0])}
     )
-    assert told["accepted"] == 1
+    assert result["accepted"] == 1
 
 
-def test_profiles_outlive_the_process(settings, trained):
+def test_profiles_survive_a_restart(settings, trained):
     liked = trained.items.ids[5].item()
     with serving(settings) as server:
         server.post(
             "/v1/events", [{"user_id": one, "item_id": liked, "time": time.time() - 60} for one in ("new", 4)]
         )
         before = [listed(server.get(f"/v1/recommend/{one}?k=8")) for one in ("new", 4)]
-        assert server.stop() == -signal.SIGTERM  # uvicorn ends itself so when all is closed
+        assert server.stop() == -signal.SIGTERM  # uvicorn raises the signal again after shutdown
     with serving(settings) as server:
         assert [listed(server.get(f"/v1/recommend/{one}?k=8")) for one in ("new", 4)] == before
 
 
-def test_new_items(settings, trained, data):
+def test_items_can_be_added(settings, trained, data):
     with serving(settings) as server:
         genre = data.item_metadata["genres"][0][0]
         body = {"features": {"genres": genre}, "title": "Brand New"}
@@ -312,7 +312,7 @@ def test_new_items(settings, trained, data):
         assert server.get("/v1/items/5000")["title"] == "Brand New"
 
 
-def test_people_items_map_and_search(server, trained, data):
+def test_users_items_map_and_search(server, trained, data):
     item = server.get("/v1/items/1")
     table = data.item_metadata.with_columns(pl.Series("item_id", data.items.ids))
     expected = table.filter(pl.col("item_id") == 1).row(0, named=True)
@@ -338,7 +338,7 @@ def test_people_items_map_and_search(server, trained, data):
     assert server.get("/v1/users/59?limit=0")["events"] == []
 
 
-def test_people_in_memory_are_as_many_as_have_room(trained, monkeypatch):
+def test_the_user_cache_is_bounded(trained, monkeypatch):
     profile = Profile("ema", trained.space)
     size = sum(array.nbytes for array in profile.start().values())
     monkeypatch.setattr("segue.serve.service.user_state.MAX_BYTES", 3 * size)
@@ -349,13 +349,13 @@ def test_people_in_memory_are_as_many_as_have_room(trained, monkeypatch):
     assert [cache.get(name) is not None for name in "abcde"] == [False, False, True, True, True]
 
 
-def test_events_of_items_to_come_are_kept(server):
-    told = server.post("/v1/events", {"user_id": "early", "item_id": "unheard"})
-    assert (told["accepted"], told["unknown_items"]) == (1, ["unheard"])
+def test_events_with_unknown_items_are_stored(server):
+    result = server.post("/v1/events", {"user_id": "early", "item_id": "unheard"})
+    assert (result["accepted"], result["unknown_items"]) == (1, ["unheard"])
     assert server.get("/v1/recommend/early")["source"] == "popular"
 
 
-def test_keys(settings, tmp_path):
+def test_api_keys(settings, tmp_path):
     reader, writer = "r" * 32, "w" * 40
     file = tmp_path / "keys"
     hashed = hashlib.sha256(writer.encode()).hexdigest()
@@ -383,7 +383,7 @@ def test_keys(settings, tmp_path):
         assert server.call("POST", "/v1/events", event, Authorization=f"Bearer {writer}")[0] == 200
         with Client(server.url, key=writer) as client:
             assert client.event("u", "2").accepted == 1
-        file.write_text(f"web read {'n' * 32}\n")  # a new file counts without a restart
+        file.write_text(f"web read {'n' * 32}\n")  # a changed file takes effect without a restart
         until = time.monotonic() + 10
         while server.call("GET", "/v1/model", Authorization=f"Bearer {reader}")[0] == 200:
             assert time.monotonic() < until
@@ -429,7 +429,7 @@ def test_limits(settings):
 
 
 def check_slow(server):
-    """Bodies that do not come take the places of others, who are told so, until their time is over."""
+    """Slow bodies count towards the concurrency limit until their deadline."""
     import socket
 
     head = b"POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{"
@@ -485,7 +485,7 @@ def test_the_client(fresh, trained):
         assert caught.value.status == 0
 
 
-def test_metrics_and_documents(fresh):
+def test_metrics_and_openapi(fresh):
     fresh.get("/v1/recommend/1")
     fresh.get("/v1/recommend/1?exclude_seen=false")
     fresh.get("/v1/recommend/nobody")
@@ -514,16 +514,16 @@ def test_metrics_and_documents(fresh):
     assert "order-7-line-1" in json.dumps(spec)
 
 
-def test_other_origins(settings):
+def test_cors(settings):
     with serving(Settings(settings.model, settings.events, cors=("https://shop.example",))) as server:
         for origin, allowed in (("https://shop.example", True), ("https://evil.example", False)):
             answer = POOL.request("GET", f"{server.url}/v1/model", headers={"Origin": origin})
             assert (answer.headers.get("access-control-allow-origin") == origin) is allowed
-        asked = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
-        assert POOL.request("OPTIONS", f"{server.url}/v1/events", headers=asked).status == 200
+        preflight = {"Origin": "https://shop.example", "Access-Control-Request-Method": "POST"}
+        assert POOL.request("OPTIONS", f"{server.url}/v1/events", headers=preflight).status == 200
 
 
-def test_problems_everywhere(server):
+def test_every_error_is_a_problem_document(server):
     for method, path, status in (
         ("GET", "/nowhere", 404), ("PATCH", "/v1/events", 405), ("GET", "/v1/map?limit=0", 422),
         ("GET", "/v1/items/" + "x" * 300, 422), ("GET", "/v1/users/" + "x" * 300, 422),
@@ -538,7 +538,7 @@ def test_problems_everywhere(server):
     assert (broken.status, broken.json()["detail"]) == (400, "the body is not valid JSON")
 
 
-def test_what_the_docs_say_runs(fresh, monkeypatch, capsys):
+def test_the_examples_of_the_docs_run(fresh, monkeypatch, capsys):
     page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text(encoding="utf-8")
     client = re.search(r"```py\n(.*?)```", page, re.DOTALL)[1]
     assert "http://127.0.0.1:8000" in client
@@ -558,8 +558,8 @@ def test_what_the_docs_say_runs(fresh, monkeypatch, capsys):
         assert any(one.startswith(path) for one in fresh.get("/openapi.json")["paths"]), path
 
 
-def test_the_command(folder, tmp_path):
-    """`segue serve` with two workers: both answer, see each other's events, add up their counts, and stop."""
+def test_the_serve_command(folder, tmp_path):
+    """`segue serve` with two workers: both answer, see each other's events, sum their metrics, and stop."""
     port = free_port()
     command = [
         sys.executable, "-m", "segue", "serve", str(folder), "--port", str(port), "--workers", "2",
@@ -604,7 +604,7 @@ def test_the_command(folder, tmp_path):
         (["--deadline", "0"], "--deadline 0.0 must be a number of seconds above 0"),
     ],
 )
-def test_commands_that_cannot_be(folder, options, words):
+def test_invalid_options_are_refused(folder, options, words):
     done = subprocess.run(
         [sys.executable, "-m", "segue", "serve", str(folder), *options], capture_output=True, text=True
     )
@@ -612,7 +612,7 @@ def test_commands_that_cannot_be(folder, options, words):
     assert words in " ".join(done.stderr.split())
 
 
-def test_exploration_diversity_and_reasons(server, trained):
+def test_exploration_and_diversification(server, trained):
     plain = server.get("/v1/recommend/11?k=8")
     explored = server.get("/v1/recommend/11?k=8&explore=gumbel:0.8&seed=5")
     assert explored["exploration"] == {"settings": "Gumbel(temperature=0.8, best=300)", "seed": 5}
@@ -637,7 +637,7 @@ def test_exploration_diversity_and_reasons(server, trained):
     assert listed(diverse)[0] == listed(plain)[0]
     assert listed(diverse) != listed(plain)
     assert "propensity" not in diverse["items"][0]
-    # a history, many users, and somebody of whom nothing is known
+    # a history, several users, and a user without a history
     history = server.post("/v1/recommend", {"history": [1, 2, 5], "k": 4, "explore": "buckets", "seed": 1})
     assert [one["rank"] for one in history["items"]] == [1, 2, 3, 4]
     many = server.post("/v1/recommend", {"users": [11, "nobody"], "k": 8, "explore": "gumbel:0.8", "seed": 5})
@@ -679,3 +679,78 @@ def test_reasons_add_up_to_the_score(server, trained):
     assert listed(panels["recommendations"]) == listed(server.get("/v1/recommend/12?k=3"))
     assert all(len(panels[name]["items"]) == 3 for name in ("noise", "buckets", "diverse"))
     assert server.get("/v1/panels/nobody?k=3")["noise"]["source"] == "popular"
+
+
+def test_explored_and_diversified_lists_equal_those_of_the_library(server, trained):
+    """The same options and seed give the same items, scores and propensities."""
+    for options in (
+        {"explore": "gumbel:0.8", "seed": 5},
+        {"explore": "buckets", "seed": 6},
+        {"explore": "gaussian:0.4", "seed": 7},
+        {"diversify": "mmr:0.6"},
+        {"diversify": "dpp:0.4"},
+    ):
+        body = {"k": 6, "exclude": [1, 2], "where": ["year>=1960"], **options}
+        cases = [
+            (
+                trained.recommend(21, **body),
+                server.post("/v1/recommend", {"users": [21], **body})["users"][0],
+            ),
+            (
+                trained.recommend("nobody", on_unknown="popular", **body),
+                server.post("/v1/recommend", {"users": ["nobody"], **body})["users"][0],
+            ),
+            (
+                trained.recommend_for([3, 9], **body),
+                server.post("/v1/recommend", {"history": [3, 9], **body}),
+            ),
+            (
+                trained.recommend_for({3: 2.0, 9: 0.5}, **body),
+                server.post("/v1/recommend", {"history": {"3": 2.0, "9": 0.5}, **body}),
+            ),
+        ]
+        for frame, payload in cases:
+            assert summaries(payload) == rows(frame)
+            np.testing.assert_allclose(
+                [item["score"] for item in payload["items"]], frame["score"], rtol=1e-5
+            )
+            assert ("exploration" in payload) == ("propensity" in frame.columns) == ("explore" in options)
+            if "propensity" in frame.columns:
+                propensities = [item["propensity"] for item in payload["items"]]
+                np.testing.assert_allclose(propensities, frame["propensity"], rtol=1e-6)
+
+
+def test_confidence_counts_in_thompson_sampling_and_reasons(data, tmp_path):
+    """Picks count with the confidence of the model, as in the library."""
+    model = segue.IALS(dim=6, iterations=2, confidence="weights", threads=1)
+    trained = segue.Recommender(model).fit(data).save(tmp_path / "model")
+    with serving(Settings(str(tmp_path / "model"), f"sqlite:///{tmp_path}/events.sqlite")) as server:
+        for history in ([3, 9], {"3": 4.0, "9": 0.5}):
+            library = (
+                {int(item): weight for item, weight in history.items()}
+                if isinstance(history, dict)
+                else history
+            )
+            body = {"k": 5, "explore": "thompson", "seed": 3, "explain": True}
+            payload = server.post("/v1/recommend", {"history": history, **body})
+            frame = trained.recommend_for(library, **body)
+            assert listed(payload) == frame["item_id"].to_list()
+            propensities = [item["propensity"] for item in payload["items"]]
+            np.testing.assert_allclose(propensities, frame["propensity"], rtol=1e-5)
+            for item, reasons in zip(payload["items"], frame["reasons"].to_list(), strict=True):
+                shares = [reason["share"] for reason in item["reasons"]]
+                np.testing.assert_allclose(
+                    shares, [reason["share"] for reason in reasons], rtol=1e-4, atol=1e-6
+                )
+        payload = server.get("/v1/recommend/5?k=5&explore=thompson&seed=3")
+        assert listed(payload) == trained.recommend(5, 5, explore="thompson", seed=3)["item_id"].to_list()
+
+
+def test_a_history_without_ratings_is_refused_by_rating_models(data, tmp_path):
+    trained = segue.Recommender(segue.BiasedMF(dim=4)).fit(data).save(tmp_path / "model")
+    with serving(Settings(str(tmp_path / "model"), f"sqlite:///{tmp_path}/events.sqlite")) as server:
+        status, problem = server.call("POST", "/v1/recommend", {"history": [3, 9]})
+        assert (status, "{item: rating}" in problem["detail"]) == (422, True)
+        payload = server.post("/v1/recommend", {"history": {"3": 5, "9": 1.5}, "k": 5})
+        frame = trained.recommend_for({3: 5.0, 9: 1.5}, 5)
+        assert listed(payload) == frame["item_id"].to_list()

@@ -1,4 +1,4 @@
-"""What nobody should send: malformed bodies, the API under Schemathesis, paths, files of keys."""
+"""Malformed requests: bodies, the API under Schemathesis, paths, ids, key files."""
 
 import json
 import random
@@ -18,7 +18,7 @@ from segue.serve.settings import Limits, Settings
 from serving import POOL, serving
 
 MALFORMED = 10_000
-GROWTH = 60  # MiB that memory may grow by while they come in
+GROWTH = 60  # MiB by which memory may grow meanwhile
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +37,13 @@ def server(folder):
 
 
 def memory(server):
-    """MiB that the service holds."""
+    """The resident memory of the service, in MiB."""
     text = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) / 1024
 
 
 def malformed(chance):
-    """Bodies that no route may take, one after another, for routes that take bodies."""
+    """Yield method, path and an invalid body, in turn for each route with a body."""
     deep = "[" * 100_000 + "]" * 100_000
     events = [
         b"",
@@ -128,11 +128,11 @@ def malformed(chance):
             for _ in range(chance.randint(1, 4)):
                 if raw:
                     raw[chance.randrange(len(raw))] = chance.choice(b'{}[]":,\\\xff\x00n')
-            body = bytes(raw) + b"{"  # whatever it was, it is no JSON now
+            body = bytes(raw) + b"{"  # certainly not JSON
         yield method, path, body
 
 
-def test_ten_thousand_malformed_bodies(server):
+def test_malformed_bodies_are_refused(server):
     connection = socket_of(server)
     try:
         check_malformed(server, connection)
@@ -172,7 +172,7 @@ def sent(connection, method, path, body):
 @pytest.mark.parametrize(
     "route", ["/v1/recommend/", "/v1/users/", "/v1/items/", "/v1/similar/", "/page/", "/"]
 )
-def test_paths_lead_to_no_files(server, route, user):
+def test_paths_do_not_reach_files(server, route, user):
     connection = socket_of(server)
     connection.putrequest("GET", route + user, skip_host=False)
     connection.endheaders()
@@ -184,7 +184,7 @@ def test_paths_lead_to_no_files(server, route, user):
     connection.close()
 
 
-def test_long_ids_and_queries(server):
+def test_long_ids_and_queries_are_refused(server):
     for path in (
         "/v1/recommend/" + "x" * 60_000,
         "/v1/recommend/1?allow=" + "y" * 50_000,
@@ -206,8 +206,8 @@ def test_long_ids_and_queries(server):
     assert server.get("/readyz")
 
 
-def test_no_request_that_the_specification_allows_fails(server):
-    """Schemathesis makes requests of each route, right ones and wrong ones: none ends with a 5xx."""
+def test_no_request_of_the_specification_fails(server):
+    """Schemathesis sends valid and invalid requests to each route: none returns a 5xx."""
     specification = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     tried = set()
     for result in specification.get_all_operations():
@@ -231,7 +231,7 @@ def test_no_request_that_the_specification_allows_fails(server):
     assert server.get("/readyz")
 
 
-def test_files_of_keys_that_cannot_be(tmp_path):
+def test_invalid_key_files_are_refused(tmp_path):
     file = tmp_path / "keys"
     for text, words in (
         ("", "contains no keys; add lines of the form `name read,write key`"),
@@ -265,7 +265,7 @@ def test_files_of_keys_that_cannot_be(tmp_path):
     assert keys.scopes(b"Bearer " + b"k" * 20) == {"read"}
 
 
-def test_settings_that_cannot_be():
+def test_invalid_settings_are_refused():
     with pytest.raises(SettingError, match=r"deadline=0 must be a number of seconds above 0"):
         Limits(deadline=0)
     with pytest.raises(SettingError, match="k=0"):

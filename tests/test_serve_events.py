@@ -1,4 +1,4 @@
-"""Events: one contract for both stores, group commit, killed and hindered services, several processes."""
+"""Events: the contract of event stores, group commit, crashes, full disks, several processes."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ import segue
 from segue.errors import SettingError
 from segue.serve.events.base import KINDS, Event, StoreCommand
 from segue.serve.events.journal import Journal
-from segue.serve.events.open import open_store
+from segue.serve.events.open import open_store, store_kind
 from segue.serve.events.validation import new_event
 from segue.serve.metrics import Metrics
 from segue.serve.problems import StoreError
@@ -48,20 +48,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-def one(user, item, key=None, weight=1.0):
+def like(user, item, key=None, weight=1.0):
     return Event(user, item, "like", weight, 5.0, key)
 
 
-def test_a_store_keeps_events_in_order_and_once(opened, url):
+def test_a_store_returns_events_in_order_and_once(opened, url):
     assert opened.last() == 0
     assert opened.write(
         [
-            StoreCommand((one("u", "1", "a"), one("u", "2"))),
-            StoreCommand((one("u", "1", "a"), one("v", "1", "a"))),
+            StoreCommand((like("u", "1", "a"), like("u", "2"))),
+            StoreCommand((like("u", "1", "a"), like("v", "1", "a"))),
         ]
     ) == [2, 1]
     assert opened.write(
-        [StoreCommand((one("u", "9", "a"),)), StoreCommand((one("u", "3"), one("u", "3")))]
+        [StoreCommand((like("u", "9", "a"),)), StoreCommand((like("u", "3"), like("u", "3")))]
     ) == [0, 2]
     rows = opened.after(0, 100)
     assert [(row.user_id, row.item_id) for row in rows] == [
@@ -74,20 +74,20 @@ def test_a_store_keeps_events_in_order_and_once(opened, url):
     assert opened.of_user("nobody") == []
     assert opened.users() == {"u", "v"}
     assert opened.last() == rows[-1].id
-    other = open_store(url)  # what is there stays there
+    other = open_store(url)  # events are durable
     assert other.after(0, 100) == rows
     other.close()
 
 
-def test_a_store_forgets(opened):
-    opened.write([StoreCommand((one("u", "1", "a"), one("v", "1")))])
+def test_a_store_forgets_users(opened):
+    opened.write([StoreCommand((like("u", "1", "a"), like("v", "1")))])
     assert opened.write([StoreCommand(forget="u")]) == [2]
     assert [row.kind for row in opened.of_user("u")] == ["forget"]
     assert len(opened.of_user("v")) == 1
-    assert opened.write([StoreCommand((one("u", "1", "a"),))]) == [1]
+    assert opened.write([StoreCommand((like("u", "1", "a"),))]) == [1]
 
 
-def test_a_store_keeps_new_items(opened):
+def test_a_store_returns_new_items(opened):
     opened.write([StoreCommand(item=("a", "{}")), StoreCommand(item=("b", "{}"))])
     first = opened.items(0)
     assert [(row.item_id, row.details) for row in first] == [("a", "{}"), ("b", "{}")]
@@ -98,14 +98,14 @@ def test_a_store_keeps_new_items(opened):
 @pytest.mark.parametrize(
     "text", ["'; DROP TABLE events; --", "<script>alert(1)</script>", "\u202e\U0001f600%s?", '"\\']
 )
-def test_ids_are_only_text(opened, text):
-    opened.write([StoreCommand((one(text, text, text),)), StoreCommand(item=(text, text))])
+def test_ids_are_not_interpreted(opened, text):
+    opened.write([StoreCommand((like(text, text, text),)), StoreCommand(item=(text, text))])
     assert opened.of_user(text)[0][1:3] == (text, text)
     assert opened.users() == {text}
 
 
 def test_ids_become_visible_in_their_order(url):
-    """Four writers at once: whoever reads up to an id never finds an earlier one later."""
+    """With four concurrent writers, no id becomes visible after a larger one."""
     stores = [open_store(url) for _ in range(4)]
     reader, seen, last = open_store(url), [], 0
     stop = threading.Event()
@@ -113,7 +113,7 @@ def test_ids_become_visible_in_their_order(url):
     def write(number):
         for place in range(40):
             stores[number].write(
-                [StoreCommand((one(f"u{number}", str(place)), one(f"u{number}", str(place))))]
+                [StoreCommand((like(f"u{number}", str(place)), like(f"u{number}", str(place))))]
             )
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
@@ -132,46 +132,51 @@ def test_ids_become_visible_in_their_order(url):
         store.close()
 
 
-def test_writes_that_come_at_once_are_one_commit(url):
+def test_concurrent_writes_share_commits(url):
     async def main():
-        heard, metrics = [], Metrics()
-        journal = Journal(lambda: open_store(url), heard.extend, metrics)
-        waiting = [journal.write(StoreCommand((one("u", str(place), str(place)),))) for place in range(300)]
-        answered = [await asyncio.gather(*waiting), len(heard)]
-        again = await journal.write(StoreCommand((one("u", "0", "0"),)))
+        applied, metrics = [], Metrics()
+        journal = Journal(lambda: open_store(url), applied.extend, metrics)
+        waiting = [journal.write(StoreCommand((like("u", str(place), str(place)),))) for place in range(300)]
+        answered = [await asyncio.gather(*waiting), len(applied)]
+        again = await journal.write(StoreCommand((like("u", "0", "0"),)))
         await journal.close()
-        return answered, again, heard, metrics
+        return answered, again, applied, metrics
 
-    (counts, heard_then), again, heard, metrics = asyncio.run(main())
+    (counts, applied_then), again, applied, metrics = asyncio.run(main())
     assert counts == [1] * 300
-    assert heard_then == 300  # before the first answer could be given, all of its group were heard
+    assert applied_then == 300  # all events of a group are applied before the first result
     assert again == 0
-    assert [row.item_id for row in heard] == [str(place) for place in range(300)]
+    assert [row.item_id for row in applied] == [str(place) for place in range(300)]
     commits = metrics.registry.get_sample_value("segue_commit_seconds_count")
     assert commits <= 20
 
 
-def test_journals_hear_each_other(url):
+def test_journals_apply_each_others_events(url):
     async def main():
-        heard = [[], []]
-        journals = [Journal(lambda: open_store(url), heard[which].extend, Metrics()) for which in range(2)]
-        await journals[0].write(StoreCommand((one("u", "1"),)))
+        applied = [[], []]
+        journals = [Journal(lambda: open_store(url), applied[which].extend, Metrics()) for which in range(2)]
+        await journals[0].write(StoreCommand((like("u", "1"),)))
         waiting = journals[1].pending()
         if waiting is not None:
             await waiting
-        assert [row.item_id for row in heard[1]] == ["1"]
-        await journals[1].write(StoreCommand((one("u", "2"),)))
-        while len(heard[0]) < 2:  # by polling
+        assert [row.item_id for row in applied[1]] == ["1"]
+        await journals[1].write(StoreCommand((like("u", "2"),)))
+        while len(applied[0]) < 2:  # by polling
             await asyncio.sleep(0.01)
         for journal in journals:
             await journal.close()
-        return heard
+        return applied
 
     first, second = asyncio.run(asyncio.wait_for(main(), 20))
     assert first == second
 
 
-def test_databases_that_cannot_be(tmp_path):
+def test_only_stores_with_a_local_check_detect_writes():
+    assert store_kind("sqlite:///x").detects_writes
+    assert not store_kind("postgres://host/db").detects_writes
+
+
+def test_unusable_databases_are_refused(tmp_path):
     with pytest.raises(
         StoreError, match=r"cannot be used: unable to open database file; check that the disk has room"
     ):
@@ -194,18 +199,18 @@ def test_databases_that_cannot_be(tmp_path):
     assert "secret" not in str(caught.value)
 
 
-def test_every_kind_makes_an_event():
+def test_every_kind_has_a_default_weight():
     assert {new_event("u", "i", kind, None, 1.0, None).weight for kind in KINDS} == set(KINDS.values())
 
 
-def test_killed_services_lose_nothing_that_was_acknowledged(folder, tmp_path):
-    """Fifty times: clients send events with keys, the process is killed, and the next one goes on."""
+def test_killed_services_lose_no_acknowledged_event(folder, tmp_path):
+    """Fifty times: clients send events with keys, the process is killed, and another one continues."""
     path = tmp_path / "events.sqlite"
     settings = Settings(str(folder), f"sqlite:///{path}")
     acknowledged, chance = set(), random.Random(1)
     server = Server(settings).wait()
     for round_ in range(50):
-        following = Server(settings) if round_ < 49 else None  # starts meanwhile, on the same file
+        following = Server(settings) if round_ < 49 else None  # starts on the same file
         stop = threading.Event()
 
         def send(number, server=server, round_=round_, stop=stop):
@@ -238,12 +243,12 @@ def test_killed_services_lose_nothing_that_was_acknowledged(folder, tmp_path):
             thread.join()
         server = following
     connection = sqlite3.connect(path)
-    kept = connection.execute("SELECT user_id, key FROM events").fetchall()
+    stored = connection.execute("SELECT user_id, key FROM events").fetchall()
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
     assert len(acknowledged) > 500
-    assert len(kept) == len(set(kept))
-    assert acknowledged <= set(kept)
+    assert len(stored) == len(set(stored))
+    assert acknowledged <= set(stored)
 
 
 def test_a_full_disk(folder, tmp_path):
@@ -255,22 +260,22 @@ def test_a_full_disk(folder, tmp_path):
                 {"user_id": "u" * 200, "item_id": f"{place}-{one}", "key": f"{place}-{one}"}
                 for one in range(100)
             ]
-            status, told = server.call("POST", "/v1/events", body)
+            status, result = server.call("POST", "/v1/events", body)
             statuses.append(status)
         assert statuses[0] == 200
         assert statuses[-1] == 503
-        assert "check that the disk has room" in told["detail"]
-        assert server.get("/v1/recommend/1")["items"]  # reading goes on
-    with serving(settings) as server:  # there is room again
+        assert "check that the disk has room" in result["detail"]
+        assert server.get("/v1/recommend/1")["items"]  # reads still work
+    with serving(settings) as server:  # without the limit
         assert server.post("/v1/events", {"user_id": "u", "item_id": "1"})["accepted"] == 1
     connection = sqlite3.connect(tmp_path / "events.sqlite")
-    kept = connection.execute("SELECT count(*) FROM events WHERE user_id <> 'u'").fetchone()[0]
+    stored = connection.execute("SELECT count(*) FROM events WHERE user_id <> 'u'").fetchone()[0]
     connection.close()
-    assert kept == 100 * statuses.count(200)
+    assert stored == 100 * statuses.count(200)
 
 
-def test_two_processes_are_read_after_written(folder, tmp_path):
-    """Whatever one has acknowledged, the other takes into account at once."""
+def test_two_processes_read_each_others_writes(folder, tmp_path):
+    """An event that one process acknowledged is visible in the other at once."""
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite", shared=True)
     with serving(settings) as first, serving(settings) as second:
         for place in range(1, 25):
@@ -282,7 +287,7 @@ def test_two_processes_are_read_after_written(folder, tmp_path):
         assert answers[0] == answers[1]
 
 
-def test_postgres_for_two_hosts(folder, postgres_url):
+def test_two_services_share_postgres(folder, postgres_url):
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS segue_events, segue_items")
     settings = Settings(str(folder), postgres_url)
@@ -292,7 +297,7 @@ def test_postgres_for_two_hosts(folder, postgres_url):
         found = second.get("/v1/recommend/u?k=30")
         assert found["source"] == "profile"
         assert 3 not in [one["item_id"] for one in found["items"]]
-        with psycopg.connect(postgres_url, autocommit=True) as connection:  # a server that restarts
+        with psycopg.connect(postgres_url, autocommit=True) as connection:  # as if the server restarted
             connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
                 "AND backend_type = 'client backend'"
@@ -302,17 +307,17 @@ def test_postgres_for_two_hosts(folder, postgres_url):
         assert first.post("/v1/events", {"user_id": "u", "item_id": 4, "key": "b"})
 
 
-def test_a_store_that_may_only_be_read(folder, tmp_path):
+def test_a_read_only_store(folder, tmp_path):
     path = tmp_path / "events.sqlite"
     open_store(f"sqlite:///{path}").close()
     path.chmod(0o444)
     tmp_path.chmod(0o555)
     try:
-        if os.geteuid() == 0:  # root may write all the same: another user tries
+        if os.geteuid() == 0:  # root can write anyway: try as another user
             check_as_nobody(path)
         else:
             with pytest.raises(StoreError, match="check that the disk has room, that the file is writable"):
-                open_store(f"sqlite:///{path}").write([StoreCommand((one("u", "1"),))])
+                open_store(f"sqlite:///{path}").write([StoreCommand((like("u", "1"),))])
     finally:
         tmp_path.chmod(0o755)
 
@@ -339,20 +344,20 @@ def check_as_nobody(path):
 
 
 def test_events_while_reading(folder, tmp_path):
-    """Reads and writes at once, from many threads: nothing fails, and everything that was told is kept."""
+    """Reads and writes from many threads: no request fails, and every event is stored."""
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
     failed, accepted = [], []
     with serving(settings) as server:
 
         def work(number):
             for place in range(40):
-                status, told = server.call(
+                status, result = server.call(
                     "POST", "/v1/events", {"user_id": number, "item_id": place % 30 + 1}
                 )
-                accepted.append(told["accepted"] if status == 200 else 0)
-                status, told = server.call("GET", f"/v1/recommend/{number}?k=3")
+                accepted.append(result["accepted"] if status == 200 else 0)
+                status, result = server.call("GET", f"/v1/recommend/{number}?k=3")
                 if status != 200:
-                    failed.append(told)
+                    failed.append(result)
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
         for thread in threads:

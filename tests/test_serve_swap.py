@@ -1,4 +1,4 @@
-"""Versions that change under a service: no failed request, no mixed answer, bad versions refused."""
+"""New model versions under load: no failed request, no mixed response, damaged versions refused."""
 
 import itertools
 import shutil
@@ -26,7 +26,7 @@ def fit(data, seed):
 
 
 def expected(recommender):
-    """The lists of all users, as the service tells them."""
+    """The items of each user, by id as text."""
     frame = recommender.recommend(k=5)
     lists = {}
     for row in frame.iter_rows(named=True):
@@ -37,24 +37,26 @@ def expected(recommender):
 def wait_for(server, version):
     until = time.monotonic() + 30
     while server.get("/v1/model")["model_version"] != version:
-        assert time.monotonic() < until, f"version {version} is not taken"
+        assert time.monotonic() < until, f"version {version} is not served"
         time.sleep(0.02)
 
 
-def test_ten_thousand_requests_during_ten_swaps(data, tmp_path):
+def test_requests_during_swaps(data, tmp_path):
     folder = tmp_path / "model"
     lists = {}
     first = fit(data, 0).save(folder)
     lists[first.version] = expected(first)
     versions = [fit(data, seed) for seed in range(1, SWAPS + 1)]
     made = [expected(one) for one in versions]
-    assert len({str(one) for one in [lists[first.version], *made]}) == SWAPS + 1  # so a mixture would show
-    counter, problems, told = itertools.count(), [], set()
+    assert (
+        len({str(one) for one in [lists[first.version], *made]}) == SWAPS + 1
+    )  # so that a mixture is detected
+    counter, problems, versions_seen = itertools.count(), [], set()
     swapped = threading.Event()
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
     with serving(settings) as server:
 
-        def ask(number):
+        def send_requests(number):
             users = itertools.cycle(np.random.default_rng(number).permutation(data.users.ids).tolist())
             while next(counter) < REQUESTS or not swapped.is_set():
                 one, other = next(users), next(users)
@@ -68,20 +70,20 @@ def test_ten_thousand_requests_during_ten_swaps(data, tmp_path):
                     found = list(zip((one, other), answer.json()["users"], strict=True))
                 for user, listed in found:
                     version = listed["model_version"]
-                    told.add(version)
+                    versions_seen.add(version)
                     if (
                         answer.status != 200
                         or [item["item_id"] for item in listed["items"]] != lists[version][str(user)]
                     ):
                         problems.append((user, answer.status, listed))
 
-        threads = [threading.Thread(target=ask, args=(number,)) for number in range(4)]
+        threads = [threading.Thread(target=send_requests, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
         try:
             for recommender, theirs in zip(versions, made, strict=True):
                 number = len(lists) + 1
-                # what it will be called is known only when it is there, and may be served at once
+                # the name is known only after saving, when it may be served already
                 copy = tmp_path / f"copy{number}"
                 shutil.copytree(folder, copy)
                 name = recommender.save(copy).version
@@ -94,13 +96,13 @@ def test_ten_thousand_requests_during_ten_swaps(data, tmp_path):
                 thread.join()
         assert problems == []
         assert next(counter) >= REQUESTS
-        assert told == set(lists)
+        assert versions_seen == set(lists)
         text = POOL.request("GET", f"{server.url}/metrics").data.decode()
         assert f'segue_swaps_total{{outcome="taken"}} {SWAPS + 1}.0' in text
         assert server.process.is_alive()
 
 
-def test_bad_versions_are_refused_and_the_old_one_stays(data, tmp_path):
+def test_damaged_versions_are_refused_and_the_old_one_is_kept(data, tmp_path):
     folder = tmp_path / "model"
     first = fit(data, 0).save(folder)
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
@@ -111,7 +113,7 @@ def test_bad_versions_are_refused_and_the_old_one_stays(data, tmp_path):
         shutil.copytree(aside / "versions" / bad, folder / "versions" / bad)
         file = folder / "versions" / bad / "items.npy"
         raw = bytearray(file.read_bytes())
-        raw[-5] ^= 1  # a size and a header that fit, and a bit that does not
+        raw[-5] ^= 1  # the size and the header are valid, one bit is not
         file.write_bytes(raw)
         (folder / "CURRENT").write_text(f"{bad}\n")
         until = time.monotonic() + 20
@@ -127,12 +129,12 @@ def test_bad_versions_are_refused_and_the_old_one_stays(data, tmp_path):
         wait_for(server, third.version)
         assert server.get("/v1/model")["refused_version"] is None
     (folder / "CURRENT").write_text(f"{bad}\n")
-    with serving(settings) as server:  # a restart with a bad current version: the newest intact one answers
+    with serving(settings) as server:  # after a restart, the newest intact version is served
         assert server.get("/v1/model")["model_version"] == third.version
         assert server.get("/v1/model")["refused_version"] == bad
 
 
-def test_profiles_are_made_anew_from_events_by_each_version(data, tmp_path):
+def test_each_version_rebuilds_profiles_from_events(data, tmp_path):
     folder = tmp_path / "model"
     fit(data, 0).save(folder)
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
@@ -177,7 +179,7 @@ def test_two_processes_save_while_a_third_serves(data, tmp_path):
     assert len(store.versions(folder)) <= 3
 
 
-def test_a_saver_that_is_killed_harms_nobody(data, tmp_path):
+def test_a_killed_save_does_no_harm(data, tmp_path):
     folder = tmp_path / "model"
     fit(data, 0).save(folder)
     settings = Settings(str(folder), f"sqlite:///{tmp_path}/events.sqlite")
@@ -193,7 +195,7 @@ def test_a_saver_that_is_killed_harms_nobody(data, tmp_path):
         wait_for(server, store.current_version(folder))
 
 
-def test_a_folder_that_may_only_be_read_is_served(data, tmp_path):
+def test_a_read_only_folder_is_served(data, tmp_path):
     folder = tmp_path / "model"
     made = fit(data, 0).save(folder)
     for path in [*folder.rglob("*"), folder]:
