@@ -24,8 +24,8 @@ MARKERS = {  # what plain `pytest` leaves out: patterns of "file::test[parameter
         "test_serve_abuse*",
         "test_serve_events*",
         "test_serve_swap*",
-        "test_serve.py::test_the_command",
-        "test_serve.py::test_commands_that_cannot_be*",
+        "test_serve.py::test_the_serve_command",
+        "test_serve.py::test_invalid_options_are_refused*",
         "test_docs.py::test_command_lines_run*",
         "test_docs.py::test_python_blocks_run [!R]*",
         "test_cli.py::TestHelp::test_the_example_works bench",
@@ -56,7 +56,7 @@ MARKERS = {  # what plain `pytest` leaves out: patterns of "file::test[parameter
         "test_bench.py::TestCommand*",
         "test_update.py::test_five_epochs*",
         "test_item2vec.py::test_two_threads*",
-        "test_page_parts.py::test_the_files_are_kept*",
+        "test_page_parts.py::test_page_files_are_cached*",
     ],
 }
 
