@@ -294,7 +294,7 @@ def test_items_can_be_added(settings, trained, data):
         body = {"features": {"genres": genre}, "title": "Brand New"}
         status, added = server.call("PUT", "/v1/items/fresh%2F1", body)
         assert status == 422  # the model's ids are integers
-        assert "integer ids" in added["detail"]
+        assert "ids of the model are integers" in added["detail"]
         assert server.call("PUT", "/v1/items/1", body)[0] == 422
         status, problem = server.call("PUT", "/v1/items/5001", {"features": {"colour": "red"}})
         assert (status, "genres" in problem["detail"]) == (422, True)

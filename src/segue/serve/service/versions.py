@@ -72,6 +72,8 @@ class ModelVersions:
                 log.error("version %s is kept: %s", active.name, error)
                 self.refused = self._current()
                 return
+            if current != active.version:
+                self.refused = None
             self._activate(model)
             active.batcher.close()
 
