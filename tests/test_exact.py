@@ -14,6 +14,7 @@ from segue.index import Exact
 from segue.index.form import chosen_form
 from segue.index.layout import build_layout
 from segue.kernels import scan, simd
+from segue.kernels.codes import encode
 
 
 @pytest.fixture(params=simd.usable())
@@ -205,7 +206,8 @@ def test_query_codes_approximate_the_queries(form_name, tails):
     queries[7] = 0
     cuts, widest = np.array([0, 3, 8]), np.array([[900.0, 800.0], [400.0, 1100.0]], np.float32)
     coded, inverses, parts = np.empty((50, 32 + 8 * tails), np.uint8), np.empty(50), np.empty((2, 3, 50))
-    scan.encode(queries, cuts, tails, widest, form.top, form.int16_accumulate, coded, inverses, parts)
+    words = coded.view(np.int32)
+    encode(queries, cuts, tails, widest, form.top, form.int16_accumulate, words, inverses, parts)
     codes = coded.astype(np.int64) - form.top - 1
     wide = np.zeros((50, 32))
     wide[:, :30] = queries

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels.compile import kernel, njit_noref
+from segue.kernels.simd import minimum
 
 TILE = 4
 
@@ -39,11 +40,11 @@ def rotate(X, turned, start, stop, out):
     d, width = turned.shape
     P = np.empty((TILE, width), np.float32)
     for first in range(start, stop, TILE):
-        filled = min(TILE, stop - first)
+        filled = minimum(TILE, stop - first)
         for t in range(filled):
             for l in range(width):  # noqa: E741
                 P[t, l] = X[first + t, l]
-        j = 0
+        j = np.int64(0)
         while j + 2 <= d:
             a0 = a1 = a2 = a3 = b0 = b1 = b2 = b3 = np.float32(0)
             for l in range(width):  # noqa: E741

@@ -18,7 +18,7 @@ from segue.kernels import simd
 from segue.kernels.compile import inline, kernel, njit_noref
 from segue.kernels.measures import hamming, manhattan
 from segue.kernels.queue import drop, push
-from segue.kernels.scan import TINY, dot, goal_of, length, may_get, nearness
+from segue.kernels.scores import TINY, dot, is_allowed, negative_distance, norm, target_of
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 DOT, EUCLIDEAN, MANHATTAN, HAMMING = 0, 1, 2, 3
@@ -147,8 +147,8 @@ def search(
             side_step = np.float32(encode(turned, q, ones, sides)[0])
         if coded:
             step, wrong = encode(turned, q, scales, words)
-            size_of = length(turned, q, 0, len(scales))
-            tail = length(turned, q, head, len(scales)) if whole > head else 0.0
+            size_of = norm(turned, q, 0, len(scales))
+            tail = norm(turned, q, head, len(scales)) if whole > head else 0.0
             reach = (size_of + limits[3]) ** 2 if is_distance else size_of * limits[3]
             slack_all = wrong * limits[2] + size_of * limits[1] + limits[4] * reach + TINY
             slack = wrong * limits[2] + size_of * limits[0] + limits[4] * reach + TINY
@@ -194,9 +194,13 @@ def search(
                     if bound < goal:
                         continue
                     item = order[i]
-                    if not may_get(item, q, allow, indptr, excluded):
+                    if not is_allowed(item, q, allow, indptr, excluded):
                         continue
-                    score = nearness(asked, q, vectors, item) if is_distance else dot(asked, q, vectors, item)
+                    score = (
+                        negative_distance(asked, q, vectors, item)
+                        if is_distance
+                        else dot(asked, q, vectors, item)
+                    )
                 elif by_bits:
                     item = order[i]
                     score = hamming(bits, q, binary, item)
@@ -204,10 +208,10 @@ def search(
                     item = order[i]
                     score = manhattan(asked, q, vectors, item, scores[q * k])
                 if worse(scores[q * k], ids[q * k], score, item) and (
-                    coded or may_get(item, q, allow, indptr, excluded)
+                    coded or is_allowed(item, q, allow, indptr, excluded)
                 ):
                     sink(scores, ids, q * k, k, score, item)
-                    goal = goal_of(scores[q * k], size_of, is_distance)
+                    goal = target_of(scores[q * k], size_of, is_distance)
         sort_heap(scores, ids, q * k, k)
 
 
@@ -221,7 +225,7 @@ def score_all(
         empty_heap(scores, ids, q * k, k)
         examined[q] = 0
         for i in range(n):
-            if not may_get(i, q, allow, indptr, excluded):
+            if not is_allowed(i, q, allow, indptr, excluded):
                 continue
             examined[q] += 1
             if measure == HAMMING:
@@ -229,7 +233,7 @@ def score_all(
             elif measure == MANHATTAN:
                 score = manhattan(asked, q, vectors, i, scores[q * k])
             elif measure == EUCLIDEAN:
-                score = nearness(asked, q, vectors, i)
+                score = negative_distance(asked, q, vectors, i)
             else:
                 score = dot(asked, q, vectors, i)
             if worse(scores[q * k], ids[q * k], score, i):

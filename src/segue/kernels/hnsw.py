@@ -17,7 +17,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.compile import inline, kernel, njit_noref
-from segue.kernels.scan import dot, length, may_get, nearness
+from segue.kernels.scores import dot, is_allowed, negative_distance, norm
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 STEP = 32  # codes that are multiplied at once
@@ -369,7 +369,7 @@ def search(
         examined[q] = 0
         scale = take_query(seen_from, q, shorts)
         weight, offset = np.float32(1 if is_distance else 0), np.float32(0)
-        size = np.float32(length(seen_from, q, 0, d))
+        size = np.float32(norm(seen_from, q, 0, d))
         node = descend(form, codes, floats, width, upper, m, sizes, 0, shorts, column, scale, weight, offset)
         while got < k and 0 < ef <= limit:
             if ef > len(pool):
@@ -425,10 +425,12 @@ def answer(
         unsure = SURE * size * floats[(node + 1) * (width // 4) - 2]
         if pool[z] >> 32 < simd.rank(np.float32(goal - unsure)):
             continue
-        if not may_get(item, q, allow, indptr, excluded):
+        if not is_allowed(item, q, allow, indptr, excluded):
             continue
         got += 1
-        score = nearness(queries, q, vectors, item) if is_distance else dot(queries, q, vectors, item)
+        score = (
+            negative_distance(queries, q, vectors, item) if is_distance else dot(queries, q, vectors, item)
+        )
         if worse(scores[q * k], ids[q * k], score, item):
             sink(scores, ids, q * k, k, score, item)
             if got >= k:
@@ -444,9 +446,9 @@ def score_all(vectors, is_distance, queries, q, members, allow, indptr, excluded
     scored = 0
     for z in range(len(members) or len(vectors)):
         i = members[z] if len(members) else z
-        if may_get(i, q, allow, indptr, excluded):
+        if is_allowed(i, q, allow, indptr, excluded):
             scored += 1
-            score = nearness(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
+            score = negative_distance(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
             if worse(scores[q * k], ids[q * k], score, i):
                 sink(scores, ids, q * k, k, score, i)
     return scored

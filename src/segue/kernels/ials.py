@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import inline, kernel
-from segue.kernels.simd import prefetch
+from segue.kernels.compile import inline, kernel, njit_noref
+from segue.kernels.simd import maximum, minimum, prefetch
 
 LEAST = np.float32(1e-30)  # products below are taken for zero
 ROOM = 256  # items of a row that are kept gathered; a longer row gathers them anew in each pass
@@ -26,10 +26,10 @@ LINE = 16  # float32 in a cache line
 @inline
 def penalty(seen, n, a0, reg, nu):
     size = np.float64(seen) + a0 * n
-    return max(np.float32(reg * (size if nu == 1 else size**nu)), np.float32(1e-8))
+    return maximum(np.float32(reg * (size if nu == 1 else size**nu)), np.float32(1e-8))
 
 
-@kernel
+@njit_noref
 def gather(Y, indices, weights, lo, hi, Z, w):
     """Copy the vectors and weights of the items [lo, hi), filled up with zeros to a multiple of four.
 
@@ -38,7 +38,7 @@ def gather(Y, indices, weights, lo, hi, Z, w):
     d = Z.shape[1]
     last = len(indices) - 1
     for z in range(lo, hi):
-        ahead = np.int64(indices[min(z + AHEAD, last)]) * d
+        ahead = np.int64(indices[minimum(z + AHEAD, last)]) * d
         for j in range(0, d, LINE):
             prefetch(Y, ahead + j)
         i = indices[z]
@@ -51,7 +51,7 @@ def gather(Y, indices, weights, lo, hi, Z, w):
             Z[z, j] = 0
 
 
-@kernel
+@njit_noref
 def add_products(Z, w, count, target, sign, p, out):
     """out += sum w_i (target + sign z_i.p) z_i over the gathered items, four at a time."""
     for z in range(0, count, 4):
@@ -70,12 +70,12 @@ def add_products(Z, w, count, target, sign, p, out):
             out[j] += (s0 * Z[z, j] + s1 * Z[z + 1, j]) + (s2 * Z[z + 2, j] + s3 * Z[z + 3, j])
 
 
-@kernel
+@njit_noref
 def add_seen(Y, indices, weights, lo, hi, Z, w, fresh, target, sign, p, out):
     """`add_products` over the items [lo, hi); if they fit the buffer, it is filled only while `fresh`."""
     room = len(Z)
     for first in range(lo, hi, room):
-        last = min(hi, first + room)
+        last = minimum(hi, first + room)
         if fresh or hi - lo > room:
             gather(Y, indices, weights, first, last, Z, w)
         add_products(Z, w, last - first, target, sign, p, out)
@@ -103,7 +103,7 @@ def solve_cg(X, Y, P, g, indptr, indices, weights, a0, reg, nu, steps, tolerance
             r[j] = -m[j] * x[j]
             if len(P):
                 r[j] += lam * P[u, j]
-        add_seen(Y, indices, weights, lo, hi, Z, w, True, one, -one, x, r)
+        add_seen(Y, indices, weights, lo, hi, Z, w, np.int64(1), one, -one, x, r)
         rz = zero
         for j in range(d):
             p[j] = r[j] * inverse[j]
@@ -114,11 +114,11 @@ def solve_cg(X, Y, P, g, indptr, indices, weights, a0, reg, nu, steps, tolerance
                 break
             for j in range(d):
                 Ap[j] = m[j] * p[j]
-            add_seen(Y, indices, weights, lo, hi, Z, w, False, zero, one, p, Ap)
+            add_seen(Y, indices, weights, lo, hi, Z, w, np.int64(0), zero, one, p, Ap)
             rz = advance(inverse, x, Ap, r, p, rz)
 
 
-@kernel
+@njit_noref
 def advance(inverse, x, Ap, r, p, rz):
     """One step of x along p, and the next direction; returns the new r.(r/m)."""
     pAp = np.float32(0)
@@ -176,16 +176,16 @@ def dot(a, b):
     return total
 
 
-@kernel
+@njit_noref
 def factorise(A):
     """Overwrite the lower triangle of a positive definite A with its Cholesky factor L."""
     for j in range(len(A)):
         for l in range(j):  # noqa: E741
             A[j, l] = (A[j, l] - dot(A[j, :l], A[l, :l])) / A[l, l]
-        A[j, j] = np.sqrt(max(A[j, j] - dot(A[j, :j], A[j, :j]), np.float32(1e-20)))
+        A[j, j] = np.sqrt(maximum(A[j, j] - dot(A[j, :j], A[j, :j]), np.float32(1e-20)))
 
 
-@kernel
+@njit_noref
 def substitute(L, x):
     """Solve L L' x = b in place: forwards with L, then backwards with its transpose."""
     d = len(x)

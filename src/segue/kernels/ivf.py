@@ -14,26 +14,11 @@ from __future__ import annotations
 import numpy as np
 
 from segue.kernels import simd
+from segue.kernels.codes import count_code, encode, round_up, store_start, to_axes
 from segue.kernels.compile import inline, kernel, njit_inlined, njit_noref
-from segue.kernels.scan import (
-    BOUNDS,
-    INVERSE,
-    LOWEST,
-    NORM,
-    bar_of,
-    count_above,
-    dot,
-    encode,
-    goal_of,
-    lay_out,
-    length,
-    lowest_sum,
-    may_get,
-    nearness,
-    note,
-    rounding_of,
-)
-from segue.kernels.tiles import above, begin_with, count_code, part_at
+from segue.kernels.scan import BOUNDS, INVERSE, LOWEST, NORM, count_above, keep_block, kth_sum, lowest_sum
+from segue.kernels.scores import dot, is_allowed, negative_distance, norm, rounding_error, target_of
+from segue.kernels.tiles import part_at
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCK = simd.LANES * 4  # bytes of a block's line
@@ -70,9 +55,9 @@ def pack_item(X, order, bounds, cuts, p, z, unit, codes, table, halves, widest, 
     """Encode one item of a partition, or the emptiness that fills up its last block."""
     d, segments, i = X.shape[1], len(cuts) - 1, order[z]
     block, lane = z // simd.LANES, z % simd.LANES
-    square = length(X, i, 0, d) ** 2 if i >= 0 else 0.0
+    square = norm(X, i, 0, d) ** 2 if i >= 0 else 0.0
     halves[z] = np.float32(square / 2)
-    table[p, NORM] = max(table[p, NORM], above(np.sqrt(square)))
+    table[p, NORM] = max(table[p, NORM], round_up(np.sqrt(square)))
     seen = error = 0.0
     for s in range(segments):
         at = place_of(bounds[p], bounds[p + 1], block - bounds[p], cuts, s) + 4 * lane
@@ -85,14 +70,14 @@ def pack_item(X, order, bounds, cuts, p, z, unit, codes, table, halves, widest, 
             count_code(code, j, sums, squares)
             seen += value * value
             error += (value - code * unit) ** 2
-        begin_with(codes, at, sums)
+        store_start(codes, at, sums)
         for half in range(2):
-            widest[s, half] = max(widest[s, half], above(np.sqrt(np.float64(squares[half]))))
+            widest[s, half] = max(widest[s, half], round_up(np.sqrt(np.float64(squares[half]))))
         column = BOUNDS + 3 * s
-        table[p, column] = max(table[p, column], above(np.sqrt(seen)))
-        table[p, column + 1] = max(table[p, column + 1], above(np.sqrt(error)))
+        table[p, column] = max(table[p, column], round_up(np.sqrt(seen)))
+        table[p, column + 1] = max(table[p, column + 1], round_up(np.sqrt(error)))
         if s < segments - 1:
-            table[p, column + 2] = max(table[p, column + 2], above(np.sqrt(max(square - seen, 0.0))))
+            table[p, column + 2] = max(table[p, column + 2], round_up(np.sqrt(max(square - seen, 0.0))))
 
 
 @inline
@@ -150,10 +135,10 @@ def assign(form, codes, cuts, offsets, unit, widest, top, halves, X, start, stop
     for u in range(count):
         for j in range(d):
             rows[u, j] = X[start + u, j]
-    coded, inverses = np.empty((count, 4 * cuts[-1]), np.uint8), np.empty(count, np.float64)
+    words, inverses = np.empty(count * cuts[-1], np.int32), np.empty(count, np.float64)
     parts = np.empty((len(cuts) - 1, 3, count), np.float64)
-    encode(rows, cuts, 0, widest, top, halves, coded, inverses, parts)
-    words, sums = coded.view(np.int32), np.empty(len(offsets), np.int32)
+    encode(rows, cuts, 0, widest, top, halves, words, inverses, parts)
+    sums = np.empty(len(offsets), np.int32)
     for u in range(count):
         score_centroids(form, codes, cuts, offsets, inverses[u] * unit, words, u, sums)
         best = LOWEST
@@ -223,7 +208,7 @@ def choose(sums, P, wanted, along, order):
         bits = simd.above(simd.load_sums(sums, place), edge)
         while bits:
             p = place + simd.first_bit(bits)
-            bits &= bits - np.uint32(1)
+            bits &= bits - 1
             order[found], along[found] = p, -np.float32(sums[p])
             found += 1
     for place in (wanted, last_of(1, wanted), 1):
@@ -263,21 +248,20 @@ def search(
     """
     count, d, k, P = stop - start, queries.shape[1], len(scores) // len(examined), len(table)
     turned = np.empty((count, d), np.float32)
-    lay_out(queries, start, stop, centre, axes, turned)
+    to_axes(queries, start, stop, centre, axes, turned)
     sizes, goals = np.empty(count, np.float64), np.empty(count, np.float64)
-    coded, inverses = np.empty((count, 4 * cuts[-1]), np.uint8), np.empty(count, np.float64)
+    words, inverses = np.empty(count * cuts[-1], np.int32), np.empty(count, np.float64)
     parts = np.empty((len(cuts) - 1, 3, count), np.float64)
-    encode(turned, cuts, 0, widest, top, halves, coded, inverses, parts)
-    words = coded.view(np.int32)
+    encode(turned, cuts, 0, widest, top, halves, words, inverses, parts)
     sums, chosen = np.empty(len(leans), np.int32), np.empty(len(leans), np.int32)
     along = np.empty(len(leans), np.float32)
     lists, hopes = np.empty((count, probes), np.int32), np.empty((count, probes), np.float32)
     for q in range(count):
-        sizes[q], goals[q] = length(turned, q, 0, d), -np.inf
+        sizes[q], goals[q] = norm(turned, q, 0, d), -np.inf
         for s in range(len(cuts) - 1):
             parts[s, 0, q] *= loose
             parts[s, 1, q] *= loose
-            parts[s, 2, q] = length(turned, q, min(d, 4 * cuts[s + 1]), d)
+            parts[s, 2, q] = norm(turned, q, min(d, 4 * cuts[s + 1]), d)
         empty_heap(scores, ids, (start + q) * k, k)
         examined[start + q] = 0
         scale = inverses[q] * unit
@@ -298,7 +282,7 @@ def search(
     firsts, waiting = np.empty(P + 1, np.int64), np.empty(count * probes, np.int32)
     most = room(bounds)
     partial, places = np.empty(most * simd.LANES, np.int32), np.empty(most, np.int64)
-    bits = np.empty(most, np.uint32)
+    bits = np.empty(most, np.int32)
     for number in range(ROUNDS):
         first, last = last_of(number - 1, probes) if number else 0, last_of(number, probes)
         gather(lists, hopes, goals, first, last, firsts, waiting)
@@ -377,9 +361,9 @@ def gather(lists, hopes, goals, first, last, firsts, waiting):
 @njit_noref
 def offer(i, vectors, is_distance, queries, allow, indptr, excluded, q, k, ids, scores, examined):
     """Score an item that the query may get, and keep it if it is among the k best."""
-    if i >= 0 and may_get(i, q, allow, indptr, excluded):
+    if i >= 0 and is_allowed(i, q, allow, indptr, excluded):
         examined[q] += 1
-        score = nearness(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
+        score = negative_distance(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
         if worse(scores[q * k], ids[q * k], score, i):
             sink(scores, ids, q * k, k, score, i)
 
@@ -395,7 +379,7 @@ def rule_out(
     """
     groups, segments, width = cuts[-1], len(cuts) - 1, cuts[1]
     first, blocks = bounds[p], bounds[p + 1] - bounds[p]
-    slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
+    slack = rounding_error(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
     scale = np.float32(min(inverses[q] * table[p, INVERSE], MOST))
     least = lowest_sum(goals[q], slack, parts, q, table, p, 0, inverses[q])
     stride = (width + 1) * BLOCK
@@ -422,10 +406,10 @@ def rule_out(
             sums_d = simd.less(sums_d, halves_of, place + 3 * simd.LANES, scale)
         largest = simd.larger(simd.larger(sums_a, sums_b), simd.larger(sums_c, sums_d))
         if simd.above(largest, least):
-            noted = note(partial, places, bits, noted, sums_a, block, simd.above(sums_a, least))
-            noted = note(partial, places, bits, noted, sums_b, block + 1, simd.above(sums_b, least))
-            noted = note(partial, places, bits, noted, sums_c, block + 2, simd.above(sums_c, least))
-            noted = note(partial, places, bits, noted, sums_d, block + 3, simd.above(sums_d, least))
+            noted = keep_block(partial, places, bits, noted, sums_a, block, least)
+            noted = keep_block(partial, places, bits, noted, sums_b, block + 1, least)
+            noted = keep_block(partial, places, bits, noted, sums_c, block + 2, least)
+            noted = keep_block(partial, places, bits, noted, sums_d, block + 3, least)
         block += 4
     while block < blocks:
         at = place_of(first, bounds[p + 1], block, cuts, 0)
@@ -435,7 +419,7 @@ def rule_out(
         sums_a = simd.total(form, A)
         if is_distance:
             sums_a = simd.less(sums_a, halves_of, (first + block) * simd.LANES, scale)
-        noted = note(partial, places, bits, noted, sums_a, block, simd.above(sums_a, least))
+        noted = keep_block(partial, places, bits, noted, sums_a, block, least)
         block += 1
     for s in range(1, segments):
         if noted == 0:
@@ -450,7 +434,7 @@ def rule_out(
                 at += BLOCK
                 more = simd.multiply(form, more, codes, at, words, q * groups + g)
             sums = simd.plus(simd.load_sums(partial, place * simd.LANES), simd.total(form, more))
-            noted = note(partial, places, bits, noted, sums, block, simd.above(sums, bar))
+            noted = keep_block(partial, places, bits, noted, sums, block, bar)
     return noted
 
 
@@ -462,9 +446,9 @@ def score_noted(
 ):  # fmt: skip
     """Score in float32 what the codes leave: the largest sums first, where nothing is known yet."""
     d, row, s = vectors.shape[1], start + q, parts.shape[0] - 1
-    slack = rounding_of(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
+    slack = rounding_error(sizes[q], np.float64(table[p, NORM]), rounding, is_distance)
     bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
-    preferred = bar_of(partial, noted, k) if goals[q] == -np.inf else bar
+    preferred = kth_sum(partial, noted, k) if goals[q] == -np.inf else bar
     for place in range(noted):
         places[place] = (first + places[place]) * simd.LANES
     for _ in range(1 if preferred == bar else 2):
@@ -473,7 +457,7 @@ def score_noted(
             alive = bits[place] & above
             while alive:
                 item = order[places[place] + simd.first_bit(alive)]
-                alive &= alive - np.uint32(1)
+                alive &= alive - 1
                 for line in range(0, min(d, 64), 16):
                     simd.prefetch(vectors, item * d + line)
         for place in range(noted):
@@ -482,14 +466,14 @@ def score_noted(
             bits[place] ^= alive
             while alive:
                 item = order[places[place] + simd.first_bit(alive)]
-                alive &= alive - np.uint32(1)
-                if item >= 0 and may_get(item, row, allow, indptr, excluded):
+                alive &= alive - 1
+                if item >= 0 and is_allowed(item, row, allow, indptr, excluded):
                     if is_distance:
-                        score = nearness(queries, row, vectors, item)
+                        score = negative_distance(queries, row, vectors, item)
                     else:
                         score = dot(queries, row, vectors, item)
                     if worse(scores[row * k], ids[row * k], score, item):
                         sink(scores, ids, row * k, k, score, item)
-                        goals[q] = goal_of(scores[row * k], sizes[q], is_distance)
+                        goals[q] = target_of(scores[row * k], sizes[q], is_distance)
                         bar = lowest_sum(goals[q], slack, parts, q, table, p, s, inverses[q])
         preferred = bar

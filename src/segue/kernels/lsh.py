@@ -6,7 +6,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.compile import kernel, njit_noref
-from segue.kernels.scan import dot, may_get, nearness
+from segue.kernels.scores import dot, is_allowed, negative_distance
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 AHEAD = 8  # items, whose vectors are asked for ahead of their use
@@ -103,10 +103,10 @@ def offer_bucket(
             continue
         seen[i], touched[found] = True, i
         found += 1
-        if not may_get(i, q, allow, indptr, excluded):
+        if not is_allowed(i, q, allow, indptr, excluded):
             continue
         examined[q] += 1
-        score = nearness(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
+        score = negative_distance(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
         if worse(scores[q * k], ids[q * k], score, i):
             sink(scores, ids, q * k, k, score, i)
     return found

@@ -6,7 +6,7 @@ import numpy as np
 
 from segue.kernels import simd
 from segue.kernels.compile import kernel, njit_noref
-from segue.kernels.scan import dot, may_get, nearness
+from segue.kernels.scores import dot, is_allowed, negative_distance
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
 
 BLOCK = 256  # vectors that all queries are compared with before the next
@@ -75,7 +75,7 @@ def search_members(
         row = q if len(bounds) > 2 else 0
         for place in range(bounds[row], bounds[row + 1]):
             i = members[place]
-            score = nearness(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
+            score = negative_distance(queries, q, vectors, i) if is_distance else dot(queries, q, vectors, i)
             offer(q, i, score, k, everything, indptr, excluded, ids, scores, examined)
     end(start, stop, k, ids, scores)
 
@@ -92,7 +92,7 @@ def begin(start, stop, k, ids, scores, examined):
 def offer(q, i, score, k, allow, indptr, excluded, ids, scores, examined):
     """Keep what is among the k best so far and may be got."""
     examined[q] += 1
-    if worse(scores[q * k], ids[q * k], score, i) and may_get(i, q, allow, indptr, excluded):
+    if worse(scores[q * k], ids[q * k], score, i) and is_allowed(i, q, allow, indptr, excluded):
         sink(scores, ids, q * k, k, score, i)
 
 

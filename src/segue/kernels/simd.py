@@ -7,6 +7,7 @@ their first argument, so each is compiled, and cached, for the form that it is c
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -15,6 +16,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
+from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, register_model
 
 LANES = 16  # items that are scored at once
@@ -233,9 +235,9 @@ def _above(typing: Any, sums: Any, bound: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         higher = builder.icmp_signed(">", args[0], _splat(builder, args[1], LANES))
-        return builder.zext(builder.bitcast(higher, ir.IntType(LANES)), INT)
+        return builder.zext(builder.bitcast(higher, ir.IntType(LANES)), ir.IntType(64))
 
-    return types.uint32(sums, types.int32), code
+    return types.int64(sums, types.int32), code
 
 
 @intrinsic
@@ -348,9 +350,9 @@ def _first_bit(typing: Any, bits: Any) -> Any:
     """The place of the lowest bit that is set."""
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.zext(builder.cttz(args[0], ir.IntType(1)(0)), ir.IntType(64))
+        return builder.cttz(args[0], ir.IntType(1)(0))
 
-    return types.int64(types.uint32), code
+    return types.int64(types.int64), code
 
 
 @intrinsic
@@ -442,6 +444,54 @@ def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
     return types.void(array, types.intp), code
 
 
+@intrinsic
+def _maximum(typing: Any, a: Any, b: Any) -> Any:
+    """Python's max(a, b) of two numbers; Numba compiles its own max again for each pair of types."""
+    return _pick(typing, a, b, operator.gt)
+
+
+@intrinsic
+def _minimum(typing: Any, a: Any, b: Any) -> Any:
+    """The smaller of two numbers, as Python's min(a, b)."""
+    return _pick(typing, a, b, operator.lt)
+
+
+def _pick(typing: Any, a: Any, b: Any, compare: Any) -> Any:
+    kind = typing.unify_types(types.unliteral(a), types.unliteral(b))
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        first, second = (
+            context.cast(builder, *pair, kind) for pair in zip(args, signature.args, strict=True)
+        )
+        better = context.get_function(compare, types.boolean(kind, kind))
+        return builder.select(better(builder, (second, first)), second, first)
+
+    return kind(a, b), code
+
+
+@intrinsic
+def _constant(typing: Any, array: Any) -> Any:
+    """The same array, declared read-only: functions compile once for both kinds of arrays."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return impl_ret_borrowed(context, builder, signature.return_type, args[0])
+
+    return array.copy(readonly=True)(array), code
+
+
+@intrinsic
+def _store_byte(typing: Any, array: Any, offset: Any, value: Any) -> Any:
+    """Store the low 8 bits of a number at a byte offset of an array."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.gep(builder.bitcast(data, BYTE.as_pointer()), [args[1]])
+        builder.store(builder.trunc(args[2], BYTE), address)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), code
+
+
 # An intrinsic's first parameter is the compiler's, which a type checker cannot know.
 start: Any = _start
 multiply: Any = _multiply
@@ -467,3 +517,7 @@ plus_pairs: Any = _plus_pairs
 rank: Any = _rank
 make_room: Any = _make_room
 prefetch: Any = _prefetch
+maximum: Any = _maximum
+minimum: Any = _minimum
+constant: Any = _constant
+store_byte: Any = _store_byte

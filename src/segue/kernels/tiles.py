@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from segue.kernels.compile import inline, kernel, njit_noref
-from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, ROW_BYTES, TILE, tail_length
+from segue.kernels.codes import count_code, residual_norm, round_up, store_start
+from segue.kernels.compile import kernel, njit_noref
+from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, ROW_BYTES, TILE
+from segue.kernels.simd import maximum, minimum
 
 TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
 
@@ -28,7 +30,7 @@ def group_by_direction(X, order, start, stop, leaf):
             continue
         widest_direction(X, order, low, high, mean, axis, other)
         for z in range(low, high):
-            i = order[z]
+            i = np.int64(order[z])
             total = np.float32(0)
             for j in range(d):
                 total += X[i, j] * axis[j]
@@ -54,7 +56,7 @@ def widest_direction(X, order, low, high, mean, axis, other):
         mean[j] = 0
     count = np.float32(0)
     for z in range(low, high, step):
-        i = order[z]
+        i = np.int64(order[z])
         count += np.float32(1)
         for j in range(d):
             mean[j] += X[i, j]
@@ -62,7 +64,7 @@ def widest_direction(X, order, low, high, mean, axis, other):
         mean[j] /= count
     farthest = np.float32(-1)
     for z in range(low, high, step):
-        i = order[z]
+        i = np.int64(order[z])
         total = np.float32(0)
         for j in range(d):
             total += (X[i, j] - mean[j]) * (X[i, j] - mean[j])
@@ -76,7 +78,7 @@ def widest_direction(X, order, low, high, mean, axis, other):
             shift += axis[j] * mean[j]
             other[j] = 0
         for z in range(low, high, step):
-            i = order[z]
+            i = np.int64(order[z])
             total = np.float32(0)
             for j in range(d):
                 total += X[i, j] * axis[j]
@@ -84,7 +86,7 @@ def widest_direction(X, order, low, high, mean, axis, other):
             for j in range(d):
                 other[j] += total * (X[i, j] - mean[j])
         for j in range(d):
-            size = max(size, abs(other[j]))
+            size = maximum(size, abs(other[j]))
         if size == 0:
             return
         for j in range(d):
@@ -130,14 +132,14 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
     d = X.shape[1]
     sums, squares = np.empty(2, np.int64), np.empty(2, np.int64)
     for b in range(start, stop):
-        first, last = b * TILE, min((b + 1) * TILE, len(X))
+        first, last = b * TILE, minimum((b + 1) * TILE, len(X))
         step = np.float32(0)
         for z in range(first, last):
-            i = order[z]
+            i = np.int64(order[z])
             for j in range(d):
-                step = max(step, abs(X[i, j]))
+                step = maximum(step, abs(X[i, j]))
             for part in range(4 * tails):  # which is rounded up, to 127 at most
-                step = max(step, np.float32(tail_length(X, i, cuts, tails, part) * (127 / 126)))
+                step = maximum(step, np.float32(residual_norm(X, i, cuts, tails, part) * (127 / 126)))
         inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
         for column in range(table.shape[1]):
             table[b, column] = 0
@@ -145,15 +147,16 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
         for j in range(d):
             means[b, j] = 0
         for z in range(first, last):
-            i = order[z]
+            i = np.int64(order[z])
             for j in range(d):
                 means[b, j] += X[i, j] / np.float32(last - first)
         for z in range(first, last):
-            i = order[z]
+            i = np.int64(order[z])
             square = 0.0
             for j in range(d):
-                square += (np.float64(X[i, j]) - means[b, j]) ** 2
-            table[b, RADIUS] = max(table[b, RADIUS], above(np.sqrt(square)))
+                deviation = np.float64(X[i, j]) - means[b, j]
+                square += deviation * deviation
+            table[b, RADIUS] = maximum(table[b, RADIUS], round_up(np.sqrt(square)))
         for place in range(TILE):
             real, unit = first + place < last, 1 / np.float64(inverse)
             pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest, sums, squares)
@@ -166,55 +169,36 @@ def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest,
     sums, squares: room for those of the codes in a segment's even and odd pairs of dimensions.
     """
     d, segments, lines = X.shape[1], len(cuts) - 1, cuts[-1] + tails + len(cuts) - 1
-    i = order[b * TILE + place] if real else 0
+    i = np.int64(order[b * TILE + place]) if real else np.int64(0)
     first = (b * lines * TILE + place) * 4
     seen = error = square = 0.0
     if real:
         for j in range(d):
             square += np.float64(X[i, j]) * X[i, j]
-        table[b, NORM] = max(table[b, NORM], above(np.sqrt(square)))
+        table[b, NORM] = maximum(table[b, NORM], round_up(np.sqrt(square)))
     for s in range(segments):
         for half in range(2):
             sums[half] = squares[half] = 0
         for part in range(4 * tails if s < 2 else 0):
-            tail = np.int64(np.ceil(tail_length(X, i, cuts, tails, part) / unit)) if real else 0
+            tail = np.int64(np.ceil(residual_norm(X, i, cuts, tails, part) / unit)) if real else 0
             codes[first + (cuts[1] + 1 + part // 4) * ROW_BYTES + (part & 3)] = tail
             count_code(tail, part, sums, squares)
         begin = cuts[s] + s + (tails if s else 0)
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(X[i, j]) if real and j < d else 0.0
-            code = np.int64(min(max(np.rint(value / unit), -127.0), 127.0))
+            code = np.int64(minimum(maximum(np.rint(value / unit), -127.0), 127.0))
             codes[first + (begin + 1 + j // 4 - cuts[s]) * ROW_BYTES + (j & 3)] = code
             count_code(code, j, sums, squares)
             seen += value * value
-            error += (value - code * unit) ** 2
-        begin_with(codes, first + begin * ROW_BYTES, sums)
+            error += (value - code * unit) * (value - code * unit)
+        store_start(codes, first + begin * ROW_BYTES, sums)
         for half in range(2):
-            widest[s, half] = max(widest[s, half], above(np.sqrt(np.float64(squares[half]))))
+            widest[s, half] = maximum(widest[s, half], round_up(np.sqrt(np.float64(squares[half]))))
         if real:
             column = BOUNDS + 3 * s
-            table[b, column] = max(table[b, column], above(np.sqrt(seen)))
-            table[b, column + 1] = max(table[b, column + 1], above(np.sqrt(error)))
+            table[b, column] = maximum(table[b, column], round_up(np.sqrt(seen)))
+            table[b, column + 1] = maximum(table[b, column + 1], round_up(np.sqrt(error)))
             if 0 < s < segments - 1:
-                table[b, column + 2] = max(table[b, column + 2], above(np.sqrt(max(square - seen, 0.0))))
-
-
-@inline
-def count_code(code, j, sums, squares):
-    """Add a code of dimension j to the sums of its half."""
-    sums[(j >> 1) & 1] += code
-    squares[(j >> 1) & 1] += code * code
-
-
-@inline
-def begin_with(codes, at, sums):
-    """Write what an item's sums of a segment start from: minus its two sums of codes, as int16."""
-    for half in range(2):
-        codes[at + 2 * half] = np.int8(-sums[half])
-        codes[at + 2 * half + 1] = np.int8(-sums[half] >> 8)
-
-
-@inline
-def above(value):
-    """A float32 that is no less than the value."""
-    return np.float32(value * (1 + 1e-6))
+                table[b, column + 2] = maximum(
+                    table[b, column + 2], round_up(np.sqrt(maximum(square - seen, 0.0)))
+                )

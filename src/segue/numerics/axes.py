@@ -6,6 +6,7 @@ import numpy as np
 
 from segue.kernels import axes as kernels
 from segue.kernels import threads
+from segue.kernels.arrays import readonly
 from segue.numerics.blas import on_one_thread
 
 ROWS = 1024  # rows that a thread takes at a time
@@ -33,7 +34,8 @@ def principal_axes(vectors: np.ndarray, workers: int | None = None) -> tuple[np.
 
 def rotate(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int | None = None) -> None:
     """Write the vectors (n, dim) in other axes, the columns of (dim, dim), into `out`, maybe `vectors`."""
-    columns = np.ascontiguousarray(axes.T)
+    columns = readonly(np.ascontiguousarray(axes.T))
+    source = readonly(vectors)
     if len(axes) >= WIDE:
         with on_one_thread():
             threads.run(
@@ -43,6 +45,6 @@ def rotate(vectors: np.ndarray, axes: np.ndarray, out: np.ndarray, workers: int 
         return
 
     def work(first: int, last: int) -> None:
-        kernels.rotate(vectors, columns, first, last, out)
+        kernels.rotate(source, columns, first, last, out)
 
     threads.run(work, len(vectors), chunk=ROWS, threads=workers)
