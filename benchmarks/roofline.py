@@ -23,7 +23,7 @@ ITEMS, QUERIES, PASSES, REPEATS = 24_576, 512, 4000, 60
 @kernel
 def dense(form: Any, codes: Any, words: Any, passes: int, out: Any) -> None:
     """Score the same 64 items repeatedly, as the scan scores four blocks."""
-    found = np.uint32(0)
+    found = np.int64(0)
     for turn in range(passes):
         a = b = c = d = simd.start(form, codes, turn % scan.BLOCKS * 64)
         for g in range(len(words)):

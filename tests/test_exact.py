@@ -5,6 +5,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import numba
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -197,6 +198,11 @@ def test_codes_approximate_the_vectors_within_the_bounds(d):
             np.testing.assert_array_equal(begins[:, s, half], -summed.sum(1))
 
 
+@numba.njit
+def encode_queries(queries, cuts, norm_rows, widest, top, int16_accumulate, words, inverses, parts):
+    encode(queries, cuts, norm_rows, widest, top, int16_accumulate, words, inverses, parts)
+
+
 @pytest.mark.parametrize("tails", [0, 1, 2])
 @pytest.mark.parametrize("form_name", list(simd.FORMS))
 def test_query_codes_approximate_the_queries(form_name, tails):
@@ -207,7 +213,7 @@ def test_query_codes_approximate_the_queries(form_name, tails):
     cuts, widest = np.array([0, 3, 8]), np.array([[900.0, 800.0], [400.0, 1100.0]], np.float32)
     coded, inverses, parts = np.empty((50, 32 + 8 * tails), np.uint8), np.empty(50), np.empty((2, 3, 50))
     words = coded.view(np.int32)
-    encode(queries, cuts, tails, widest, form.top, form.int16_accumulate, words, inverses, parts)
+    encode_queries(queries, cuts, tails, widest, form.top, form.int16_accumulate, words, inverses, parts)
     codes = coded.astype(np.int64) - form.top - 1
     wide = np.zeros((50, 32))
     wide[:, :30] = queries

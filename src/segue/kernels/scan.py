@@ -24,7 +24,7 @@ import numpy as np
 from segue.kernels import simd
 from segue.kernels.axes import rotate
 from segue.kernels.codes import encode, to_axes
-from segue.kernels.compile import inline, kernel, njit_inlined, njit_noref
+from segue.kernels.compile import inline, kernel, njit_noref
 from segue.kernels.scores import dot, is_allowed, negative_distance, norm, rounding_error, target_of
 from segue.kernels.simd import maximum, minimum
 from segue.kernels.topk import empty_heap, sink, sort_heap, worse
