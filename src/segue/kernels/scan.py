@@ -119,8 +119,8 @@ def search(
                     )
                     thresholds[q], previous, alive = threshold, alive, np.int64(0)
                     for p in range(previous):
-                        block = np.int64(blocks[p])
-                        at = (b * rows + cuts[s] + norm_rows + s) * ROW_BYTES + block * 64
+                        remaining = np.int64(blocks[p])
+                        at = (b * rows + cuts[s] + norm_rows + s) * ROW_BYTES + remaining * 64
                         more = simd.start(form, codes, at)
                         for g in range(norm_rows if s == 1 else 0):  # subtract the residual norms' products
                             residual, negated = (
@@ -132,7 +132,7 @@ def search(
                             at += ROW_BYTES
                             more = simd.multiply(form, more, codes, at, words, q * wide + norm_rows + g)
                         sums = simd.plus(simd.load_sums(partial, p * simd.LANES), simd.total(form, more))
-                        alive = keep_block(partial, blocks, masks, alive, sums, block, threshold)
+                        alive = keep_block(partial, blocks, masks, alive, sums, remaining, threshold)
                 if alive == 0:
                     continue
                 preferred = kth_sum(partial, alive, k) if targets[q] == -np.inf else thresholds[q]
