@@ -7,7 +7,6 @@ their first argument, so each is compiled, and cached, for the form that it is c
 
 from __future__ import annotations
 
-import operator
 from typing import Any, NamedTuple
 
 import llvmlite.binding as llvm
@@ -447,24 +446,29 @@ def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
 @intrinsic
 def _maximum(typing: Any, a: Any, b: Any) -> Any:
     """Python's max(a, b) of two numbers; Numba compiles its own max again for each pair of types."""
-    return _pick(typing, a, b, operator.gt)
+    return _pick(typing, a, b, ">")
 
 
 @intrinsic
 def _minimum(typing: Any, a: Any, b: Any) -> Any:
     """The smaller of two numbers, as Python's min(a, b)."""
-    return _pick(typing, a, b, operator.lt)
+    return _pick(typing, a, b, "<")
 
 
-def _pick(typing: Any, a: Any, b: Any, compare: Any) -> Any:
+def _pick(typing: Any, a: Any, b: Any, compare: str) -> Any:
     kind = typing.unify_types(types.unliteral(a), types.unliteral(b))
 
     def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         first, second = (
             context.cast(builder, *pair, kind) for pair in zip(args, signature.args, strict=True)
         )
-        better = context.get_function(compare, types.boolean(kind, kind))
-        return builder.select(better(builder, (second, first)), second, first)
+        if isinstance(kind, types.Float):
+            better = builder.fcmp_ordered(compare, second, first)
+        elif kind.signed:
+            better = builder.icmp_signed(compare, second, first)
+        else:
+            better = builder.icmp_unsigned(compare, second, first)
+        return builder.select(better, second, first)
 
     return kind(a, b), code
 
