@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import polars as pl
@@ -18,6 +18,7 @@ from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.evaluation.evaluate import Held, hold
 from segue.evaluation.metrics import difference
+from segue.index.base import Index
 from segue.index.checks import check_k
 from segue.index.registry import INDEXES, concrete_indexes
 from segue.index.timing import single_microseconds
@@ -103,7 +104,7 @@ class _Searches(NamedTuple):
     """What takes part: all runners, segue's indexes by name, and the settings of each runner by name."""
 
     runners: list[Runner]
-    indexes: dict[str, Any]
+    indexes: dict[str, Index]
     sweeps: dict[str, list[Sweep]]
 
 
@@ -219,7 +220,7 @@ def _build(
     return searches
 
 
-def _row(runner: Runner, index: Any, queries: np.ndarray, k: int) -> IndexRow:
+def _row(runner: Runner, index: Index | None, queries: np.ndarray, k: int) -> IndexRow:
     """Return the measurements of a runner; `index` is None for other libraries."""
     row = runner.row()
     setting = row["setting"]
@@ -240,7 +241,7 @@ def _row(runner: Runner, index: Any, queries: np.ndarray, k: int) -> IndexRow:
 
 def _add_costs(
     rows: list[IndexRow],
-    indexes: dict[str, Any],
+    indexes: dict[str, Index],
     held: Held,
     recommender: TrainedRecommender,
     k: int,
@@ -260,7 +261,7 @@ def _add_costs(
         row["recall_cost"], row["recall_cost_error"] = difference(metrics, exact, recall)
 
 
-def _scorer(index: Any, effort: int | None, held: Held, recommender: TrainedRecommender, k: int) -> Scorer:
+def _scorer(index: Index, effort: int | None, held: Held, recommender: TrainedRecommender, k: int) -> Scorer:
     """Return a scorer that gives the k items that an index finds their scores, and all others -inf."""
     users = recommender.embeddings.users
 
