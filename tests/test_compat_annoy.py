@@ -339,7 +339,7 @@ def test_arguments_that_cannot_be():
     index = AnnoyIndex(2, "dot")
     with pytest.raises(TypeError, match="i: 'float' object cannot be interpreted as an integer"):
         index.add_item(1.5, [1, 2])
-    with pytest.raises(OverflowError, match="outside what 32 bits hold"):
+    with pytest.raises(OverflowError, match="outside the range of 32-bit integers"):
         index.add_item(2**31, [1, 2])
     for trees in (0, -2):
         with pytest.raises(SettingError, match=f"n_trees={trees} must be at least 1, or -1"):
@@ -401,7 +401,7 @@ def test_cut_files_raise(metric, tmp_path):
             AnnoyIndex(f, metric).load(path)
     path.write_bytes(whole[:-3])
     with pytest.raises(
-        IndexFileError, match=f"not a multiple of vector size, {size}. Open it with the number of dim"
+        IndexFileError, match=f"not a multiple of vector size, {size}. Open it with its number of dim"
     ):
         AnnoyIndex(f, metric).load(path)
     loaded = AnnoyIndex(f, metric)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import array
 import logging
-import math
 import os
-import secrets
-import stat
-import struct
 import warnings
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, NoReturn, overload
 
 import numpy as np
 
 from segue.compat.annoy import nodes as files
+from segue.compat.annoy.arguments import integer, packer_of, wrap_int32
 from segue.compat.annoy.errors import IndexFileError, ItemError, StateError, UnsavableError
+from segue.compat.annoy.writing import owner_of, replace_file
 from segue.errors import DataError, SettingError
 from segue.index.trees import Tree, grow_trees
 from segue.kernels import threads, trees
@@ -32,17 +28,16 @@ NO_NODES = np.empty(0, np.int32)
 
 
 class AnnoyIndex:
-    """Approximate nearest neighbours as Annoy 1.17 finds them, in memory or in a mapped file of Annoy's
-    format.
+    """Approximate nearest neighbors with the results and the file format of Annoy 1.17.
 
     Attributes:
-        f: the number of dimensions.
+        f: number of dimensions.
     """
 
     f: int
 
     def __init__(self, f: int, metric: str | None = None) -> None:
-        """Begin an empty index of `f` dimensions, for one of `nodes.METRICS`."""
+        """Create an empty index of `f` dimensions for a metric of `nodes.METRICS`."""
         if metric is None:
             warnings.warn(
                 "The default argument for metric will be removed in future version of Annoy. "
@@ -55,136 +50,111 @@ class AnnoyIndex:
             raise SettingError(
                 f"No such metric: {metric!r} must be one of {', '.join(map(repr, files.METRICS))}"
             )
-        if _whole(f, "f") < 1:
+        if integer(f, "f") < 1:
             raise SettingError(f"f={f!r} must be at least 1")
         self.f = int(f)
         self._metric = metric
         self._shape = files.shape_of(metric, self.f)
-        self._head, self._floats = _packing(self.f, self._shape.vector)
+        self._packer = packer_of(self.f, self._shape)
         self._verbose = False
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
-        self._hold(NO_NODES)
+    def _clear(self) -> None:
+        self._set_nodes(NO_NODES)
         self._items = 0
         self._roots = NO_NODES
         self._built = self._loaded = False
         self._file: str | None = None
         self._seed = DEFAULT_SEED
 
-    def _tell(self, text: str, *values: Any) -> None:
+    def _log(self, text: str, *values: object) -> None:
         if self._verbose:
             log.info(text, *values)
 
-    def _hold(self, data: np.ndarray) -> None:
-        """Work on these int32 words of whole nodes."""
+    def _set_nodes(self, data: np.ndarray) -> None:
+        """Use these int32 words as the nodes."""
         self._nodes = files.Nodes(data, self._shape)
 
     def _reserve(self, count: int) -> None:
-        """Make room for so many nodes, zeros where they are new."""
-        size, now = self._shape.size, len(self._nodes)
+        """Allocate space for `count` nodes; new ones are zeros."""
+        size, allocated = self._shape.size, len(self._nodes)
         if count > files.LARGEST:
             raise DataError(
                 f"{count:,} nodes are more than the {files.LARGEST:,} that Annoy's format can number"
             )
-        if count <= now:
+        if count <= allocated:
             return
         if self._file is None:
             data = np.zeros(count * size, np.int32)
-            data[: now * size] = self._nodes.ints
+            data[: allocated * size] = self._nodes.ints
         else:
-            self._hold(NO_NODES)
+            self._set_nodes(NO_NODES)
             os.truncate(self._file, 4 * count * size)
             data = np.memmap(self._file, np.int32, "r+").view(np.ndarray)
-        self._hold(data)
+        self._set_nodes(data)
 
     def add_item(self, i: int, vector: Sequence[float] | np.ndarray) -> None:
-        """Add the item number `i`, from 0, with its vector of f numbers; room is made for those below."""
-        i = _whole(i, "i")
+        """Add the item with number `i`, from 0, and a vector of f numbers; allocate all lower numbers."""
+        i = integer(i, "i")
         if i < 0:
             raise ItemError("Item index can not be negative")
         if self._loaded:
-            raise StateError("You can't add an item to a loaded index; begin a new one with its vectors")
+            raise StateError("You can't add an item to a loaded index; create a new one with its vectors")
         if self._built:
             raise StateError("You can't add an item to a built index; call unbuild() first")
-        values = self._numbers(vector)
+        values = self._packer.pack(vector)
         if i >= len(self._nodes):
             grown = len(self._nodes) and int((len(self._nodes) + 1) * GROWTH)
             self._reserve(max(i + 1, min(grown, files.LARGEST)))
-        node = self._head + values
+        node = self._packer.head + values
         start = i * 4 * self._shape.size
         self._nodes.memory[start : start + len(node)] = node
         if i >= self._items:
             self._items = i + 1
 
-    def _numbers(self, vector: Any) -> bytes:
-        """A vector as its nodes hold it: f float32, or words of bits."""
-        length = len(vector)
-        if length != self.f:
-            raise ItemError(f"Vector has wrong length (expected {self.f}, got {length})")
-        floats = self._packed(vector)
-        if self._shape.kind != trees.BITS:
-            return floats
-        bits = np.zeros(64 * self._shape.width, bool)
-        bits[: self.f] = np.frombuffer(floats, np.float32) > 0.5
-        return np.packbits(bits, bitorder="little").tobytes()
-
-    def _packed(self, vector: Any) -> bytes:
-        """The bytes of f finite float32 numbers."""
-        if type(vector) in (list, tuple):
-            try:
-                if math.isfinite(sum(vector)):
-                    return self._floats.pack(*vector)
-            except (TypeError, OverflowError, struct.error):  # what is wrong is said below
-                pass
-        if isinstance(vector, np.ndarray) and vector.ndim == 1 and vector.dtype.kind in "fiub":
-            values = vector.astype(np.float32)
-        else:
-            values = np.array(array.array("f", [vector[z] for z in range(self.f)]))
-        if not (math.isfinite(values.dot(values)) or np.isfinite(values).all()):
-            raise DataError("a vector must be of finite float32 numbers, but this one holds NaN or infinity")
-        return values.tobytes()
-
     def build(self, n_trees: int, n_jobs: int = -1) -> Literal[True]:
-        """Grow `n_trees` trees, or with -1 as many as take as much room as the items, on `n_jobs` threads
-        (-1: all).
+        """Build `n_trees` trees on `n_jobs` threads; the trees do not depend on the number of threads.
 
-        The trees are the same with any number of threads.
+        Args:
+            n_trees: number of trees, or -1 to build trees until they take as much space as the items.
+            n_jobs: number of threads, or -1 for all.
         """
-        n_trees, n_jobs = _whole(n_trees, "n_trees"), _whole(n_jobs, "n_jobs")
+        n_trees, n_jobs = integer(n_trees, "n_trees"), integer(n_jobs, "n_jobs")
         if self._loaded:
             raise StateError("You can't build a loaded index")
         if self._built:
             raise StateError("You can't build a built index; call unbuild() first")
         if n_trees < 1 and n_trees != -1:
-            raise SettingError(f"n_trees={n_trees} must be at least 1, or -1 for as many as double the room")
+            raise SettingError(
+                f"n_trees={n_trees} must be at least 1, or -1 for as many as take the space of the items"
+            )
         if n_jobs < 1 and n_jobs != -1:
             raise SettingError(f"n_jobs={n_jobs} must be at least 1, or -1 for all processors")
         workers = threads.available() if n_jobs == -1 else n_jobs
         shape, end = self._shape, self._items
         roots: list[int] = []
-        planting = files.planting(self._nodes, shape, self._items)
+        source = files.tree_source(self._nodes, shape, self._items)
 
         def grow(number: int) -> Tree:
-            return files.grown(planting, shape, self._items, self._seed + number)
+            return files.grow(source, shape, self._items, self._seed + number)
 
         while len(roots) != n_trees and (n_trees > 0 or end < 2 * self._items or not roots):
-            several = workers if n_trees == -1 else min(workers, n_trees - len(roots))
-            numbers = range(len(roots), len(roots) + several)
+            batch = workers if n_trees == -1 else min(workers, n_trees - len(roots))
+            numbers = range(len(roots), len(roots) + batch)
             for tree in grow_trees(grow, numbers, workers):
                 if n_trees == -1 and roots and end >= 2 * self._items:
                     break
-                self._tell("pass %d...", len(roots))
+                self._log("pass %d...", len(roots))
                 after = end + files.node_count(tree)
                 if after > len(self._nodes):
                     self._reserve(max(after, min(int(len(self._nodes) * GROWTH), files.LARGEST)))
-                end = files.write_tree(self._nodes, shape, self._items, end, planting, tree)
+                end = files.write_tree(self._nodes, shape, self._items, end, source, tree)
                 roots.append(end - 1)
         self._finish(end, roots)
         return True
 
     def _finish(self, end: int, roots: list[int]) -> None:
-        """Copy the roots to the end, and let go of what room is left."""
+        """Copy the roots to the end, and free unused space."""
         size, data = self._shape.size, self._nodes.ints
         count = end + len(roots)
         if self._file is None:
@@ -196,14 +166,14 @@ class AnnoyIndex:
             data = self._nodes.ints
         rows = data[: count * size].reshape(count, size)
         rows[end:] = rows[roots]
-        self._hold(data[: count * size])
+        self._set_nodes(data[: count * size])
         if self._file is not None:
             os.truncate(self._file, 4 * count * size)
         self._roots, self._built = np.array(roots, np.int32), True
-        self._tell("has %d nodes", count)
+        self._log("has %d nodes", count)
 
     def unbuild(self) -> Literal[True]:
-        """Forget the trees, so that items can be added."""
+        """Remove the trees, so that items can be added."""
         if self._loaded:
             raise StateError("You can't unbuild a loaded index")
         self._roots, self._built = np.empty(0, np.int32), False
@@ -212,43 +182,43 @@ class AnnoyIndex:
         return True
 
     def on_disk_build(self, fn: str) -> Literal[True]:
-        """Keep what is added and built from now on in the file `fn`, which is emptied first."""
+        """Store the items and trees in the file `fn` from now on; the file is emptied first."""
         if self._items:
             raise UnsavableError("on_disk_build must come before the first item")
         path = os.fspath(fn)
         Path(path).open("wb").close()
-        self._forget()
+        self._clear()
         self._file = path
         return True
 
     def save(self, fn: str, prefault: bool = False) -> Literal[True]:
-        """Write the index to the file `fn`, which is replaced as a whole, and go on with the file."""
+        """Write the index to the file `fn`, replacing it atomically, and load it."""
         if not self._built:
             raise UnsavableError("You can't save an index that hasn't been built")
         if self._file is not None:
-            if isinstance(mapped := _base(self._nodes.ints), np.memmap):
+            if isinstance(mapped := owner_of(self._nodes.ints), np.memmap):
                 mapped.flush()
             return True
-        _replace(os.fspath(fn), self._nodes.ints)
+        replace_file(os.fspath(fn), self._nodes.ints)
         return self.load(fn, prefault)
 
     def load(self, fn: str, prefault: bool = False) -> Literal[True]:
-        """Map the file `fn`, which Annoy or segue wrote, and check every node of it."""
+        """Memory-map the file `fn` that Annoy or segue wrote, after a check of every node."""
         path = os.fspath(fn)
-        self._take(files.mapped(path, self._shape, bool(prefault)), repr(path))
+        self._open(files.mapped(path, self._shape, bool(prefault)), repr(path))
         return True
 
-    def _take(self, data: np.ndarray, name: str) -> None:
-        found = files.checked(data, self._shape, name)
-        self._forget()
-        self._nodes, self._items, self._roots = found
+    def _open(self, data: np.ndarray, name: str) -> None:
+        loaded = files.checked(data, self._shape, name)
+        self._clear()
+        self._nodes, self._items, self._roots = loaded
         self._built = self._loaded = True
-        self._tell("found %d roots with degree %d", len(self._roots), self._items)
+        self._log("found %d roots with degree %d", len(self._roots), self._items)
 
     def unload(self) -> Literal[True]:
-        """Let go of everything; the index is empty again."""
-        self._forget()
-        self._tell("unloaded")
+        """Empty the index and release its memory or file."""
+        self._clear()
+        self._log("unloaded")
         return True
 
     def serialize(self) -> bytes:
@@ -258,12 +228,12 @@ class AnnoyIndex:
         return self._nodes.ints.tobytes()
 
     def deserialize(self, data: bytes, prefault: bool = False) -> Literal[True]:
-        """Take the bytes that `serialize` gave, in place of what there was."""
+        """Replace the content by bytes that `serialize` returned."""
         if not data or len(data) % (4 * self._shape.size):
             raise IndexFileError(
                 f"{len(data):,} bytes are no multiple of vector size, {4 * self._shape.size}"
             )
-        self._take(np.frombuffer(data, np.int32), "the data")
+        self._open(np.frombuffer(data, np.int32), "the data")
         return True
 
     @overload
@@ -279,10 +249,13 @@ class AnnoyIndex:
         self, i: int, n: int, search_k: int, include_distances: Literal[True]
     ) -> tuple[list[int], list[float]]: ...
     def get_nns_by_item(self, i: int, n: int, search_k: int = -1, include_distances: bool = False) -> Any:
-        """Return the numbers of the `n` items nearest to the item `i`, itself among them, and their
-        distances if asked.
+        """Return the numbers of the `n` items nearest to the item `i`, itself included.
 
-        `search_k`: how many items of leaves are looked at, by default n × trees.
+        Args:
+            i: item number.
+            n: number of neighbors.
+            search_k: number of items in leaves to examine, -1 for n × trees.
+            include_distances: return (numbers, distances).
         """
         return self._nearest(self._nodes.vectors[self._item(i)], n, search_k, include_distances)
 
@@ -307,27 +280,27 @@ class AnnoyIndex:
         search_k: int = -1,
         include_distances: bool = False,
     ) -> Any:
-        """Return the numbers of the `n` items nearest to a vector, and their distances if asked."""
-        kind = np.uint64 if self._shape.kind == trees.BITS else np.float32
-        return self._nearest(np.frombuffer(self._numbers(vector), kind), n, search_k, include_distances)
+        """Return the numbers of the `n` items nearest to a vector, as `get_nns_by_item` does."""
+        dtype = np.uint64 if self._shape.kind == trees.BITS else np.float32
+        return self._nearest(np.frombuffer(self._packer.pack(vector), dtype), n, search_k, include_distances)
 
     def _nearest(self, values: np.ndarray, n: int, search_k: int, include_distances: bool) -> Any:
-        n, search_k = _whole(n, "n"), _whole(search_k, "search_k")
-        wanted = _int32(n * len(self._roots)) if search_k == -1 else search_k
-        width = self._items if n < 0 else min(n, self._items)
-        if width == 0 or not len(self._roots):
+        n, search_k = integer(n, "n"), integer(search_k, "search_k")
+        examined = wrap_int32(n * len(self._roots)) if search_k == -1 else search_k
+        count = self._items if n < 0 else min(n, self._items)
+        if count == 0 or not len(self._roots):
             return ([], []) if include_distances else []
         query, words = (NO_QUERY, values) if self._shape.kind == trees.BITS else (values, NO_WORDS)
-        ids, distances = np.empty(width, np.int32), np.empty(width, np.float32)
-        count = files.kernels.nearest(
-            *self._nodes.given, self._items, self._roots, query, words,
-            wanted if wanted >= 0 else 2**62, ids, distances,
+        ids, distances = np.empty(count, np.int32), np.empty(count, np.float32)
+        found = files.kernels.nearest(
+            *self._nodes.kernel_arguments, self._items, self._roots, query, words,
+            examined if examined >= 0 else 2**62, ids, distances,
         )  # fmt: skip
-        found = ids[:count].tolist()
-        return (found, distances[:count].tolist()) if include_distances else found
+        numbers = ids[:found].tolist()
+        return (numbers, distances[:found].tolist()) if include_distances else numbers
 
     def _item(self, i: int) -> int:
-        i = _whole(i, "i")
+        i = integer(i, "i")
         if i < 0:
             raise ItemError("Item index can not be negative")
         if i >= self._items:
@@ -343,74 +316,27 @@ class AnnoyIndex:
         return values.tolist()  # type: ignore[no-any-return]
 
     def get_distance(self, i: int, j: int, /) -> float:
-        """Return the distance of two items, or for dot their inner product."""
-        metric, _, *nodes, size, _, vector, width, _ = self._nodes.given
+        """Return the distance of two items; for dot, their inner product."""
+        metric, _, *nodes, size, _, vector, width, _ = self._nodes.kernel_arguments
         i, j = self._item(i), self._item(j)
         return float(files.kernels.between(metric, *nodes, size, vector, width, i, j))
 
     def get_n_items(self) -> int:
-        """Return how many item numbers there are: the largest, and one more."""
+        """Return the largest item number plus one."""
         return self._items
 
     def get_n_trees(self) -> int:
-        """Return how many trees there are."""
+        """Return the number of trees."""
         return len(self._roots)
 
     def verbose(self, v: bool, /) -> Literal[True]:
-        """Say what goes on, to the logger "segue"."""
+        """Log progress to the logger "segue"."""
         self._verbose = bool(v)
         return True
 
     def set_seed(self, s: int, /) -> None:
-        """Grow trees from another seed."""
-        self._seed = _whole(s, "seed")
+        """Set the random seed of the trees."""
+        self._seed = integer(s, "seed")
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("an AnnoyIndex cannot be pickled: save() it and load() the file where it is needed")
-
-
-@lru_cache
-def _packing(f: int, before: int) -> tuple[bytes, struct.Struct]:
-    """What stands before the vector of an item that is just added, and what packs the vector."""
-    return np.eye(1, before, dtype=np.int32).tobytes(), struct.Struct(f"={f}f")
-
-
-def _whole(value: Any, what: str) -> int:
-    """A whole number of int32, as Annoy's arguments are."""
-    if type(value) is int and -(2**31) <= value < 2**31:
-        return value
-    number = value.__index__() if hasattr(value, "__index__") else None
-    if number is None:
-        raise TypeError(f"{what}: {type(value).__name__!r} object cannot be interpreted as an integer")
-    if not -(2**31) <= number < 2**31:
-        raise OverflowError(f"{what}={number} is outside what 32 bits hold")
-    return int(number)
-
-
-def _int32(number: int) -> int:
-    """What is left of a product in 32 bits."""
-    return (number + 2**31) % 2**32 - 2**31
-
-
-def _base(array: np.ndarray) -> Any:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def _replace(path: str, data: np.ndarray) -> None:
-    """Write a file under another name and rename it, so that whoever has mapped the old one keeps it."""
-    if os.path.lexists(path) and not stat.S_ISREG(Path(path).stat().st_mode):
-        with Path(path).open("wb") as file:
-            file.write(data.data)
-        return
-    if not path:
-        raise FileNotFoundError("Unable to open: the file name is empty")
-    spare = f"{path}.{secrets.token_hex(4)}.part"
-    try:
-        with Path(spare).open("wb") as file:
-            file.write(data.data)
-        Path(spare).replace(path)
-    except BaseException:
-        Path(spare).unlink(missing_ok=True)
-        raise

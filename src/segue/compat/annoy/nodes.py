@@ -1,4 +1,4 @@
-"""The nodes of one index, as they stand in memory or in a mapped file."""
+"""The nodes of an index in Annoy's format, in memory or in a mapped file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from segue.index.trees import Tree, grow_tree, leveling_coordinate, squared_norm
 from segue.kernels import annoy, trees
 from segue.kernels.arrays import readonly
 
-kernels: Any = annoy  # whose arguments are views of arrays, as many as a tuple holds
+kernels: Any = annoy  # called with unpacked tuples, whose lengths mypy cannot check
 NO_WORDS = np.empty(0, np.uint64)
 LARGEST = 2**31 - 1  # number of a node
 
 
 class Shape(NamedTuple):
-    """How the nodes of a metric are laid out, in 4-byte words.
+    """The layout of the nodes of a metric, in 4-byte words.
 
     Attributes:
-        metric: as `kernels.annoy` knows it.
-        size, lists, vector: where a node ends, and where its children and its vector begin.
-        width: numbers in a vector, uint64 words for hamming.
-        capacity: the most items that a leaf lists.
-        kind: of the trees, as `kernels.trees` knows it.
+        metric: number of the metric in `kernels.annoy`.
+        size, lists, vector: size of a node, and offsets of its children and of its vector.
+        width: length of a vector; for hamming, in uint64 words.
+        capacity: maximum number of items in a leaf.
+        kind: kind of the trees in `kernels.trees`.
     """
 
     metric: int
@@ -40,12 +40,12 @@ class Shape(NamedTuple):
     kind: int
 
     @property
-    def given(self) -> tuple[int, ...]:
-        """What kernels take."""
+    def kernel_arguments(self) -> tuple[int, ...]:
+        """Return the arguments of kernels."""
         return self.size, self.lists, self.vector, self.width, self.capacity
 
 
-METRICS = {  # metric, where lists and vectors begin, and how trees divide
+METRICS = {  # metric, offsets of children and vector, kind of the trees
     "angular": (kernels.ANGULAR, 1, 3, trees.ANGULAR),
     "euclidean": (kernels.EUCLIDEAN, 2, 4, trees.EUCLIDEAN),
     "manhattan": (kernels.MANHATTAN, 2, 4, trees.MANHATTAN),
@@ -56,7 +56,7 @@ METRICS = {  # metric, where lists and vectors begin, and how trees divide
 
 @lru_cache
 def shape_of(metric: str, f: int) -> Shape:
-    """The layout for vectors of f dimensions."""
+    """Return the layout for vectors of f dimensions."""
     number, lists, vector, kind = METRICS[metric]
     width = -(-f // 64) if metric == "hamming" else f
     size = vector + (2 * width if metric == "hamming" else width)
@@ -65,7 +65,7 @@ def shape_of(metric: str, f: int) -> Shape:
 
 @dataclass(frozen=True, eq=False)
 class Nodes:
-    """Some nodes, as int32 words, and views of them, which are made when they are needed."""
+    """Nodes as int32 words, with views of them that are created on first use."""
 
     ints: np.ndarray
     shape: Shape
@@ -75,39 +75,45 @@ class Nodes:
 
     @cached_property
     def memory(self) -> memoryview:
-        """The bytes."""
+        """Return the bytes."""
         return memoryview(self.ints.view(np.uint8))  # type: ignore[arg-type]
 
     @cached_property
     def floats(self) -> np.ndarray:
-        """As float32."""
+        """Return the words as float32."""
         return self.ints.view(np.float32)
 
     @cached_property
     def words(self) -> np.ndarray:
-        """As uint64, for hamming."""
+        """Return the words as uint64 for hamming, else an empty array."""
         return self.ints.view(np.uint64) if self.shape.kind == trees.BITS else NO_WORDS
 
     @cached_property
     def heads(self) -> np.ndarray:
-        """What stands before the vectors, one row a node: int32."""
+        """Return the words before the vectors, (nodes, words) int32."""
         return self.ints.reshape(-1, self.shape.size)[:, : self.shape.vector]
 
     @cached_property
     def vectors(self) -> np.ndarray:
-        """The vectors, one row a node, read-only: float32, or uint64 for hamming."""
+        """Return the vectors, (nodes, width), read-only: float32, or uint64 for hamming."""
         wide, scale = (self.words, 2) if self.shape.kind == trees.BITS else (self.floats, 1)
         return readonly(wide.reshape(-1, self.shape.size // scale)[:, self.shape.vector // scale :])
 
     @cached_property
-    def given(self) -> tuple[Any, ...]:
-        """What kernels that read take first: the metric, the nodes three times, and the layout."""
+    def kernel_arguments(self) -> tuple[Any, ...]:
+        """Return the first arguments of reading kernels: metric, nodes as three types, layout."""
         shape = self.shape
-        return (shape.metric, readonly(self.ints), readonly(self.floats), readonly(self.words), *shape.given)
+        return (
+            shape.metric,
+            readonly(self.ints),
+            readonly(self.floats),
+            readonly(self.words),
+            *shape.kernel_arguments,
+        )
 
 
-class Found(NamedTuple):
-    """What a checked file holds."""
+class LoadedIndex(NamedTuple):
+    """The content of a checked file."""
 
     nodes: Nodes
     items: int
@@ -115,7 +121,7 @@ class Found(NamedTuple):
 
 
 def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
-    """Map a file of whole nodes, read-only, as int32; raises `IndexFileError`, or another OSError."""
+    """Map a file read-only as int32. Raises `IndexFileError` or another OSError."""
     file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
     try:
         size = os.fstat(file).st_size
@@ -125,7 +131,7 @@ def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
             raise IndexFileError(
                 f"{path!r} has {size:,} bytes: Index size is not a multiple of vector size, "
                 f"{4 * shape.size}. Open it "
-                "with the number of dimensions and the metric with which it was made; if they are, it was cut"
+                "with its number of dimensions and its metric; if these are right, the file is truncated"
             )
         if hasattr(mmap, "MAP_POPULATE"):
             flags = mmap.MAP_SHARED | (mmap.MAP_POPULATE if prefault else 0)
@@ -135,8 +141,8 @@ def mapped(path: str, shape: Shape, prefault: bool) -> np.ndarray:
         os.close(file)
 
 
-def checked(data: np.ndarray, shape: Shape, name: str) -> Found:
-    """Find items and roots among nodes, as Annoy does; raises `IndexFileError` if one is damaged."""
+def checked(data: np.ndarray, shape: Shape, name: str) -> LoadedIndex:
+    """Find the items and roots among nodes as Annoy does. Raises `IndexFileError` for invalid nodes."""
     nodes = Nodes(data, shape)
     count = len(nodes)
     items = int(data[(count - 1) * shape.size])
@@ -144,19 +150,26 @@ def checked(data: np.ndarray, shape: Shape, name: str) -> Found:
         raise IndexFileError(
             f"{name} holds {count:,} nodes, and its last one spans {items:,} items; {DAMAGED}"
         )
-    likes = np.empty(count - items, np.int32)
-    found = kernels.check(shape.metric, nodes.given[1], nodes.given[3], *shape.given, items, likes)
+    spanning = np.empty(count - items, np.int32)
+    found = kernels.check(
+        shape.metric,
+        nodes.kernel_arguments[1],
+        nodes.kernel_arguments[3],
+        *shape.kernel_arguments,
+        items,
+        spanning,
+    )
     if found < 0:
         raise IndexFileError(
             f"{name} holds a node, number {-1 - found:,}, that Annoy does not write; {DAMAGED}"
         )
     half = found // 2
-    originals, copies = likes[:half], likes[half:found]
+    originals, copies = spanning[:half], spanning[half:found]
     splits = nodes.heads[:, shape.lists : shape.lists + 2]
     ordered = copies[0] == count - half if half else False
     if found % 2 or not ordered or not _same_rows(splits[originals], splits[copies]):
         raise IndexFileError(f"{name} does not end with a copy of each of its roots; {DAMAGED}")
-    return Found(nodes, items, _roots(data, shape, items))
+    return LoadedIndex(nodes, items, _roots(data, shape, items))
 
 
 DAMAGED = "it was cut or damaged, or made with another metric or number of dimensions"
@@ -170,7 +183,7 @@ def _same_rows(some: np.ndarray, others: np.ndarray) -> bool:
 
 
 def _roots(data: np.ndarray, shape: Shape, items: int) -> np.ndarray:
-    """The nodes at the end that span as many items as the last, without the first of them if it is copied."""
+    """Return the roots: the last nodes that span as many items as the last one, each once."""
     below = data[:: shape.size][::-1]
     others = np.flatnonzero(below != items) if len(below) < BLOCK else _first_other(below, items)
     count = int(others[0]) if len(others) else len(below)
@@ -190,8 +203,8 @@ def _first_other(below: np.ndarray, items: int) -> np.ndarray:
     return np.empty(0, np.int64)
 
 
-class Planting(NamedTuple):
-    """Items from which trees grow: their numbers, and what divides them."""
+class TreeSource(NamedTuple):
+    """The items for building trees: their numbers, vectors, squared lengths or words of bits."""
 
     present: np.ndarray
     vectors: np.ndarray
@@ -199,48 +212,48 @@ class Planting(NamedTuple):
     words: np.ndarray
 
 
-def planting(nodes: Nodes, shape: Shape, items: int) -> Planting:
-    """Gather the items that there are, and write what Annoy keeps beside them."""
+def tree_source(nodes: Nodes, shape: Shape, items: int) -> TreeSource:
+    """Return the items that were added; write the lengths that Annoy stores in their nodes."""
     kernels.prepare(shape.metric, nodes.ints, nodes.floats, shape.size, shape.vector, shape.width, 0, items)
     heads = nodes.heads[:items]
     present = np.flatnonzero(heads[:, 0] == 1).astype(np.int32)
-    kept = np.ascontiguousarray(nodes.vectors[present])
+    vectors = np.ascontiguousarray(nodes.vectors[present])
     if shape.kind == trees.BITS:
-        return Planting(present, np.empty((0, 0), np.float32), np.empty(0, np.float32), kept)
+        return TreeSource(present, np.empty((0, 0), np.float32), np.empty(0, np.float32), vectors)
     if shape.metric == kernels.DOT:
         lengths = heads.view(np.float32)[:, 3].copy()
         heads.view(np.float32)[:, 3] = np.sqrt(np.maximum(lengths.max(initial=0) ** 2 - lengths**2, 0))
-        kept = np.column_stack([kept, leveling_coordinate(kept)])
-    return Planting(present, kept, squared_norms(kept), np.empty((0, 0), np.uint64))
+        vectors = np.column_stack([vectors, leveling_coordinate(vectors)])
+    return TreeSource(present, vectors, squared_norms(vectors), np.empty((0, 0), np.uint64))
 
 
-def grown(from_: Planting, shape: Shape, items: int, seed: int) -> Tree:
-    """Grow one tree as Annoy does, where there are `items` item numbers."""
+def grow(source: TreeSource, shape: Shape, items: int, seed: int) -> Tree:
+    """Build one tree as Annoy does for `items` item numbers."""
     split_root = items > shape.capacity
     return grow_tree(
-        shape.kind, from_.vectors, from_.squares, from_.words, shape.capacity, seed % 2**64, split_root
+        shape.kind, source.vectors, source.squares, source.words, shape.capacity, seed % 2**64, split_root
     )
 
 
 def node_count(tree: Tree) -> int:
-    """How many nodes a tree is written in."""
+    """Return the number of nodes that a tree is written to."""
     if not len(tree.bounds):
         return 1
     return len(tree.bounds) + int(((tree.links < 0) & (np.diff(tree.bounds, axis=1) > 1)).sum())
 
 
-def write_tree(nodes: Nodes, shape: Shape, items: int, base: int, from_: Planting, tree: Tree) -> int:
-    """Write a tree from the node `base` on; return where the next goes. The root is the last written."""
+def write_tree(nodes: Nodes, shape: Shape, items: int, base: int, source: TreeSource, tree: Tree) -> int:
+    """Write a tree from the node `base` on, its root last; return the number of the next node."""
     return int(
         kernels.write(
             shape.metric,
             nodes.ints,
             nodes.floats,
             nodes.words,
-            *shape.given,
+            *shape.kernel_arguments,
             items,
             base,
-            from_.present,
+            source.present,
             *tree,
         )
     )
