@@ -31,7 +31,7 @@ def main() -> None:
     given = arguments.parse_args()
     train, test = load_split("gowalla")
     settings = segue.Blend(given.dim, given.directions, given.share, threads=2)
-    segue.Blend(dim=8, directions=8, threads=2).fit(segue.data.simulate(100, 80, 1500))  # compiles
+    segue.Blend(dim=8, svd_dim=8, threads=2).fit(segue.data.simulate(100, 80, 1500))  # compiles
     started = time.perf_counter()
     made = settings.fit(train)
     seconds = time.perf_counter() - started

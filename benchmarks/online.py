@@ -119,7 +119,7 @@ def main() -> None:
 
 def profiles(model: str, most: int, only: str) -> None:
     train, people, stamps = split()
-    trained = segue.Recommender(MODELS[model](dim=64)).fit(train)
+    trained = segue.Recommender(MODELS[model].settings(dim=64)).fit(train)
     space = trained.space
     known = space.known(np.arange(len(space.items)))
     people = [[(row, when) for row, when in picks if known[row]] for picks in people]

@@ -29,7 +29,7 @@ from rich.table import Table
 import segue
 from data import find_data
 from segue.data.interactions import Interactions
-from segue.models.text import Means
+from segue.models.text import WeightedMeanFoldIn
 from segue.text.cache import encode_cached
 from segue.text.documents import build_documents, tokenize
 from segue.text.encoders import ENCODERS, parse_encoder
@@ -202,7 +202,7 @@ def cold_start_scores(
         scores[name] = hybrid.users @ hybrid.items_of(encoded_genres).T
     for columns in ("genres", "title,genres", "title,genres,cast,extract"):
         texts = segue.Text(columns=columns).build(data.item_metadata).vectors
-        scores[f"{columns}: text alone"] = Means(texts).vectors(train.matrix) @ texts[held].T
+        scores[f"{columns}: text alone"] = WeightedMeanFoldIn(texts).fold_in(train.matrix) @ texts[held].T
         ridge = RidgeMap.fit(texts, learned.items, counts)
         scores[f"{columns}: map to iALS"] = learned.users @ ridge.predict(texts[held]).T
     popular = np.diff(data.matrix.tocsc().indptr)[held]

@@ -60,8 +60,8 @@ def test_public_names():
         "read_items", "serve", "store", "tune",
     ]  # fmt: skip
     assert sorted(models.MODELS) == [
-        "als", "biasedmf", "blend", "bpr", "contrastive", "ials", "item2vec", "koswarp", "logistic",
-        "popularity", "svdae", "text", "warp",
+        "als", "biasedmf", "blend", "bpr", "contrastive", "ease", "ials", "item2vec", "itemknn", "koswarp",
+        "logistic", "popularity", "svdae", "text", "warp",
     ]  # fmt: skip
     assert sorted(index.INDEXES) == ["auto", "exact", "forest", "hnsw", "ivf", "lsh"]
     assert all(getattr(segue, name).__name__.split(".")[-1] == name for name in segue.__all__)

@@ -175,7 +175,9 @@ def checkerboard(n):
     return sp.csr_matrix(dense), hidden
 
 
-@pytest.mark.parametrize("settings", [{}, {"layers": 0}, {"users": 3, "negatives": 5, "user_exponent": 0.5}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"layers": 0}, {"batch_size": 3, "negatives": 5, "user_exponent": 0.5}]
+)
 def test_checkerboard(settings):
     matrix, hidden = checkerboard(20)
     learned = segue.Contrastive(dim=8, **settings).fit(from_csr(matrix))
@@ -212,15 +214,15 @@ def test_the_temperature_follows_from_the_number_of_items():
 
 def test_histories_fold_in_near_their_users():
     data = segue.data.simulate(300, 150, 6000, seed=6)
-    settings = segue.Contrastive(dim=16, users=64).resolved(data)
+    settings = segue.Contrastive(dim=16, batch_size=64).resolved(data)
     learned = settings.fit(data)
-    folding = settings.folding(learned)
-    folded = folding.vectors(data.matrix)
+    folding = settings.prepare_fold_in(learned)
+    folded = folding.fold_in(data.matrix)
     np.testing.assert_allclose(np.linalg.norm(folded, axis=1), 1, rtol=1e-5)
     expected = learned.items[data.matrix[0].indices].sum(0)
     np.testing.assert_allclose(folded[0], expected / np.linalg.norm(expected), rtol=1e-4, atol=1e-6)
     assert np.einsum("ij,ij->i", folded, learned.users).mean() > 0.8
-    assert not folding.vectors(sp.csr_matrix((2, 150), dtype=np.float32)).any()
+    assert not folding.fold_in(sp.csr_matrix((2, 150), dtype=np.float32)).any()
 
 
 def test_same_seed_same_bytes_whatever_the_threads_and_other_seeds_differ():
@@ -247,11 +249,11 @@ def test_progress_counts_epochs():
         ({"dim": 0}, r"Contrastive\(dim=0\) must be at least 1"),
         ({"layers": -1}, r"Contrastive\(layers=-1\) must be at least 0"),
         ({"temperature": 0.0}, r"Contrastive\(temperature=0.0\) must be at least 0.025"),
-        ({"rate": 0.0}, r"Contrastive\(rate=0.0\) must be at least 1e-06"),
-        ({"rate": float("nan")}, r"Contrastive\(rate=nan\)"),
+        ({"learning_rate": 0.0}, r"Contrastive\(learning_rate=0.0\) must be at least 1e-06"),
+        ({"learning_rate": float("nan")}, r"Contrastive\(learning_rate=nan\)"),
         ({"negatives": 0}, r"Contrastive\(negatives=0\) must be at least 1"),
         ({"start": "svd"}, r"Contrastive\(start=.svd.\) must be one of .ials., .random."),
-        ({"users": 1.5}, r"Contrastive\(users=1.5\) must be a whole number"),
+        ({"batch_size": 1.5}, r"Contrastive\(batch_size=1.5\) must be a whole number"),
     ],
 )
 def test_settings_that_cannot_be(setting, message):
@@ -295,7 +297,7 @@ def test_softmax_against_naive_in_one_tile_and_many(users, items):
 
 
 def test_the_rate_falls_to_zero():
-    training = Training(segue.Contrastive(dim=4, epochs=5, users=10), segue.data.simulate(60, 50, 900))
+    training = Training(segue.Contrastive(dim=4, epochs=5, batch_size=10), segue.data.simulate(60, 50, 900))
     moved = []
     for _ in range(5):
         for users in training.batches():

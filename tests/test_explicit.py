@@ -130,7 +130,7 @@ def test_folding_in_solves_for_the_ratings():
     data = from_csr(rated(50, 30, 0.3, seed=9))
     settings = segue.BiasedMF(dim=4, iterations=60).resolved(data)
     learned = settings.fit(data)
-    folded = settings.folding(learned).vectors(data.matrix)
+    folded = settings.prepare_fold_in(learned).fold_in(data.matrix)
     np.testing.assert_allclose(folded, learned.users, atol=0.05)  # the items moved last
     Y = np.hstack([learned.items[:, :-2], learned.items[:, -1:]])
     expected = np.array(
@@ -141,10 +141,10 @@ def test_folding_in_solves_for_the_ratings():
     )
     np.testing.assert_allclose(folded[:, :-2], expected[:, :-1], atol=1e-4)
     np.testing.assert_allclose(folded[:, -2], expected[:, -1] + settings.mean, atol=1e-4)
-    empty = settings.folding(learned).vectors(sp.csr_matrix((1, 30), dtype=np.float32))
+    empty = settings.prepare_fold_in(learned).fold_in(sp.csr_matrix((1, 30), dtype=np.float32))
     np.testing.assert_allclose(empty[0], [0, 0, 0, 0, settings.mean, 1], rtol=1e-6)
     with pytest.raises(SettingError, match=r"BiasedMF\(mean=None\) cannot fold in: use the settings"):
-        segue.BiasedMF().folding(learned)
+        segue.BiasedMF().prepare_fold_in(learned)
 
 
 def test_negative_ratings_and_small_data_are_welcome():

@@ -192,7 +192,7 @@ def test_folding_in_a_training_history_gives_the_trained_user():
     data = segue.data.simulate(400, 200, 8000, seed=2)
     settings = segue.IALS(dim=16, iterations=30).resolved(data)
     learned = settings.fit(data)
-    folded = settings.folding(learned).vectors(data.matrix[:50])
+    folded = settings.prepare_fold_in(learned).fold_in(data.matrix[:50])
     last = segue.IALS(dim=16, iterations=30, solver="cholesky")
     assert last.dim == folded.shape[1]
     for row in range(50):
@@ -211,8 +211,8 @@ def binary(row):
 def test_an_empty_history_folds_into_zeros():
     data = segue.data.simulate(50, 40, 500, seed=3)
     settings = segue.IALS(dim=4).resolved(data)
-    folding = settings.folding(settings.fit(data))
-    assert not folding.vectors(sp.csr_matrix((2, 40), dtype=np.float32)).any()
+    folding = settings.prepare_fold_in(settings.fit(data))
+    assert not folding.fold_in(sp.csr_matrix((2, 40), dtype=np.float32)).any()
 
 
 def test_items_come_in_principal_axes():
@@ -229,7 +229,7 @@ def test_the_unobserved_weight_follows_the_density():
     assert segue.IALS().resolved(from_csr(np.ones((5, 5)))).unobserved_weight == 1.0
     assert segue.IALS(unobserved_weight=0.3).resolved(data).unobserved_weight == 0.3
     with pytest.raises(SettingError, match="resolved"):
-        segue.IALS().folding(segue.IALS().fit(data))
+        segue.IALS().prepare_fold_in(segue.IALS().fit(data))
 
 
 def test_zero_regularisation_stays_finite():

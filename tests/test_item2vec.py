@@ -139,7 +139,7 @@ def test_neighbours_in_time_become_neighbours():
     """All have all items, walking round a circle: only the order can tell what is near."""
     rng = np.random.default_rng(3)
     walks = [np.roll(np.arange(24), rng.integers(24)) for _ in range(200)]
-    learned = segue.Item2Vec(dim=8, window=1, rate=0.1, threads=1).fit(timed(walks, 24))
+    learned = segue.Item2Vec(dim=8, window=1, learning_rate=0.1, threads=1).fit(timed(walks, 24))
     unit = learned.items / np.linalg.norm(learned.items, axis=1, keepdims=True)
     alike = unit @ unit.T
     near, opposite = (np.mean([alike[i, (i + far) % 24] for i in range(24)]) for far in (1, 12))
@@ -164,9 +164,9 @@ def test_users_are_the_means_of_what_they_had_and_so_are_histories():
     learned = settings.fit(data)
     means = np.array([learned.items[data.matrix[u].indices].mean(0) for u in range(60)])
     np.testing.assert_allclose(learned.users, means, rtol=1e-4, atol=1e-6)
-    folded = settings.folding(learned).vectors(data.matrix * 5)
+    folded = settings.prepare_fold_in(learned).fold_in(data.matrix * 5)
     np.testing.assert_allclose(folded, learned.users, rtol=1e-6)
-    assert not settings.folding(learned).vectors(sp.csr_matrix((2, 40), dtype=np.float32)).any()
+    assert not settings.prepare_fold_in(learned).fold_in(sp.csr_matrix((2, 40), dtype=np.float32)).any()
 
 
 def test_users_and_items_without_interactions_get_zeros():
@@ -211,7 +211,7 @@ def test_progress_counts_epochs():
         ({"dim": 0}, r"Item2Vec\(dim=0\) must be at least 1"),
         ({"window": 0}, r"Item2Vec\(window=0\) must be at least 1"),
         ({"negatives": 2.5}, r"Item2Vec\(negatives=2.5\) must be a whole number of at least 1"),
-        ({"rate": 0.0}, r"Item2Vec\(rate=0.0\) must be at least 0.0001"),
+        ({"learning_rate": 0.0}, r"Item2Vec\(learning_rate=0.0\) must be at least 0.0001"),
         ({"subsample": -0.1}, r"Item2Vec\(subsample=-0.1\) must be at least 0.0"),
         ({"noise_exponent": float("nan")}, r"Item2Vec\(noise_exponent=nan\)"),
     ],

@@ -9,17 +9,19 @@ from polars.testing import assert_frame_equal
 
 import segue
 from segue.data.interactions import from_csr
-from segue.errors import DataError, UnknownIdError
-from segue.models import MODELS
+from segue.errors import DataError, SettingError, UnknownIdError
+from segue.models import MODELS, SERVED
 
 SHORT = {
     "als": {"iterations": 3},
     "biasedmf": {"iterations": 3},
-    "blend": {"iterations": 3, "directions": 6},
+    "blend": {"iterations": 3, "svd_dim": 6},
     "bpr": {"epochs": 2},
-    "contrastive": {"epochs": 2, "users": 32},
+    "contrastive": {"epochs": 2, "batch_size": 32},
+    "ease": {},
     "ials": {"iterations": 3},
     "item2vec": {"epochs": 2},
+    "itemknn": {},
     "koswarp": {"epochs": 2},
     "logistic": {"epochs": 2},
     "popularity": {},
@@ -27,17 +29,16 @@ SHORT = {
     "text": {"columns": "title"},
     "warp": {"epochs": 2},
 }
-TRAINED = set(MODELS) - {"popularity", "text"}  # the others learn in passes
-LOCK_FREE = {"bpr", "item2vec", "koswarp", "logistic", "warp"}
+ITERATIVE = sorted(name for name, spec in SERVED.items() if spec.iterative)
 DIMS = [1, 2, 5, 7, 13]
 
 
 def settings(name, dim=4, threads=1):
     """A model's settings, quick to train."""
-    kind = MODELS[name]
-    given = {field.name for field in dataclasses.fields(kind)}
+    settings_class = MODELS[name].settings
+    names = {field.name for field in dataclasses.fields(settings_class)}
     sizes = {"dim": dim, "threads": threads}
-    return kind(**SHORT[name], **{key: value for key, value in sizes.items() if key in given})
+    return settings_class(**SHORT[name], **{key: value for key, value in sizes.items() if key in names})
 
 
 def lists(trained):
@@ -51,7 +52,7 @@ def data():
     return segue.data.simulate(50, 40, 700, seed=1)
 
 
-@pytest.fixture(scope="module", params=sorted(MODELS))
+@pytest.fixture(scope="module", params=sorted(SERVED))
 def trained(request, data):
     return segue.Recommender(settings(request.param)).fit(data)
 
@@ -60,7 +61,7 @@ def test_the_contract_is_of_all_models():
     assert set(SHORT) == set(MODELS)
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(SERVED))
 @pytest.mark.parametrize("dim", DIMS)
 def test_vectors_of_any_length(name, dim, data):
     model = settings(name, dim).resolved(data)
@@ -68,21 +69,21 @@ def test_vectors_of_any_length(name, dim, data):
     learned = model.fit(data)
     assert learned.users.shape == (50, learned.dim)
     assert learned.items.shape == (40, learned.dim)
-    folded = model.folding(learned).vectors(data.matrix[:7])
+    folded = model.prepare_fold_in(learned).fold_in(data.matrix[:7])
     assert folded.shape == (7, learned.dim)
     assert folded.dtype == np.float32
     for vectors in (learned.users, learned.items, folded):
         assert np.isfinite(vectors).all()
 
 
-@pytest.mark.parametrize("name", sorted(MODELS))
+@pytest.mark.parametrize("name", sorted(SERVED))
 def test_same_seed_and_one_thread_same_bytes(name, data):
     first, second = (settings(name).fit(data) for _ in range(2))
     assert first.users.tobytes() == second.users.tobytes()
     assert first.items.tobytes() == second.items.tobytes()
 
 
-@pytest.mark.parametrize("name", sorted(set(MODELS) - LOCK_FREE))
+@pytest.mark.parametrize("name", sorted(name for name, spec in SERVED.items() if not spec.lock_free))
 def test_same_bytes_with_any_number_of_threads(name):
     many = segue.data.simulate(2500, 300, 20_000, seed=2)
     first, second = (settings(name, threads=threads).fit(many) for threads in (1, 2))
@@ -90,7 +91,7 @@ def test_same_bytes_with_any_number_of_threads(name):
     assert first.items.tobytes() == second.items.tobytes()
 
 
-@pytest.mark.parametrize("name", sorted(set(MODELS) - {"text"}))
+@pytest.mark.parametrize("name", sorted(name for name, spec in SERVED.items() if not spec.needs_text))
 def test_the_smallest_data_and_rows_without_anything(name):
     smallest = settings(name).fit(from_csr(np.array([[1.0, 0], [1, 1]])))
     assert smallest.users.shape[0] == smallest.items.shape[0] == 2
@@ -101,7 +102,7 @@ def test_the_smallest_data_and_rows_without_anything(name):
     assert np.isfinite(learned.items).all()
 
 
-@pytest.mark.parametrize("name", sorted(TRAINED))
+@pytest.mark.parametrize("name", ITERATIVE)
 def test_training_reports_its_passes_and_does_not_touch_the_data(name, data):
     told = []
     before = data.matrix.copy()
@@ -111,14 +112,14 @@ def test_training_reports_its_passes_and_does_not_touch_the_data(name, data):
     assert (before != data.matrix).nnz == 0
 
 
-@pytest.mark.parametrize("name", sorted(TRAINED))
+@pytest.mark.parametrize("name", ITERATIVE)
 def test_nothing_to_learn_from(name):
     data = from_csr(np.ones((3, 3)))
     with pytest.raises(DataError, match=r"there are no (interactions|ratings) to learn from"):
         settings(name).fit(data.where(np.zeros(9, bool)))
 
 
-@pytest.mark.parametrize("name", sorted(TRAINED - {"biasedmf", "logistic"}))
+@pytest.mark.parametrize("name", sorted(name for name, spec in MODELS.items() if not spec.signed_weights))
 def test_models_of_implicit_feedback_refuse_negative_weights(name):
     with pytest.raises(DataError, match="models of implicit feedback take positive weights only"):
         settings(name).fit(from_csr(np.array([[1.0, -1], [1, 1]])))
@@ -135,6 +136,15 @@ def test_scores_are_inner_products_and_seen_items_are_left_out(trained, data):
     assert not np.asarray(data.matrix[users, items]).any()
 
 
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(SERVED)))
+def test_baselines_score_all_items(name, data):
+    scores = settings(name).fit(data).scores(data.matrix[:5])
+    assert scores.shape == (5, 40)
+    assert scores.dtype == np.float32
+    with pytest.raises(SettingError, match=rf"is no model; .*give one of als, .*|{name}"):
+        segue.Recommender(settings(name))
+
+
 def test_predicted_scores(trained):
     users, items = trained.users.ids[:6], trained.items.ids[3:9]
     expected = trained.embeddings.users[:6] @ trained.embeddings.items[3:9].T
@@ -142,7 +152,7 @@ def test_predicted_scores(trained):
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.diag(expected), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(trained.predict(users[0], items[0]), expected[:1, 0], rtol=1e-5, atol=1e-6)
-    with pytest.raises(DataError, match="2 users and 3 items make no pairs: name one item for each user"):
+    with pytest.raises(DataError, match="2 users and 3 items make no pairs: give one item for each user"):
         trained.predict(users[:2], items[:3])
     with pytest.raises(UnknownIdError):
         trained.predict([999_999], items[:1])

@@ -15,7 +15,7 @@ from segue.errors import DataError, SettingError
 from segue.kernels import sgd as kernels
 from segue.kernels.arrays import readonly
 from segue.kernels.sgd import Pairs
-from segue.models import BPR, HYBRID, KOSWARP, WARP, Logistic
+from segue.models import BPR, KOSWARP, WARP, Logistic
 from segue.models.sgd import passes
 from segue.models.sgd.parameters import new_side, side_of
 from segue.models.sgd.passes import rank_losses
@@ -29,6 +29,9 @@ ITEMS = 50
 def call(part, *arguments):
     """Parts of kernels can be called by compiled code only."""
     return part(*arguments)
+
+
+ALL_MODELS = (WARP, KOSWARP, BPR, Logistic)
 
 
 def clusters(users=60, items=40, groups=4, seed=0):
@@ -178,7 +181,7 @@ def test_k_os_takes_the_kth_of_those_it_draws():
     assert seen == [4, 2, 0, 3, 1]
 
 
-@pytest.mark.parametrize("kind", HYBRID)
+@pytest.mark.parametrize("kind", ALL_MODELS)
 @pytest.mark.parametrize("schedule", ["adagrad", "adadelta"])
 @pytest.mark.parametrize("dim", [5, 16])
 def test_every_loss_learns_planted_clusters(kind, schedule, dim):
@@ -187,7 +190,7 @@ def test_every_loss_learns_planted_clusters(kind, schedule, dim):
     learned = settings.fit(data)
     hidden = own & (data.matrix.toarray() == 0)
     assert auc(learned.users @ learned.items.T, hidden, ~own) > 0.95
-    folded = settings.folding(learned).vectors(data.matrix[:20])
+    folded = settings.prepare_fold_in(learned).fold_in(data.matrix[:20])
     assert auc(folded @ learned.items.T, hidden[:20], ~own[:20]) > 0.95
 
 
@@ -197,7 +200,7 @@ def auc(scores, wanted, others):
     return np.mean([np.mean(scores[u][wanted[u]][:, None] > scores[u][others[u]]) for u in rows])
 
 
-@pytest.mark.parametrize("kind", HYBRID)
+@pytest.mark.parametrize("kind", ALL_MODELS)
 def test_one_thread_and_a_seed_give_the_same_bytes(kind, monkeypatch):
     monkeypatch.setattr(passes, "USERS", 100)  # several parts
     data = segue.data.simulate(300, 80, 3000, seed=1)
@@ -263,9 +266,9 @@ def test_the_unit_of_the_weights_is_no_matter():
     settings = WARP(dim=4, epochs=3, threads=1)
     one, four = (settings.fit(from_csr(data.matrix * np.float32(unit))) for unit in (1, 4))
     np.testing.assert_array_equal(one.items, four.items)
-    folding = settings.folding(one)
+    folding = settings.prepare_fold_in(one)
     histories = data.matrix[:3]
-    np.testing.assert_array_equal(folding.vectors(histories), folding.vectors(histories * np.float32(4)))
+    np.testing.assert_array_equal(folding.fold_in(histories), folding.fold_in(histories * np.float32(4)))
 
 
 def test_who_has_nothing_gets_zeros():
@@ -278,20 +281,20 @@ def test_who_has_nothing_gets_zeros():
     assert learned.items[8].any()
     pushed = WARP(dim=3, epochs=20, threads=1).fit(data)
     assert pushed.items[7, -1] < pushed.items[8, -1]
-    folding = WARP(dim=3).folding(pushed)
-    assert not folding.vectors(sp.csr_matrix((2, 40), dtype=np.float32)).any()
+    folding = WARP(dim=3).prepare_fold_in(pushed)
+    assert not folding.fold_in(sp.csr_matrix((2, 40), dtype=np.float32)).any()
 
 
 def test_a_history_folds_in_alike_whoever_is_beside_it_and_in_any_order():
     data, _ = clusters()
     settings = WARP(dim=4, epochs=5, threads=1)
-    folding = settings.folding(settings.fit(data))
-    together = folding.vectors(data.matrix[:5])
+    folding = settings.prepare_fold_in(settings.fit(data))
+    together = folding.fold_in(data.matrix[:5])
     for row in range(5):
-        np.testing.assert_array_equal(folding.vectors(data.matrix[row])[0], together[row])
+        np.testing.assert_array_equal(folding.fold_in(data.matrix[row])[0], together[row])
     turned = data.matrix[2].copy()
     turned.indices, turned.data = turned.indices[::-1].copy(), turned.data[::-1].copy()
-    np.testing.assert_array_equal(folding.vectors(turned)[0], together[2])
+    np.testing.assert_array_equal(folding.fold_in(turned)[0], together[2])
 
 
 def test_progress_tells_loss_and_violations_that_fall():
@@ -356,7 +359,7 @@ def test_identity_features_are_no_features_but_for_the_order_of_sums():
     np.testing.assert_allclose(hybrid.items, plain.items, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", HYBRID)
+@pytest.mark.parametrize("kind", ALL_MODELS)
 def test_vectors_are_the_sums_of_features_and_place_new_items(kind):
     data, own = clusters(users=80, items=48)
     group = pl.DataFrame({"group": [str(item % 4) for item in range(48)]})

@@ -56,10 +56,10 @@ def test_directions_beyond_the_rank_are_zeros():
 def test_training_histories_fold_in_to_their_vectors(data):
     settings = segue.SVDAE(7, iterations=12)
     learned = settings.fit(data)
-    folded = settings.folding(learned).vectors(data.matrix)
+    folded = settings.prepare_fold_in(learned).fold_in(data.matrix)
     np.testing.assert_allclose(folded, learned.users, atol=1e-3)
     assert not folded[:, -1].any()
-    empty = settings.folding(learned).vectors(sp.csr_matrix((2, 200), dtype=np.float32))
+    empty = settings.prepare_fold_in(learned).fold_in(sp.csr_matrix((2, 200), dtype=np.float32))
     assert not empty.any()
 
 
@@ -72,7 +72,7 @@ def test_degrees_are_kept_where_they_disturb_nothing(data):
 
 
 def test_the_blend_is_the_sum_of_both_in_units_of_their_spread(data):
-    settings = segue.Blend(dim=6, directions=9, share=0.25, seed=2).resolved(data)
+    settings = segue.Blend(dim=6, svd_dim=9, share=0.25, seed=2).resolved(data)
     learned = settings.fit(data)
     ials = settings._ials().fit(data)
     svdae = segue.SVDAE(9, seed=2).fit(data)
@@ -83,11 +83,13 @@ def test_the_blend_is_the_sum_of_both_in_units_of_their_spread(data):
 
 
 def test_the_blend_folds_in_as_its_parts_do(data):
-    settings = segue.Blend(dim=6, directions=9, iterations=30).resolved(data)
+    settings = segue.Blend(dim=6, svd_dim=9, iterations=30).resolved(data)
     learned = settings.fit(data)
-    folded = settings.folding(learned).vectors(data.matrix)
+    folded = settings.prepare_fold_in(learned).fold_in(data.matrix)
     ials = settings._ials()
-    np.testing.assert_allclose(folded[:, :6], ials.folding(ials.fit(data)).vectors(data.matrix), atol=1e-5)
+    np.testing.assert_allclose(
+        folded[:, :6], ials.prepare_fold_in(ials.fit(data)).fold_in(data.matrix), atol=1e-5
+    )
     np.testing.assert_allclose(folded[:, 6:], learned.users[:, 6:], atol=0.02)
     assert np.abs(learned.users[:, 6:]).max() > 0.1
     alone = replace(settings, share=0.0)

@@ -22,8 +22,8 @@ from segue.cli.trials import verdict
 from segue.cli.values import parse_duration
 from segue.data.interactions import from_csr
 from segue.errors import DataError, MissingExtraError, SettingError
-from segue.models import IALS, MODELS, BiasedMF
-from segue.models.spaces import SPACES, Span, passes_of, space_of
+from segue.models import IALS, MODELS, SERVED, TUNABLE, BiasedMF
+from segue.models.search_space import Range, passes_field, resolve_space
 from segue.tuning import plot as study_chart
 from segue.tuning import search as tuning
 from segue.tuning.study import opened
@@ -44,23 +44,23 @@ def tune(data, models="ials", **given):
 def ends(space, pick):
     """The settings at one end of every range."""
     return {
-        name: (setting.low, setting.high)[pick] if isinstance(setting, Span) else setting[-pick]
+        name: (setting.low, setting.high)[pick] if isinstance(setting, Range) else setting[-pick]
         for name, setting in space.items()
     }
 
 
 class TestSpaces:
     def test_are_of_all_models_that_learn(self):
-        assert set(SPACES) == set(MODELS) - {"popularity", "text"}
+        assert set(TUNABLE) == set(SERVED) - {"popularity", "text"}
 
-    @pytest.mark.parametrize("model", SPACES)
+    @pytest.mark.parametrize("model", TUNABLE)
     def test_hold_the_defaults_and_are_valid_at_their_ends(self, model, data):
-        settings = MODELS[model]()
-        space = space_of(model, settings, data)
-        assert passes_of(settings) in space
+        settings = MODELS[model].settings()
+        space = resolve_space(MODELS[model].space, settings, data)
+        assert passes_field(settings) in space
         for name, setting in space.items():
             default = getattr(settings.resolved(data), name)
-            if isinstance(setting, Span):
+            if isinstance(setting, Range):
                 assert setting.low <= default <= setting.high, name
                 assert (
                     isinstance(default, int) == isinstance(setting.low, int) == isinstance(setting.high, int)
@@ -73,9 +73,12 @@ class TestSpaces:
 
     def test_relative_ends_are_multiples_of_what_the_data_lead_to(self, data):
         weight = IALS().resolved(data).unobserved_weight
-        span = space_of("ials", IALS(), data)["unobserved_weight"]
+        span = resolve_space(MODELS["ials"].space, IALS(), data)["unobserved_weight"]
         assert (span.low, span.high, span.relative) == (0.05 * weight, 5.0 * weight, False)
-        assert set(space_of("ials", IALS(), data, {"reg", "dim"})) == {"iterations", "unobserved_weight"}
+        assert set(resolve_space(MODELS["ials"].space, IALS(), data, {"reg", "dim"})) == {
+            "iterations",
+            "unobserved_weight",
+        }
 
 
 class TestSplit:
@@ -139,17 +142,17 @@ class TestAnswer:
         assert tuned.value == done["value"].max() > tuned.default
         assert tuned.improved
         assert tuned.trials["value"][0] == tuned.value
-        assert tuned.settings == MODELS[tuned.model](**json.loads(tuned.trials["settings"][0]))
+        assert tuned.settings == MODELS[tuned.model].settings(**json.loads(tuned.trials["settings"][0]))
 
     def test_what_is_fixed_stays(self, tuned):
         for text in tuned.trials["settings"]:
             settings = json.loads(text)
             assert settings.items() >= QUICK.items()
-            assert set(settings) == {*SPACES["ials"], "threads"}
+            assert set(settings) == {*MODELS["ials"].space, "threads"}
 
     def test_settings_lie_in_their_space(self, tuned, data):
         train = data.split(0.1, by="random", seed=1)[0]
-        space = space_of("ials", IALS(), train, QUICK)
+        space = resolve_space(MODELS["ials"].space, IALS(), train, QUICK)
         tried = [json.loads(text) for text in tuned.trials["settings"]]
         for name, span in space.items():
             values = [settings[name] for settings in tried]
@@ -201,7 +204,7 @@ def test_several_models_in_one_study(data):
     for row in rows.iter_rows(named=True):
         settings = json.loads(row["settings"])
         assert settings.get("epochs") == (3 if row["model"] == "bpr" else None)
-        MODELS[row["model"]](**settings)
+        MODELS[row["model"]].settings(**settings)
 
 
 def test_pruning_compares_trials_of_one_model(data, monkeypatch):
@@ -216,12 +219,12 @@ def test_pruning_compares_trials_of_one_model(data, monkeypatch):
     assert tuned.model == "ials"
 
 
-@pytest.mark.parametrize("model", SPACES)
+@pytest.mark.parametrize("model", TUNABLE)
 def test_every_model_is_tuned(model, data):
     held = {"dim": 3, "threads": 1}
     tuned = tune(data, model, trials=3, fixed=held)
     assert set(tuned.trials["state"]) == {"complete"}
-    assert type(tuned.settings) is MODELS[model]
+    assert type(tuned.settings) is MODELS[model].settings
     assert np.isfinite(tuned.settings.fit(data).users).all()
 
 
@@ -519,9 +522,9 @@ class TestTime:
         ({"models": []}, "models names none; give one or more, such as models=('ials', 'warp')"),
         (
             {"models": "popularity"},
-            f"'popularity' is no model with anything to tune; those that have are {', '.join(SPACES)}",
+            f"'popularity' is not a model with settings to tune; these are: {', '.join(TUNABLE)}",
         ),
-        ({"models": ["ials", "mf"]}, "'mf' is no model with anything to tune; those that have are "),
+        ({"models": ["ials", "mf"]}, "'mf' is not a model with settings to tune; these are: "),
         ({"metric": "ndcg"}, "metric='ndcg' is not known; there are precision@10, recall@10, ndcg@10, "),
         ({"metric": "ndcg@0"}, "metric='ndcg@0' is not known; "),
         ({"metric": "coverage@10"}, "metric='coverage@10' is not known; "),
@@ -648,7 +651,7 @@ class TestCommand:
         assert (made["metric"], made["split"], made["interrupted"]) == ("map@4", "random", False)
         assert len(made["trials"]) == 5
         assert list(made["metrics"]) == ["model", "default", "popularity", "item-knn"]
-        default = MODELS["ials" if "IALS" in made["settings"] else "bpr"](dim=4)
+        default = MODELS["ials" if "IALS" in made["settings"] else "bpr"].settings(dim=4)
         if made["settings"].startswith("IALS"):
             found = segue.evaluate(segue.Recommender(default).fit(train), held)
             assert made["metrics"]["default"]["map@5"]["value"] == pytest.approx(found["map@5"])
@@ -681,7 +684,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("line", "told"),
         [
-            ("--model popularity", "'popularity' is no model with anything to tune; those that have are "),
+            ("--model popularity", "'popularity' is not a model with settings to tune; these are: "),
             ("--trials 0", "--trials 0 must be a whole number of at least 1"),
             ("--time-budget soon", "--time-budget soon must be a duration, such as 90s, 10m or 1h30m"),
             ("--time-budget 0m", "--time-budget 0m must be a duration, such as 90s, 10m or 1h30m"),

@@ -13,14 +13,14 @@ import segue
 from segue.cli.commands import app
 from segue.data.interactions import from_csr
 from segue.errors import CorruptModelError, DataError, SettingError
-from segue.models import MODELS
+from segue.models import SERVED
 
 LONG = {
     "als": {"dim": 8},
     "biasedmf": {"dim": 4},
-    "blend": {"dim": 8, "directions": 8},
+    "blend": {"dim": 8, "svd_dim": 8},
     "bpr": {"dim": 8, "epochs": 60, "learning_rate": 0.1},
-    "contrastive": {"dim": 8, "epochs": 20, "users": 16},
+    "contrastive": {"dim": 8, "epochs": 20, "batch_size": 16},
     "ials": {"dim": 8},
     "item2vec": {"dim": 8, "epochs": 40},
     "koswarp": {"dim": 8, "epochs": 40, "learning_rate": 0.1, "k": 2, "n": 3},
@@ -32,11 +32,11 @@ LONG = {
 }
 WORDS = ["volcano eruption lava", "wedding bride comedy", "submarine torpedo navy", "vampire castle blood"]
 GROUPS = 4
-TOLD = sorted(set(MODELS) - {"popularity", "biasedmf"})  # who can tell the groups apart
+TOLD = sorted(set(SERVED) - {"popularity", "biasedmf"})  # who can tell the groups apart
 
 
 def settings(name):
-    kind = MODELS[name]
+    kind = SERVED[name].settings
     threads = {"threads": 1} if "threads" in {field.name for field in dataclasses.fields(kind)} else {}
     return kind(**LONG[name], **threads)
 
@@ -64,7 +64,7 @@ def new():
     return made.where(~known).compact()
 
 
-@pytest.fixture(scope="module", params=sorted(MODELS))
+@pytest.fixture(scope="module", params=sorted(SERVED))
 def trained(request, data):
     return segue.Recommender(settings(request.param)).fit(data)
 
@@ -75,7 +75,7 @@ def updated(trained, new):
 
 
 def name_of(one):
-    return next(name for name, kind in MODELS.items() if kind is type(one.settings.model))
+    return next(name for name, spec in SERVED.items() if spec.settings is type(one.settings.model))
 
 
 def test_everybody_is_there_and_rows_keep_their_places(trained, updated, data, new):
@@ -204,7 +204,7 @@ def test_item_folding_gives_what_training_gives(data):
     for model in (segue.IALS(dim=6, iterations=40), segue.BiasedMF(dim=3, iterations=30)):
         resolved = model.resolved(data)
         learned = resolved.fit(data)
-        folded = resolved.item_folding(learned).vectors(data.matrix.T.tocsr())
+        folded = resolved.prepare_item_fold_in(learned).fold_in(data.matrix.T.tocsr())
         np.testing.assert_allclose(folded, learned.items, atol=0.02)
 
 
@@ -327,7 +327,7 @@ def test_a_start_that_does_not_fit(data, new):
 
 def test_rows_are_placed_as_those_that_were_trained():
     """Planted: vectors are a linear function of the mean of what a row is with, and of the count."""
-    from segue.models.cold_start import placed
+    from segue.models.cold_start import predict_vectors
 
     rng = np.random.default_rng(0)
     others = rng.standard_normal((30, 3)).astype(np.float32)
@@ -336,7 +336,7 @@ def test_rows_are_placed_as_those_that_were_trained():
     means = np.array([others[rows[i].indices].mean(0) if counts[i] else np.zeros(3) for i in range(200)])
     weights = rng.standard_normal((3, 4))
     vectors = (means @ weights + np.log1p(counts)[:, None] + 0.5).astype(np.float32)
-    found = placed(vectors[:150], others, rows[:150], rows[150:])
+    found = predict_vectors(vectors[:150], others, rows[:150], rows[150:])
     there = counts[150:] > 0
     np.testing.assert_allclose(found[there], vectors[150:][there], atol=0.05)
     assert not found[~there].any()

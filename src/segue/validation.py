@@ -1,11 +1,43 @@
-"""Settings by their names."""
+"""Checks that settings share, and settings by name."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any
 
 from segue.errors import SettingError
+
+
+def at_least(settings: object, **bounds: float) -> None:
+    """Raise `SettingError` for each field that is not a finite number of at least its bound.
+
+    An integer bound requires an integer.
+    """
+    for name, bound in bounds.items():
+        value = getattr(settings, name)
+        integer = isinstance(bound, int)
+        if isinstance(value, bool) or not isinstance(value, int if integer else (int, float)):
+            number = "a whole number" if integer else "a number"
+            raise SettingError(
+                f"{type(settings).__name__}({name}={value!r}) must be {number} of at least {bound}",
+                arguments=(name,),
+            )
+        if not bound <= value < float("inf"):
+            raise SettingError(
+                f"{type(settings).__name__}({name}={value!r}) must be at least {bound}", arguments=(name,)
+            )
+
+
+def one_of(settings: object, **choices: Collection[str]) -> None:
+    """Raise `SettingError` for each field that is not one of its choices."""
+    for name, allowed in choices.items():
+        value = getattr(settings, name)
+        if value not in allowed:
+            raise SettingError(
+                f"{type(settings).__name__}({name}={value!r}) must be one of {', '.join(map(repr, allowed))}",
+                arguments=(name,),
+            )
 
 
 def named(given: Any, registry: dict[str, Any], what: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from segue.cli.tables import evaluation_table
 from segue.cli.terminal import output
 from segue.evaluation.evaluate import Evaluation, RatingErrors, evaluate_ratings
-from segue.models.explicit import BiasedMF
+from segue.models import spec_of
 
 if TYPE_CHECKING:
     from segue.data.interactions import Interactions
@@ -19,7 +19,7 @@ def rating_errors(
     trained: TrainedRecommender, test: Interactions, history: Interactions | None
 ) -> RatingErrors | None:
     """Return the errors of the predicted ratings, or None for a model that does not predict ratings."""
-    if not isinstance(trained.settings.model, BiasedMF):
+    if not spec_of(trained.settings.model).ratings:
         return None
     return evaluate_ratings(trained, test, history=history)
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from segue.data.ids import Id
 from segue.errors import DataError, SegueError, SettingError
-from segue.models.ials import IALS
+from segue.models import spec_of
 from segue.online.diversity import DIVERSIFIERS
 from segue.online.exploration import EXPLORERS
 from segue.online.profile import Profile
@@ -124,7 +124,7 @@ class Session:
 
     def _list_rows(self, panel: str) -> np.ndarray:
         """The items of a panel; none if the panel needs a vector or a posterior that there is not."""
-        if panel == "thompson" and not isinstance(self.profile.space.model, IALS):
+        if panel == "thompson" and not spec_of(self.profile.space.model).posterior:
             return NO_ROWS
         rows = np.array([event.row for event in self._events], np.int64)
         query = profile_query(

@@ -7,8 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from segue.errors import SettingError
-from segue.models import MODELS
-from segue.models.spaces import check_tunable
+from segue.models import MODELS, check_tunable
 from segue.recommender.fitting import Recommender
 
 Value = str | int | float | None
@@ -36,7 +35,7 @@ def fixed_settings(models: list[str], assignments: list[str]) -> dict[str, Value
     """Return the settings that tuning keeps fixed, in the types that the models declare."""
     for name in models:
         check_tunable(name)
-    types = {field.name: str(field.type) for name in models for field in fields(MODELS[name])}
+    types = {field.name: str(field.type) for name in models for field in fields(MODELS[name].settings)}
     return _parse_assignments(assignments, types, "dim=64")
 
 

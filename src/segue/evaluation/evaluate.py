@@ -15,9 +15,9 @@ from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
 from segue.evaluation.metrics import Metrics, check_ks, measure, rating_errors
+from segue.models import spec_of
 from segue.models.baselines import ItemKNN, popularity
 from segue.models.ease import EASE
-from segue.models.explicit import BiasedMF
 from segue.numerics.ranks import Scorer, rank
 from segue.progress import NOTHING, Progress, silent
 from segue.recommender.facade import TrainedRecommender
@@ -196,7 +196,7 @@ def evaluate_ratings(
     With `history` the users' vectors are folded in from it instead of those that were trained. Raises
     `SettingError` for a model that predicts no ratings, `DataError` where no pair is known.
     """
-    if not isinstance(recommender.settings.model, BiasedMF):
+    if not spec_of(recommender.settings.model).ratings:
         raise SettingError(
             f"{recommender.settings.model!r} predicts no ratings; fit a BiasedMF for RMSE and MAE"
         )

@@ -10,11 +10,14 @@ import scipy.linalg
 
 from segue.data.interactions import Interactions
 from segue.kernels import threads
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit
+from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 ROWS = 64  # that a thread takes at a time
 UPDATES = 2  # times that users and items are solved in turn when new interactions come
@@ -73,21 +76,20 @@ class ALS:
         progress("training", self.iterations, self.iterations)
         return Embeddings(users.astype(np.float32), items.astype(np.float32))
 
-    def update(self, change: Update) -> Embeddings:
-        """Solve anew for the users and then the items with new interactions, all others standing still."""
-        made = replace(
-            change.embeddings, users=change.embeddings.users.copy(), items=change.embeddings.items.copy()
-        )
-        matrix, moving = change.interactions.matrix, change.moving_items
+    def update(self, update: Update) -> Embeddings:
+        """Solve for the users and then for the items with new interactions; other rows are unchanged."""
+        users, items = update.embeddings.users.copy(), update.embeddings.items.copy()
+        by_user = update.interactions.matrix
+        by_item = by_user.T.tocsr()[update.changed_items]
+        by_user = by_user[update.changed_users]
         for _ in range(UPDATES):
-            made.users[change.moving_users] = self.folding(made).vectors(matrix[change.moving_users])
-            others = LeastSquares(self, made.users.astype(np.float64))
-            made.items[moving] = others.vectors(matrix.T.tocsr()[moving])
-        return made
+            users[update.changed_users] = ALSFoldIn(self, items.astype(np.float64)).fold_in(by_user)
+            items[update.changed_items] = ALSFoldIn(self, users.astype(np.float64)).fold_in(by_item)
+        return replace(update.embeddings, users=users, items=items)
 
-    def folding(self, embeddings: Embeddings) -> LeastSquares:
+    def prepare_fold_in(self, embeddings: Embeddings) -> ALSFoldIn:
         """Prepare for folding in many histories."""
-        return LeastSquares(self, embeddings.items.astype(np.float64))
+        return ALSFoldIn(self, embeddings.items.astype(np.float64))
 
     def _solved(self, fixed: np.ndarray, matrix: Any) -> np.ndarray:
         """The rows (n, dim) of one side, given the other (m, dim), both float64."""
@@ -122,12 +124,23 @@ class ALS:
 
 
 @dataclass(frozen=True, eq=False)
-class LeastSquares:
+class ALSFoldIn:
     """The item side of a trained model: it finds the vector that a history leads to."""
 
     settings: ALS
     items: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Solve for histories (q × items CSR): (q, dim) float32; zeros where there is none."""
         return self.settings._solved(self.items, histories.tocsr()).astype(np.float32)
+
+
+SPEC = ModelSpec(
+    ALS,
+    {
+        "dim": (16, 32, 64, 128),
+        "iterations": Range(4, 32, log=True),
+        "reg": Range(1e-3, 1.0, log=True),
+        "alpha": Range(0.1, 100.0, log=True),
+    },
+)

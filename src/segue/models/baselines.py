@@ -10,10 +10,12 @@ import scipy.sparse as sp
 
 from segue.data.interactions import Interactions
 from segue.kernels import knn, threads
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 ITEMS = 64  # items between two reports of progress, for each thread
 
@@ -30,15 +32,15 @@ class Popularity:
         """Nothing depends on the data."""
         return self
 
-    def folding(self, embeddings: Embeddings) -> Popularity:
+    def prepare_fold_in(self, embeddings: Embeddings) -> Popularity:
         """Nothing is to be prepared."""
         return self
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Count anew."""
-        return self.fit(change.interactions)
+        return self.fit(update.interactions)
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Return the one vector (q, 1) that everybody has."""
         return np.ones((histories.shape[0], 1), np.float32)
 
@@ -57,17 +59,17 @@ class ItemKNN:
     serves as the honest neighbour of a model in evaluations and not as an index.
 
     Attributes:
-        neighbours: how many similar items each item keeps.
+        neighbors: how many similar items each item keeps.
         shrink: added to the denominator, so that few common users count less.
         threads: how many to use; None is all of the machine.
     """
 
-    neighbours: int = 100
+    neighbors: int = 100
     shrink: float = 0.0
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, neighbours=1)
+        at_least(self, neighbors=1)
         at_least(self, shrink=0.0)
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> ItemSimilarity:
@@ -75,7 +77,7 @@ class ItemKNN:
         check_implicit(interactions)
         by_user, by_item = interactions.matrix, interactions.matrix.T.tocsr()
         n = by_item.shape[0]
-        width = min(self.neighbours, n - 1)
+        width = min(self.neighbors, n - 1)
         ids, scores = np.empty((n, width), np.int32), np.empty((n, width), np.float32)
         lengths = np.sqrt(np.diff(by_item.indptr)).astype(np.float32)
         shrink = np.float32(self.shrink)
@@ -110,3 +112,7 @@ class ItemSimilarity:
         product = once @ self.matrix
         dense: np.ndarray = product.toarray() if sp.issparse(product) else product
         return dense
+
+
+ITEM_KNN_SPEC = ModelSpec(ItemKNN, served=False, iterative=False)
+POPULARITY_SPEC = ModelSpec(Popularity, signed_weights=True, iterative=False)

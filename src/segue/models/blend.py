@@ -9,13 +9,15 @@ import numpy as np
 
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
-from segue.models.ials import IALS
-from segue.models.ials import Folding as Solving
-from segue.models.settings import at_least, check_implicit
-from segue.models.svdae import SVDAE, Projection
+from segue.models.ials import IALS, IALSFoldIn
+from segue.models.search_space import Range
+from segue.models.svdae import SVDAE, ProjectionFoldIn
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Blend:
 
     Attributes:
         dim: length of iALS's vectors.
-        directions: length of SVD-AE's.
+        svd_dim: length of SVD-AE's.
         share: the weight of SVD-AE's scores, from 0 to 1.
         iterations, unobserved_weight, reg: iALS's.
         seed: of both random starts.
@@ -35,7 +37,7 @@ class Blend:
     """
 
     dim: int = 256
-    directions: int = 1024
+    svd_dim: int = 1024
     share: float = 0.2
     iterations: int = 8
     unobserved_weight: float | None = None
@@ -44,7 +46,7 @@ class Blend:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        at_least(self, directions=1, share=0.0)
+        at_least(self, svd_dim=1, share=0.0)
         if self.share >= 1:
             raise SettingError(f"Blend(share={self.share}) must be below 1; SVDAE is the other model alone")
         self._ials()
@@ -54,29 +56,29 @@ class Blend:
         return replace(self, unobserved_weight=self._ials().resolved(interactions).unobserved_weight)
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
-        """Learn vectors (n, dim + directions + 1) float32, iALS's first, as the two models make them.
+        """Learn vectors (n, dim + svd_dim + 1) float32, iALS's first, as the two models make them.
 
         The users' coordinates of SVD-AE are scaled to the share that it has.
         """
         check_implicit(interactions)
         first = self._ials().fit(interactions, progress=progress)
-        second = SVDAE(self.directions, seed=self.seed, threads=self.threads).fit(interactions)
+        second = SVDAE(self.svd_dim, seed=self.seed, threads=self.threads).fit(interactions)
         scale = self.share / (1 - self.share) * spread(first) / spread(second)
         return Embeddings(
             np.hstack([first.users, second.users * np.float32(scale)]),
             np.hstack([first.items, second.items]),
         )
 
-    def folding(self, embeddings: Embeddings) -> BlendFolding:
+    def prepare_fold_in(self, embeddings: Embeddings) -> BlendFoldIn:
         """Prepare both item sides once; the settings must be `resolved`."""
         first, second = self._parts(embeddings)
-        return BlendFolding(self._ials().folding(first), SVDAE().folding(second))
+        return BlendFoldIn(self._ials().prepare_fold_in(first), SVDAE().prepare_fold_in(second))
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Let each model take in what is new."""
-        first, second = self._parts(change.embeddings)
-        first = self._ials().update(replace(change, embeddings=first))
-        second = SVDAE(self.directions).update(replace(change, embeddings=second))
+        first, second = self._parts(update.embeddings)
+        first = self._ials().update(replace(update, embeddings=first))
+        second = SVDAE(self.svd_dim).update(replace(update, embeddings=second))
         return Embeddings(np.hstack([first.users, second.users]), np.hstack([first.items, second.items]))
 
     def _parts(self, embeddings: Embeddings) -> tuple[Embeddings, Embeddings]:
@@ -95,18 +97,31 @@ class Blend:
 
 
 @dataclass(frozen=True, eq=False)
-class BlendFolding:
+class BlendFoldIn:
     """How both models find the vector that a history leads to."""
 
-    first: Solving
-    second: Projection
+    first: IALSFoldIn
+    second: ProjectionFoldIn
 
-    def vectors(self, histories: Any) -> np.ndarray:
-        """Vectors (q, dim + directions + 1) float32 of histories (q × items CSR), zeros where empty."""
-        return np.hstack([one.vectors(histories) for one in (self.first, self.second)])
+    def fold_in(self, histories: Any) -> np.ndarray:
+        """Vectors (q, dim + svd_dim + 1) float32 of histories (q × items CSR), zeros where empty."""
+        return np.hstack([part.fold_in(histories) for part in (self.first, self.second)])
 
 
 def spread(embeddings: Embeddings) -> float:
     """The root of the mean square of all scores, up to the number of pairs."""
     users, items = (vectors.T @ vectors for vectors in (embeddings.users, embeddings.items))
     return float(np.sqrt(np.vdot(users, items)))
+
+
+SPEC = ModelSpec(
+    Blend,
+    {
+        "dim": (64, 128, 256, 512),
+        "svd_dim": (128, 256, 512, 1024),
+        "share": Range(0.0, 0.8),
+        "iterations": Range(4, 32, log=True),
+        "unobserved_weight": Range(0.05, 5.0, log=True, relative=True),
+        "reg": Range(1e-4, 1.0, log=True),
+    },
+)

@@ -1,70 +1,84 @@
-"""Where new rows of one side stand, by a regression that the trained rows teach."""
+"""Vectors of new rows, predicted by a regression on trained rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from segue.models.base import FoldIn
 from segue.models.embeddings import Embeddings
 from segue.models.updates import Update
 from segue.numerics.blas import on_one_thread
+from segue.types import CSR
 
-RIDGE = 1e-3  # of the mean size of a regressor
+RIDGE = 1e-3  # penalty of the regression, relative to the mean squared regressor
 
 
-def placed_anew(change: Update, folding: Callable[[np.ndarray], Any], *, means: bool = False) -> Embeddings:
-    """Take in what changed where histories fold in by `folding`, and new items are placed by regression.
+def update_by_regression(
+    update: Update, prepare: Callable[[np.ndarray], FoldIn], *, user_means: bool = False
+) -> Embeddings:
+    """Return the updated embeddings of a model that folds users in but has no equation for items.
 
-    New users are folded in by the items there were, new items placed by all their users, and the users with
-    new interactions folded in again. `means`: users are the means of their items' vectors.
+    Users without a vector are folded in with the known items. A regression then predicts the items that are
+    new, and all users with new interactions are folded in again.
+
+    Args:
+        update: the new interactions.
+        prepare: returns the fold-in for item vectors.
+        user_means: whether user vectors are the means of their items' vectors.
     """
-    matrix, moving = change.interactions.matrix, change.moving_users
-    users, items = change.embeddings.users.copy(), change.embeddings.items.copy()
-    fresh = change.grown_items(1.0)
-    blank = moving[~users[moving].any(1)]
-    users[blank] = folding(items).vectors(matrix[blank])
-    if len(fresh):
+    matrix, changed = update.interactions.matrix, update.changed_users
+    users, items = update.embeddings.users.copy(), update.embeddings.items.copy()
+    new_items = update.grown_items(1.0)
+    without_vector = changed[~users[changed].any(1)]
+    users[without_vector] = prepare(items).fold_in(matrix[without_vector])
+    if len(new_items):
         by_item = sp.csr_matrix(matrix.T)
-        own = None
-        if means:  # a trained item is in its users' vectors, a new one is not
+        own_share = None
+        if user_means:  # the mean over its users contains a trained item itself, but not a new one
             shares = 1 / np.maximum(np.diff(matrix.indptr), 1)
-            own = by_item.astype(bool) @ shares / np.maximum(np.diff(by_item.indptr), 1)
-        items[fresh] = placed(items, users, by_item, by_item[fresh], own)
-    users[moving] = folding(items).vectors(matrix[moving])
-    return replace(change.embeddings, users=users, items=items)
+            own_share = by_item.astype(bool) @ shares / np.maximum(np.diff(by_item.indptr), 1)
+        items[new_items] = predict_vectors(items, users, by_item, by_item[new_items], own_share)
+    users[changed] = prepare(items).fold_in(matrix[changed])
+    return replace(update.embeddings, users=users, items=items)
 
 
-def placed(
-    vectors: np.ndarray, others: np.ndarray, known: Any, new: Any, own: np.ndarray | None = None
+def predict_vectors(
+    vectors: np.ndarray, others: np.ndarray, known: CSR, new: CSR, own_share: np.ndarray | None = None
 ) -> np.ndarray:
-    """Predict the vectors (q, dim) float32 of rows that had no part in training.
+    """Predict the vectors (q, dim) float32 of rows that were not in the training data.
 
-    How the mean of the `others` that a row is with, and the logarithm of their number, lead to its vector is
-    learned by ridge regression from the trained `vectors` (n, dim) and what they are with, `known`
-    (n × others CSR). `new` (q × others CSR) is what the new rows are with. So new rows are as far from the
-    crowd as trained rows of their kind, which a plain mean is not. `own` (n,) says how much of a trained row
-    is in that mean, which is taken out. Rows with nothing get zeros. After Gantner et al., "Learning
-    attribute-to-feature mappings for cold-start recommendations" (ICDM 2010).
+    A ridge regression on the trained rows predicts a row's vector from the mean vector of the rows of the
+    other side that it interacts with, and from the logarithm of their number. A plain mean would put new rows
+    too close to the center. After Gantner et al., "Learning attribute-to-feature mappings for cold-start
+    recommendations" (ICDM 2010).
+
+    Args:
+        vectors: (n, dim) float32 vectors of this side; rows of zeros are not trained on.
+        others: (m, dim) float32 vectors of the other side.
+        known: interactions of this side, n × m CSR.
+        new: interactions of the new rows, q × m CSR. Rows without interactions get zeros.
+        own_share: (n,) the share of a trained row's own vector in its mean, which is subtracted.
     """
     with on_one_thread():
-        told = vectors.any(1) & (np.diff(known.indptr) > 0)
+        trained = vectors.any(1) & (np.diff(known.indptr) > 0)
         z = _regressors(known, others)
-        if own is not None:
-            z[:, : vectors.shape[1]] -= own[:, None] * vectors
-        z = z[told]
-        size = z.T @ z
-        size[np.diag_indices(len(size))] += RIDGE * np.trace(size) / len(size)
-        weights = np.linalg.solve(size, z.T @ vectors[told].astype(np.float64))
-        made = _regressors(new, others) @ weights
-    made[np.diff(new.indptr) == 0] = 0
-    return made.astype(np.float32)
+        if own_share is not None:
+            z[:, : vectors.shape[1]] -= own_share[:, None] * vectors
+        z = z[trained]
+        gram = z.T @ z
+        gram[np.diag_indices(len(gram))] += RIDGE * np.trace(gram) / len(gram)
+        weights = np.linalg.solve(gram, z.T @ vectors[trained].astype(np.float64))
+        predicted = _regressors(new, others) @ weights
+    predicted[np.diff(new.indptr) == 0] = 0
+    return predicted.astype(np.float32)
 
 
-def _regressors(rows: Any, others: np.ndarray) -> np.ndarray:
+def _regressors(rows: CSR, others: np.ndarray) -> np.ndarray:
+    """Return the mean vector, the log count and a constant for each row: (n, dim + 2) float64."""
     counts = np.diff(rows.indptr)
     shares = np.repeat(1 / np.maximum(counts, 1), counts)
     means = sp.csr_matrix((shares, rows.indices, rows.indptr), rows.shape) @ others.astype(np.float64)

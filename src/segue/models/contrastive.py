@@ -13,13 +13,16 @@ import scipy.sparse as sp
 from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
-from segue.models.cold_start import placed_anew
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
+from segue.models.cold_start import update_by_regression
 from segue.models.embeddings import Embeddings
 from segue.models.ials import IALS
-from segue.models.settings import at_least, check_implicit, one_of
+from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
+from segue.validation import at_least, one_of
 
 ROWS = 1024  # vectors that a thread takes at a time
 USERS = 128  # whose scores against ITEMS candidates a thread makes at a time
@@ -61,10 +64,10 @@ class Contrastive:
         temperature: of the softmax; the lower, the more the best-scored candidates count. None sets it by
             the number of items: 0.1 from 40,000 on, 0.18 for 6,000, 0.5 for 200, near the best values found
             for data sets of these sizes.
-        rate: of Adam, at the start.
+        learning_rate: of Adam, at the start.
         negatives: how many candidates a step draws; None takes all items where there are at most
             65,536 of them, and draws so many where there are more.
-        users: how many users a step takes. None takes a thirtieth of them, at least 32 and at most 1,024.
+        batch_size: users per step; None takes a thirtieth of them, at least 32 and at most 1,024.
         start: "ials" begins with the directions of vectors that `IALS` learns in a few seconds, "random"
             with random ones.
         user_exponent: how the weight of a user grows with its interactions; 1 counts every interaction alike,
@@ -77,9 +80,9 @@ class Contrastive:
     epochs: int = 8
     layers: int = 2
     temperature: float | None = None
-    rate: float = 0.03
+    learning_rate: float = 0.03
     negatives: int | None = None
-    users: int | None = None
+    batch_size: int | None = None
     start: str = "ials"
     user_exponent: float = 1.0
     seed: int = 0
@@ -87,11 +90,11 @@ class Contrastive:
 
     def __post_init__(self) -> None:
         at_least(self, dim=1, epochs=1, layers=0, seed=0)
-        at_least(self, rate=LEAST_RATE, user_exponent=0.0)
+        at_least(self, learning_rate=LEAST_RATE, user_exponent=0.0)
         if self.temperature is not None:
             at_least(self, temperature=LEAST_TEMPERATURE)
         one_of(self, start=("ials", "random"))
-        for name in ("negatives", "users"):
+        for name in ("negatives", "batch_size"):
             if getattr(self, name) is not None:
                 at_least(self, **{name: 1})
 
@@ -117,23 +120,23 @@ class Contrastive:
         progress("training", self.epochs, self.epochs)
         return training.embeddings()
 
-    def folding(self, embeddings: Embeddings) -> CosineFolding:
+    def prepare_fold_in(self, embeddings: Embeddings) -> CosineFoldIn:
         """Nothing is to be prepared: histories fold in by their items' vectors."""
-        return CosineFolding(embeddings.items)
+        return CosineFoldIn(embeddings.items)
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Place users with new interactions and items that had none before; others stand still."""
-        check_implicit(change.interactions)
-        return placed_anew(change, lambda items: CosineFolding(items))
+        check_implicit(update.interactions)
+        return update_by_regression(update, lambda items: CosineFoldIn(items))
 
 
 @dataclass(frozen=True, eq=False)
-class CosineFolding:
+class CosineFoldIn:
     """Item vectors, whose sum over a history is where its person stands."""
 
     items: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Sum what histories (q × items CSR, weights ignored) hold to unit vectors (q, dim), or zeros."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
@@ -151,7 +154,7 @@ class Training:
         self.graph = normalised_adjacency(matrix)
         self.alive = np.diff(self.graph.indptr) > 0
         self.active = np.flatnonzero(self.alive[:n_users])
-        self.batch = settings.users or min(MOST, max(LEAST, -(-len(self.active) // STEPS)))
+        self.batch = settings.batch_size or min(MOST, max(LEAST, -(-len(self.active) // STEPS)))
         self.total = settings.epochs * -(-len(self.active) // self.batch)
         self.random = np.random.default_rng(settings.seed)
         self.parameters = self.start(interactions)
@@ -185,7 +188,7 @@ class Training:
     def step(self, users: np.ndarray) -> None:
         """Move all parameters along the gradient of some users' loss; the rate falls from step to step."""
         _, gradient = self.loss(users)
-        rate = self.settings.rate * (1 - self.steps / self.total)
+        rate = self.settings.learning_rate * (1 - self.steps / self.total)
         self.steps += 1
         step, unbias_m, unbias_v = (
             np.float32(x) for x in (rate, 1 / (1 - BETA_1**self.steps), 1 / (1 - BETA_2**self.steps))
@@ -313,3 +316,16 @@ def normalised_adjacency(matrix: Any) -> Any:
     rows = np.repeat(np.arange(len(degrees)), degrees)
     graph.data = (1 / np.sqrt(degrees[rows] * degrees[graph.indices].astype(np.float64))).astype(np.float32)
     return graph
+
+
+SPEC = ModelSpec(
+    Contrastive,
+    {
+        "dim": (32, 64, 128),
+        "epochs": Range(4, 24, log=True),
+        "layers": Range(0, 3),
+        "temperature": Range(0.05, 0.5, log=True),
+        "learning_rate": Range(0.005, 0.1, log=True),
+        "user_exponent": Range(0.0, 1.0),
+    },
+)

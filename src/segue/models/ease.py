@@ -9,9 +9,11 @@ import numpy as np
 from segue.data.interactions import Interactions
 from segue.errors import DataError
 from segue.kernels import knn, threads
+from segue.models.base import ModelSpec
 from segue.models.baselines import ItemSimilarity
-from segue.models.settings import at_least, check_implicit
+from segue.models.checks import check_implicit
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 ROWS = 256  # items that a thread takes at a time
 
@@ -83,3 +85,6 @@ class EASE:
             raise DataError(
                 f"the items' counts cannot be inverted with EASE(reg={self.reg}); give more, such as 100"
             )
+
+
+SPEC = ModelSpec(EASE, served=False, iterative=False)

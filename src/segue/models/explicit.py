@@ -11,10 +11,12 @@ from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
 from segue.kernels import explicit as kernels
 from segue.kernels import threads
+from segue.models.base import ModelSpec
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least
+from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 UPDATES = 3  # times that an update solves for users and items in turn
 ROWS = 256  # rows that a thread takes at a time
@@ -89,36 +91,36 @@ class BiasedMF:
         progress("training", self.iterations, self.iterations)
         return Embeddings(settings._user_vectors(users), _item_vectors(items))
 
-    def folding(self, embeddings: Embeddings) -> RatingFolding:
+    def prepare_fold_in(self, embeddings: Embeddings) -> RatingFoldIn:
         """Prepare for folding in many histories; the settings must be `resolved`."""
         if self.mean is None:
             raise SettingError("BiasedMF(mean=None) cannot fold in: use the settings that were `resolved`")
-        return RatingFolding(self, np.delete(embeddings.items, -2, axis=1))
+        return RatingFoldIn(self, np.delete(embeddings.items, -2, axis=1))
 
-    def item_folding(self, embeddings: Embeddings) -> ItemRatingFolding:
+    def prepare_item_fold_in(self, embeddings: Embeddings) -> ItemRatingFoldIn:
         """Prepare the user side, for folding in items from their ratings (q × users CSR)."""
         if self.mean is None:
             raise SettingError("BiasedMF(mean=None) cannot fold in: use the settings that were `resolved`")
         rows = embeddings.users[:, :-1].copy()
         rows[:, -1] -= np.float32(self.mean)
-        return ItemRatingFolding(self, rows)
+        return ItemRatingFoldIn(self, rows)
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Solve anew for the rows with new ratings, all others standing still, some times in turn."""
-        by_user = change.interactions.matrix
-        by_item = by_user.T.tocsr()[change.moving_items]
-        by_user = by_user[change.moving_users]
+        by_user = update.interactions.matrix
+        by_item = by_user.T.tocsr()[update.changed_items]
+        by_user = by_user[update.changed_users]
         made = replace(
-            change.embeddings, users=change.embeddings.users.copy(), items=change.embeddings.items.copy()
+            update.embeddings, users=update.embeddings.users.copy(), items=update.embeddings.items.copy()
         )
         made.items[~made.items.any(1), -2] = 1
         blank = ~made.users.any(1)
         made.users[blank, -1], made.users[blank, -2] = 1, np.float32(cast(float, self.mean))
         for turn in range(UPDATES):
-            change.progress("updating", turn, UPDATES)
-            made.users[change.moving_users] = self.folding(made).vectors(by_user)
-            made.items[change.moving_items] = self.item_folding(made).vectors(by_item)
-        change.progress("updating", UPDATES, UPDATES)
+            update.progress("updating", turn, UPDATES)
+            made.users[update.changed_users] = self.prepare_fold_in(made).fold_in(by_user)
+            made.items[update.changed_items] = self.prepare_item_fold_in(made).fold_in(by_item)
+        update.progress("updating", UPDATES, UPDATES)
         return made
 
     def _solve(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> None:
@@ -151,13 +153,13 @@ def _item_vectors(rows: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class RatingFolding:
+class RatingFoldIn:
     """The item side of a trained model, [y, c] a row: it finds the vector that a person's ratings lead to."""
 
     settings: BiasedMF
     items: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Solve for histories (q × items CSR of ratings): (q, dim + 2) float32; no ratings, no bias."""
         rows = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         self.settings._solve(rows, self.items, histories)
@@ -165,14 +167,28 @@ class RatingFolding:
 
 
 @dataclass(frozen=True, eq=False)
-class ItemRatingFolding:
+class ItemRatingFoldIn:
     """The user side of a trained model, [x, b] a row: it finds the vector that an item's ratings lead to."""
 
     settings: BiasedMF
     users: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Solve for the ratings of items (q × users CSR): (q, dim + 2) float32; no ratings, no bias."""
         rows = np.zeros((histories.shape[0], self.users.shape[1]), np.float32)
         self.settings._solve(rows, self.users, histories)
         return _item_vectors(rows)
+
+
+SPEC = ModelSpec(
+    BiasedMF,
+    {
+        "dim": (8, 16, 32, 64, 128),
+        "iterations": Range(4, 32, log=True),
+        "reg": Range(0.1, 10.0, log=True),
+        "reg_exponent": Range(0.0, 1.0),
+        "bias_reg": Range(0.5, 50.0, log=True),
+    },
+    ratings=True,
+    signed_weights=True,
+)

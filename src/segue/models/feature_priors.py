@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from segue.data.features import IDENTITY, Features
 from segue.data.ids import IdMap
-from segue.models.settings import check_features
+from segue.models.checks import check_features
 
 STEPS, ENOUGH = 20, 1e-8  # of conjugate gradients at most, and when the squared residual is small enough
 

@@ -14,12 +14,15 @@ from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.kernels import ials as kernels
 from segue.kernels import threads
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
 from segue.models.feature_priors import Centres, centres_of, feature_vectors
-from segue.models.settings import at_least, check_implicit, one_of
+from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.numerics.axes import principal_axes, rotate
 from segue.progress import Progress, silent
+from segue.validation import at_least, one_of
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
 ROWS = 1024  # rows that a thread takes at a time
@@ -143,29 +146,29 @@ class IALS:
             )
         return Embeddings(users.vectors, items.vectors, 0, learned[0], learned[1])
 
-    def folding(self, embeddings: Embeddings) -> Folding:
+    def prepare_fold_in(self, embeddings: Embeddings) -> IALSFoldIn:
         """Prepare the item side once, for folding in many histories; the settings must be `resolved`."""
-        return self._folding(embeddings.items)
+        return self._prepare_side(embeddings.items)
 
-    def item_folding(self, embeddings: Embeddings) -> Folding:
+    def prepare_item_fold_in(self, embeddings: Embeddings) -> IALSFoldIn:
         """Prepare the user side, for folding in items from the users who had them (q × users CSR)."""
-        return self._folding(embeddings.users)
+        return self._prepare_side(embeddings.users)
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Solve anew for the rows that were added to, all others standing still, some times in turn."""
-        check_implicit(change.interactions)
-        by_user = change.interactions.matrix
-        by_item = by_user.T.tocsr()[change.moving_items]
-        by_user = by_user[change.moving_users]
-        users, items = change.embeddings.users.copy(), change.embeddings.items.copy()
+        check_implicit(update.interactions)
+        by_user = update.interactions.matrix
+        by_item = by_user.T.tocsr()[update.changed_items]
+        by_user = by_user[update.changed_users]
+        users, items = update.embeddings.users.copy(), update.embeddings.items.copy()
         for turn_ in range(UPDATES):
-            change.progress("updating", turn_, UPDATES)
-            users[change.moving_users] = self._folding(items).vectors(by_user, change.user_centres)
-            items[change.moving_items] = self._folding(users).vectors(by_item, change.item_centres)
-        change.progress("updating", UPDATES, UPDATES)
-        return replace(change.embeddings, users=users, items=items)
+            update.progress("updating", turn_, UPDATES)
+            users[update.changed_users] = self._prepare_side(items).fold_in(by_user, update.user_priors)
+            items[update.changed_items] = self._prepare_side(users).fold_in(by_item, update.item_priors)
+        update.progress("updating", UPDATES, UPDATES)
+        return replace(update.embeddings, users=users, items=items)
 
-    def _folding(self, vectors: np.ndarray) -> Folding:
+    def _prepare_side(self, vectors: np.ndarray) -> IALSFoldIn:
         if self.unobserved_weight is None:
             raise SettingError(
                 "IALS(unobserved_weight=None) cannot fold in: use the settings that were `resolved`"
@@ -173,7 +176,7 @@ class IALS:
         gram, axes = principal_axes(vectors, self.threads)
         turned = np.empty_like(vectors)
         rotate(vectors, axes, turned, self.threads)
-        return Folding(self, turned, gram, axes)
+        return IALSFoldIn(self, turned, gram, axes)
 
     def _side(self, matrix: Any, ids: IdMap, features: Features | None) -> Side:
         vectors = np.zeros((matrix.shape[0], self.dim), np.float32)
@@ -260,7 +263,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Folding:
+class IALSFoldIn:
     """One side of a trained iALS in its principal axes: it finds the vector that a history leads to."""
 
     settings: IALS
@@ -268,7 +271,7 @@ class Folding:
     gram: np.ndarray
     axes: np.ndarray
 
-    def vectors(self, histories: Any, centres: np.ndarray | None = None) -> np.ndarray:
+    def fold_in(self, histories: Any, centres: np.ndarray | None = None) -> np.ndarray:
         """Solve for histories (q × fixed rows CSR) as training would: (q, dim) float32.
 
         `centres` (q, dim) are where features put the rows; empty histories lead there, or to zeros.
@@ -286,3 +289,16 @@ class Folding:
             empty = np.diff(histories.indptr) == 0
             solved[empty] = centres[empty]
         return solved
+
+
+SPEC = ModelSpec(
+    IALS,
+    {
+        "dim": (32, 64, 128, 256),
+        "iterations": Range(4, 32, log=True),
+        "unobserved_weight": Range(0.05, 5.0, log=True, relative=True),
+        "reg": Range(1e-4, 1.0, log=True),
+    },
+    features=True,
+    posterior=True,
+)

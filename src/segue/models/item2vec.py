@@ -11,11 +11,14 @@ import scipy.sparse as sp
 from segue.data.interactions import Interactions
 from segue.kernels import item2vec as kernels
 from segue.kernels import threads
-from segue.models.cold_start import placed_anew
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
+from segue.models.cold_start import update_by_regression
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit
+from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 NOISE = 1 << 20  # places in the table from which negatives are drawn, at least
 LEAST_RATE = 1e-4  # a setting, and of it what is left at the end
@@ -36,7 +39,7 @@ class Item2Vec:
         epochs: passes over all sequences.
         window: how many places away a context may be; in a set, how many others an item is paired with.
         negatives: items drawn against each pair.
-        rate: of the steps, at the start; it falls linearly to next to zero.
+        learning_rate: of the steps, at the start; it falls linearly to next to zero.
         subsample: an item with more than this share of the interactions is often left out of the
             sequences, as word2vec does; 0 leaves none out.
         noise_exponent: negatives are drawn by the items' counts to this power: 0.75 in the paper, for
@@ -51,7 +54,7 @@ class Item2Vec:
     epochs: int = 20
     window: int = 5
     negatives: int = 5
-    rate: float = 0.05
+    learning_rate: float = 0.05
     subsample: float = 0.0
     noise_exponent: float = 0.0
     seed: int = 0
@@ -59,7 +62,7 @@ class Item2Vec:
 
     def __post_init__(self) -> None:
         at_least(self, dim=1, epochs=1, window=1, negatives=1, seed=0)
-        at_least(self, rate=LEAST_RATE, subsample=0.0, noise_exponent=-1.0)
+        at_least(self, learning_rate=LEAST_RATE, subsample=0.0, noise_exponent=-1.0)
 
     def resolved(self, interactions: Interactions) -> Item2Vec:
         """Nothing depends on the data."""
@@ -80,16 +83,16 @@ class Item2Vec:
             progress("training", epoch, self.epochs)
             self._pass(items, corpus, random, epoch)
         progress("training", self.epochs, self.epochs)
-        return Embeddings(MeanFolding(items).vectors(interactions.matrix), items)
+        return Embeddings(MeanFoldIn(items).fold_in(interactions.matrix), items)
 
-    def folding(self, embeddings: Embeddings) -> MeanFolding:
+    def prepare_fold_in(self, embeddings: Embeddings) -> MeanFoldIn:
         """Nothing is to be prepared: histories fold in as the mean of their items' vectors."""
-        return MeanFolding(embeddings.items)
+        return MeanFoldIn(embeddings.items)
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Place items that nobody had before; users with new interactions are the means of what they had."""
-        check_implicit(change.interactions)
-        return placed_anew(change, lambda items: MeanFolding(items), means=True)
+        check_implicit(update.interactions)
+        return update_by_regression(update, lambda items: MeanFoldIn(items), user_means=True)
 
     def _corpus(self, interactions: Interactions) -> Corpus:
         matrix = interactions.matrix
@@ -106,7 +109,7 @@ class Item2Vec:
         """Learn from the sequences of all users once, in a new order."""
         order = random.permutation(len(corpus.starts) - 1)
         seeds = random.integers(np.iinfo(np.uint64).max, size=len(order), dtype=np.uint64)
-        rates = (self.rate * max(LEAST_RATE, 1 - done / self.epochs) for done in (epoch, epoch + 1))
+        rates = (self.learning_rate * max(LEAST_RATE, 1 - done / self.epochs) for done in (epoch, epoch + 1))
         first, last = map(np.float32, rates)
 
         def work(start: int, stop: int) -> None:
@@ -138,12 +141,12 @@ class Corpus:
 
 
 @dataclass(frozen=True, eq=False)
-class MeanFolding:
+class MeanFoldIn:
     """Item vectors, whose mean over a history is where its person stands."""
 
     items: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Average the vectors of histories (q × items CSR, weights ignored): (q, dim) float32, or zeros."""
         counts = np.diff(histories.indptr)
         shares = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)
@@ -178,3 +181,18 @@ def kept_shares(counts: np.ndarray, subsample: float) -> np.ndarray:
     ratio = subsample * counts.sum() / np.maximum(counts, 1)
     shares: np.ndarray = np.minimum(1, np.sqrt(ratio) + ratio).astype(np.float32)
     return shares
+
+
+SPEC = ModelSpec(
+    Item2Vec,
+    {
+        "dim": (32, 64, 128),
+        "epochs": Range(5, 60, log=True),
+        "window": Range(2, 20, log=True),
+        "negatives": Range(2, 20, log=True),
+        "learning_rate": Range(0.01, 0.2, log=True),
+        "noise_exponent": Range(-0.5, 1.0),
+    },
+    uses_times=True,
+    lock_free=True,
+)

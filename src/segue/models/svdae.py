@@ -12,11 +12,14 @@ import scipy.sparse as sp
 from segue.data.interactions import Interactions
 from segue.kernels import contrastive as kernels
 from segue.kernels import threads
+from segue.models.base import ModelSpec
+from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit
+from segue.models.search_space import Range
 from segue.models.updates import GROWN, Update
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 ROWS = 1024  # rows that a thread takes at a time
 SPARE = 32  # directions more than wanted, by which the wanted ones are found sooner
@@ -74,7 +77,7 @@ class SVDAE:
             np.hstack([left, np.zeros((len(left), 1), np.float32)]), np.column_stack([items, faint])
         )
 
-    def folding(self, embeddings: Embeddings) -> Projection:
+    def prepare_fold_in(self, embeddings: Embeddings) -> ProjectionFoldIn:
         """Make the matrix that leads from a history to its coordinates."""
         items, roots = embeddings.items[:, :-1], np.sqrt(embeddings.items[:, -1:] / FAINT)
         lengths = np.square(embeddings.users, dtype=np.float64).sum(
@@ -84,19 +87,19 @@ class SVDAE:
         squares = np.square(right, dtype=np.float64).sum(0)
         inverse = np.divide(np.sqrt(lengths.max()), squares, out=np.zeros_like(squares), where=squares > 0)
         weights = np.divide(right * inverse.astype(np.float32), roots, out=right, where=roots > 0)
-        return Projection(np.hstack([weights, np.zeros((len(weights), 1), np.float32)]))
+        return ProjectionFoldIn(np.hstack([weights, np.zeros((len(weights), 1), np.float32)]))
 
-    def update(self, change: Update) -> Embeddings:
+    def update(self, update: Update) -> Embeddings:
         """Project users with new interactions, and predict items of which enough is new from their users.
 
         The directions stand still, and so do all others.
         """
-        check_implicit(change.interactions)
-        old, matrix = change.embeddings, change.interactions.matrix
+        check_implicit(update.interactions)
+        old, matrix = update.embeddings, update.interactions.matrix
         users, items = old.users.copy(), old.items.copy()
-        users[change.moving_users] = self.folding(old).vectors(matrix[change.moving_users])
+        users[update.changed_users] = self.prepare_fold_in(old).fold_in(matrix[update.changed_users])
         scale = np.square(users[:, :-1], dtype=np.float64).sum(0).max()  # 1, or what the users are scaled to
-        grown = change.grown_items(GROWN)
+        grown = update.grown_items(GROWN)
         had = matrix.T.tocsr()[grown]
         weights = np.maximum(1, np.diff(matrix.indptr)).astype(np.float32) ** -WEIGHT
         ones = sp.csr_matrix((weights[had.indices], had.indices, had.indptr), had.shape)
@@ -158,12 +161,12 @@ class SVDAE:
 
 
 @dataclass(frozen=True, eq=False)
-class Projection:
+class ProjectionFoldIn:
     """What each item adds to the coordinates of those who had it."""
 
     items: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: Any) -> np.ndarray:
         """Project histories (q × items CSR, weights ignored): (q, dim + 1) float32, zeros where empty."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
@@ -176,3 +179,6 @@ def inverse_of(values: np.ndarray) -> np.ndarray:
     held = values > LEAST * values[0]
     inverse: np.ndarray = np.divide(np.float32(1), values, out=np.zeros_like(values), where=held)
     return inverse
+
+
+SPEC = ModelSpec(SVDAE, {"dim": (32, 64, 128, 256, 512, 1024), "iterations": Range(2, 6)})

@@ -1,9 +1,8 @@
-"""Text as a model: items are what is written of them, users the mean of what they had."""
+"""Text as a model: item vectors from the text of items, user vectors as means of item vectors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -11,27 +10,29 @@ import polars as pl
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.index.metric import normalize_rows
+from segue.models.base import ModelSpec
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least
 from segue.models.updates import Update
 from segue.progress import Progress, silent
 from segue.text.documents import build_documents, parse_columns
 from segue.text.index import TextIndex
+from segue.types import CSR
+from segue.validation import at_least
 
 
 @dataclass(frozen=True)
 class Text:
-    """What is written of the items, for search, for new items, and as a model of its own.
+    """The text of items: for search, for new items, and as a model of its own.
 
-    As a model it needs no interactions: `similar` and `search` work for a table of items alone. Where there
-    are interactions, a user is the weighted mean of the vectors of what they had; so is a history.
+    The model needs no interactions: `similar` and `search` work with a table of items alone. With
+    interactions, a user vector is the weighted mean of the vectors of the user's items.
 
     Attributes:
-        columns: the columns of the items' table, such as "title,genres,extract". The title is the one called
-            title or name, else the first.
+        columns: columns of the item table, such as "title,genres,extract". The title is the column named
+            title or name, else the first one.
         encoder: "static", "sentence-transformers:MODEL" or "ollama:MODEL".
-        title_weight: the title's part of an item's vector, the rest being the other columns'.
-        title_words: how many times the words of a title count in the search by words.
+        title_weight: weight of the title in an item vector, from 0 to 1; the other columns share the rest.
+        title_words: how many times the words of a title count in the lexical search.
     """
 
     columns: str = "title"
@@ -43,67 +44,52 @@ class Text:
         parse_columns(self.columns)
         at_least(self, title_weight=0.0, title_words=0.0)
         if self.title_weight > 1:
-            raise SettingError(f"Text(title_weight={self.title_weight!r}) must be between 0 and 1")
+            raise SettingError(
+                f"Text(title_weight={self.title_weight!r}) must be between 0 and 1",
+                arguments=("title_weight",),
+            )
 
     def resolved(self, interactions: Interactions) -> Text:
-        """Nothing depends on the data."""
+        """Return the same settings: no value depends on the data."""
         return self
 
     def build(self, table: pl.DataFrame | None, *, progress: Progress = silent) -> TextIndex:
-        """Encode the items of a table, a row each, and make them searchable.
+        """Encode the items of a table, one per row, and return their text index.
 
-        Raises `DataError` for missing columns and where no item has any text, `MissingExtraError` and
-        `EncoderError` where the encoder is not installed or does not answer.
+        Raises `DataError` for missing columns and if no item has text; `MissingExtraError` if the encoder is
+        not installed, `EncoderError` if it does not answer.
         """
         return TextIndex.build(self, build_documents(table, self.columns), progress=progress)
 
     def fit(self, interactions: Interactions, *, progress: Progress = silent) -> Embeddings:
-        """Return the vectors of items and users; zeros for items without text and users without items."""
+        """Return vectors of items and users; zeros for items without text and users without items."""
         return self.embed(self.build(interactions.item_metadata, progress=progress), interactions)
 
-    def embed(self, built: TextIndex, interactions: Interactions) -> Embeddings:
-        """Return the vectors of items that were built, and of the users who had them."""
-        return Embeddings(Means(built.vectors).vectors(interactions.matrix), built.vectors)
+    def embed(self, texts: TextIndex, interactions: Interactions) -> Embeddings:
+        """Return the vectors of the items of a text index, and of their users."""
+        return Embeddings(WeightedMeanFoldIn(texts.vectors).fold_in(interactions.matrix), texts.vectors)
 
-    def update(self, change: Update) -> Embeddings:
-        """Find the means of what users with new interactions had; items stand where their texts put them."""
-        users, moving = change.embeddings.users.copy(), change.moving_users
-        users[moving] = Means(change.embeddings.items).vectors(change.interactions.matrix[moving])
-        return replace(change.embeddings, users=users)
+    def update(self, update: Update) -> Embeddings:
+        """Recompute the users with new interactions; item vectors come from the text and are unchanged."""
+        users, changed = update.embeddings.users.copy(), update.changed_users
+        histories = update.interactions.matrix[changed]
+        users[changed] = WeightedMeanFoldIn(update.embeddings.items).fold_in(histories)
+        return replace(update.embeddings, users=users)
 
-    def folding(self, embeddings: Embeddings) -> Means:
-        """Prepare for finding the vectors of histories."""
-        return Means(embeddings.items)
+    def prepare_fold_in(self, embeddings: Embeddings) -> WeightedMeanFoldIn:
+        """Return the fold-in for histories."""
+        return WeightedMeanFoldIn(embeddings.items)
 
 
 @dataclass(frozen=True, eq=False)
-class Means:
-    """Item vectors, of which histories have the mean."""
+class WeightedMeanFoldIn:
+    """Folds a history in as the weighted mean of its item vectors, at length 1."""
 
     items: np.ndarray
 
-    def vectors(self, histories: Any) -> np.ndarray:
-        """Return the weighted means of histories (q × items CSR), of length 1: (q, dim) float32."""
+    def fold_in(self, histories: CSR) -> np.ndarray:
+        """Return unit vectors (q, dim) float32 of histories (q × items CSR); zeros for empty histories."""
         return normalize_rows(np.asarray(histories @ self.items, np.float32))
 
 
-def kept(texts: TextIndex, items: np.ndarray) -> tuple[dict[str, np.ndarray], pl.DataFrame, dict[str, Any]]:
-    """Return what a model folder keeps of texts: arrays, a table of terms, settings.
-
-    An array that is the model's own `items` is kept there only.
-    """
-    arrays = texts.arrays()
-    same = [name for name, array in arrays.items() if array is items]
-    others = {f"text.{name}": array for name, array in arrays.items() if name not in same}
-    meta = {
-        "settings": {field.name: getattr(texts.settings, field.name) for field in fields(Text)},
-        "same": same,
-    }
-    return others, texts.lexical.terms.alias("term").to_frame(), meta
-
-
-def opened(meta: dict[str, Any], arrays: dict[str, np.ndarray], terms: pl.DataFrame) -> TextIndex:
-    """Take back what `kept` gave; raises `ValueError` and its kin where it is not of one model."""
-    own = {name.removeprefix("text."): arrays[name] for name in arrays if name.startswith("text.")}
-    own |= dict.fromkeys(meta["same"], arrays["items"])
-    return TextIndex.from_arrays(Text(**meta["settings"]), own, terms["term"])
+SPEC = ModelSpec(Text, signed_weights=True, needs_text=True, iterative=False)

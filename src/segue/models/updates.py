@@ -23,26 +23,26 @@ class Update:
         embeddings: what was learned before; new rows stand where their features put them, or at zero.
         interactions: all of them, the new ones included.
         added: users × items CSR of the new ones.
-        user_centres: (moving users, dim) where features put the users with new interactions; None where the
+        user_priors: (moving users, dim) where features put the users with new interactions; None where the
             model has no user features.
-        item_centres: the same for items.
+        item_priors: the same for items.
         progress: told of the passes.
     """
 
     embeddings: Embeddings
     interactions: Interactions
     added: Any
-    user_centres: np.ndarray | None = None
-    item_centres: np.ndarray | None = None
+    user_priors: np.ndarray | None = None
+    item_priors: np.ndarray | None = None
     progress: Progress = silent
 
     @cached_property
-    def moving_users(self) -> np.ndarray:
+    def changed_users(self) -> np.ndarray:
         """The rows of users with new interactions."""
         return np.flatnonzero(np.diff(self.added.indptr))
 
     @cached_property
-    def moving_items(self) -> np.ndarray:
+    def changed_items(self) -> np.ndarray:
         """The rows of items with new interactions."""
         return np.unique(self.added.indices)
 

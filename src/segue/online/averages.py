@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from segue.errors import SettingError
-from segue.models.settings import at_least, one_of
 from segue.online.profile_state import (
     Pick,
     Queries,
@@ -21,6 +20,7 @@ from segue.online.profile_state import (
     single_query,
 )
 from segue.online.space import Space
+from segue.validation import at_least, one_of
 
 DAY = 86_400.0  # seconds
 

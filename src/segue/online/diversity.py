@@ -9,9 +9,8 @@ import numpy as np
 
 from segue.errors import SettingError
 from segue.index.checks import check_k
-from segue.models.settings import at_least
 from segue.online.candidates import CandidateContext, Selection
-from segue.validation import named
+from segue.validation import at_least, named
 
 BEST = 100  # the default number of candidates
 MIN_GAIN = 1e-9  # an item that adds less to the volume counts as adding nothing

@@ -12,12 +12,11 @@ from segue.errors import SettingError
 from segue.index.base import VectorIndex
 from segue.index.checks import check_k
 from segue.index.exact import Exact
-from segue.models.settings import at_least
 from segue.numerics.blas import on_one_thread
 from segue.online.candidates import CandidateContext, Selection
 from segue.online.inclusion import gumbel_inclusion, inclusion_shares
 from segue.online.profile_state import check_above
-from segue.validation import named
+from segue.validation import at_least, named
 
 BEST = 300  # the default number of candidates
 SPREAD = 100  # the best items whose scores scale a bonus

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segue.models.settings import at_least
 from segue.online.averages import DAY
 from segue.online.profile_state import (
     Pick,
@@ -18,6 +17,7 @@ from segue.online.profile_state import (
     no_queries,
 )
 from segue.online.space import Space
+from segue.validation import at_least
 
 
 @dataclass(frozen=True)

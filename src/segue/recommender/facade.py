@@ -292,7 +292,7 @@ class TrainedRecommender(RecommenderState):
 
     def fold_in(self, histories: CSR) -> np.ndarray:
         """Return the vectors (q, dim) float32 of histories, a q × items CSR of weights."""
-        vectors: np.ndarray = self._fold_in.vectors(histories)
+        vectors: np.ndarray = self._fold_in.fold_in(histories)
         return vectors
 
     def users_of(self, features: Columns) -> np.ndarray:
@@ -390,7 +390,7 @@ class TrainedRecommender(RecommenderState):
 
     @cached_property
     def _fold_in(self) -> Any:
-        return self.settings.model.folding(self.embeddings)
+        return self.settings.model.prepare_fold_in(self.embeddings)
 
     def _history(self, history: Iterable[Id] | Mapping[Id, float], on_unknown: str = "raise") -> CSR:
         return check_history(history, self.items, self.settings.model, on_unknown)

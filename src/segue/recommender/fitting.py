@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from segue import store
 from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
-from segue.models import FEATURED, HYBRID
+from segue.models import MODELS, ModelSpec, spec_of
 from segue.models.text import Text
 from segue.progress import Progress, silent
 from segue.recommender.facade import TrainedRecommender
@@ -67,7 +67,7 @@ class Recommender(RecommenderSettings):
             "start": None if start is None else start.embeddings,
             "keep_state": keep_state or None,
         }
-        arguments = _supported(model, FEATURED, features) | _supported(model, HYBRID, training)
+        arguments = _check_arguments(model, features) | _check_arguments(model, training)
         text = model if isinstance(model, Text) else text
         texts = None if text is None else text.build(interactions.item_metadata, progress=progress)
         if texts is not None and isinstance(model, Text):
@@ -93,16 +93,23 @@ def load(folder: str | Path, version: str | None = None) -> TrainedRecommender:
 
     Raises the errors of `segue.errors.ModelFolderError`: no model, another format, damaged files.
     """
-    model, index, fields = from_stored(store.open_model(folder, version))
-    return TrainedRecommender(Recommender(model, index), **fields)
+    state = from_stored(store.open_model(folder, version))
+    parts = {field.name: getattr(state, field.name) for field in fields(state)}
+    settings = Recommender(state.settings.model, state.settings.index)
+    return TrainedRecommender(**{**parts, "settings": settings})
 
 
-def _supported(model: Any, supporting: tuple[type, ...], arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that are not None; raises `SettingError` if the model does not support them."""
+def _check_arguments(model: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that are not None; raises `SettingError` if `fit` of the model does not take them."""
     present = {name: value for name, value in arguments.items() if value is not None}
-    if present and not isinstance(model, supporting):
-        names = ", ".join(sorted(settings.__name__ for settings in supporting))
+
+    def takes(spec: ModelSpec) -> bool:
+        return spec.fit_arguments() >= set(present)
+
+    if present and not takes(spec_of(model)):
+        names = ", ".join(sorted(spec.settings.__name__ for spec in MODELS.values() if takes(spec)))
         raise SettingError(
-            f"{type(model).__name__} does not take {' and '.join(present)}; models that do: {names}"
+            f"{type(model).__name__} does not take {' and '.join(present)}; models that do: {names}",
+            arguments=tuple(present),
         )
     return present

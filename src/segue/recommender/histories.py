@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from segue.data.ids import Id, IdMap
 from segue.errors import DataError
-from segue.models.explicit import BiasedMF
+from segue.models import spec_of
 from segue.recommender.frames import as_series
 from segue.types import CSR
 
@@ -28,7 +28,7 @@ def check_history(
     Raises `DataError` for weights that are negative or not finite, and for a list of ids if the model learns
     from ratings; `UnknownIdError` for unknown ids.
     """
-    if isinstance(model, BiasedMF) and not isinstance(history, Mapping):
+    if spec_of(model).ratings and not isinstance(history, Mapping):
         raise DataError(
             f"{type(model).__name__} learns from ratings, and a list of items has none; give the history as "
             "a mapping of items to ratings, {item: rating}",

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from segue.index import INDEXES
-from segue.models import MODELS
+from segue.models import SERVED
 from segue.validation import named
+
+SERVED_CLASSES = {name: spec.settings for name, spec in SERVED.items()}
 
 
 @dataclass(frozen=True)
@@ -23,5 +25,5 @@ class RecommenderSettings:
     index: Any = "auto"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "model", named(self.model, MODELS, "model"))
+        object.__setattr__(self, "model", named(self.model, SERVED_CLASSES, "model"))
         object.__setattr__(self, "index", named(self.index, INDEXES, "index"))

@@ -19,8 +19,8 @@ from segue.data.ids import IdMap
 from segue.data.interactions import Interactions
 from segue.data.tables import open_frame
 from segue.errors import DataError, SettingError
+from segue.models import spec_of
 from segue.models.baselines import popularity
-from segue.models.text import Text
 from segue.models.updates import Update
 from segue.progress import Progress
 from segue.recommender.state import RecommenderState
@@ -87,7 +87,7 @@ def with_interactions(
     users, user_priors = _grow_users(state, interactions.users, growth, features[USER])
     items, item_priors = _grow_items(state, interactions.items, growth, features[ITEM])
     texts = _grow_texts(state, growth, progress)
-    if texts is not None and isinstance(state.settings.model, Text):
+    if texts is not None and spec_of(state.settings.model).needs_text:
         items = texts.vectors
     update = Update(
         replace(state.embeddings, users=users, items=items, state=None),
@@ -207,7 +207,7 @@ def _with_room(vectors: np.ndarray, ids: IdMap) -> np.ndarray:
 
 def _vectors_from_text(state: RecommenderState, texts: np.ndarray) -> np.ndarray:
     """The item vectors (n, dim) of new items from their text vectors."""
-    if isinstance(state.settings.model, Text):
+    if spec_of(state.settings.model).needs_text:
         return texts
     counts = popularity(state.interactions)[:, 0]
     return RidgeMap.fit(text_index_of(state).vectors, state.embeddings.items, counts).predict(texts)

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from segue.errors import SettingError
-from segue.models.settings import at_least
+from segue.validation import at_least
 
 VARIABLE = "SEGUE_SERVE"  # environment variable that passes the settings to workers
 

@@ -17,8 +17,8 @@ import polars as pl
 from segue.data.interactions import Interactions
 from segue.errors import DataError, SegueError, SettingError
 from segue.evaluation.metrics import measure, rating_errors
-from segue.models import MODELS, BiasedMF, Embeddings
-from segue.models.spaces import SPACES, Setting, Span, check_tunable, passes_of, space_of
+from segue.models import MODELS, Embeddings, check_tunable
+from segue.models.search_space import Choices, Range, passes_field, resolve_space
 from segue.numerics.ranks import rank
 from segue.progress import NOTHING, Progress, silent
 from segue.tuning.study import Study, opened
@@ -100,7 +100,7 @@ def tune(
 
     Args:
         interactions: what to learn from; a test set must not be in it.
-        models: names in `segue.models.spaces.SPACES`, which says what is changed and how far.
+        models: names in `segue.models.TUNABLE`; their search spaces are in `segue.models.MODELS`.
         trials: how many in all, those that `study` already has included; 30 where there is no `seconds`.
         seconds: after which no more are begun and the one in progress is cut, unless it would be the first.
         metric: "ndcg@10" or any other ranking metric at any depth, "auc", or, for biasedmf alone, "rmse"
@@ -155,7 +155,7 @@ class Plan:
 
     def about(self) -> dict[str, Any]:
         """What must be the same for all who work on a study."""
-        ranges = zlib.crc32(repr([SPACES[model] for model in self.models]).encode())
+        ranges = zlib.crc32(repr([MODELS[model].space for model in self.models]).encode())
         return {
             "models": self.models, "metric": self.metric, "fixed": self.fixed, "seed": self.seed,
             "ranges": f"{ranges:08x}",
@@ -170,19 +170,19 @@ class Plan:
                 f"at this and other depths, auc, and for biasedmf {' and '.join(RATINGS)}",
                 arguments=("metric",),
             )
-        wrong = [model for model in self.models if MODELS[model] is not BiasedMF]
+        wrong = [model for model in self.models if not MODELS[model].ratings]
         if self.metric in RATINGS and wrong:
             raise SettingError(f"{wrong[0]} predicts no ratings, so it has no {self.metric}; biasedmf does")
 
     def _check_fixed(self) -> None:
-        known = sorted({field.name for model in self.models for field in fields(MODELS[model])})
+        known = sorted({field.name for model in self.models for field in fields(MODELS[model].settings)})
         for name in self.fixed:
             if name not in known:
                 raise SettingError(
                     f"{' or '.join(self.models)} has no setting {name!r}; there are {', '.join(known)}"
                 )
         for model in self.models:
-            if not set(SPACES[model]) - set(self.fixed):
+            if not set(MODELS[model].space) - set(self.fixed):
                 raise SettingError(f"all that could be tuned in {model} is fixed; leave something free")
 
 
@@ -266,7 +266,7 @@ class Search:
         self.plan, self.study, self.measuring, self.progress = plan, study, measuring, progress
         self.defaults = {model: default_of(model, plan.fixed) for model in plan.models}
         self.spaces = {
-            model: space_of(model, settings, measuring.train, plan.fixed)
+            model: resolve_space(MODELS[model].space, settings, measuring.train, plan.fixed)
             for model, settings in self.defaults.items()
         }
         self.first = {model: self.parameters(model) for model in plan.models}
@@ -318,7 +318,7 @@ class Search:
         values = {name: _suggested(trial, f"{model}.{name}", setting) for name, setting in space.items()}
         trial.set_user_attr("settings", values)
         settings = replace(self.defaults[model], **values)
-        passes = passes_of(settings)
+        passes = passes_field(settings)
         few = max(1, getattr(settings, passes) // SHARE)
         first, _ = self.measuring(replace(settings, **{passes: few}), self.tick)
         trial.report(first, 1)
@@ -370,13 +370,13 @@ class Search:
 
 def default_of(model: str, fixed: Mapping[str, Any]) -> Any:
     """The settings of a model with its defaults, and what is fixed where it has it."""
-    kind = MODELS[model]
+    kind = MODELS[model].settings
     own = {field.name for field in fields(kind)}
     return kind(**{name: value for name, value in fixed.items() if name in own})
 
 
-def _suggested(trial: Any, name: str, setting: Setting) -> Any:
-    if not isinstance(setting, Span):
+def _suggested(trial: Any, name: str, setting: Range | Choices) -> Any:
+    if not isinstance(setting, Range):
         return trial.suggest_categorical(name, list(setting))
     if isinstance(setting.low, int):
         return trial.suggest_int(name, setting.low, setting.high, log=setting.log)
@@ -419,7 +419,7 @@ def _found(frame: pl.DataFrame, plan: Plan, split: str, users: int, interrupted:
     model = best["model"]
     own = default_of(model, plan.fixed)
     return Tuned(
-        settings=own if best["default"] else MODELS[model](**json.loads(best["settings"])),
+        settings=own if best["default"] else MODELS[model].settings(**json.loads(best["settings"])),
         model=model,
         metric=plan.metric,
         value=best["value"],
@@ -449,7 +449,7 @@ def trials_frame(study: Study, fixed: Mapping[str, Any], *, lower: bool) -> pl.D
 def _row(trial: Any, fixed: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
     told, state = trial.user_attrs, trial.state.name.lower()
     model, error = told.get("model", told.get("default_of")), told.get("error")
-    own = {field.name for field in fields(MODELS[model])} if model else set()
+    own = {field.name for field in fields(MODELS[model].settings)} if model else set()
     held = {name: value for name, value in fixed.items() if name in own}
     return {
         "trial": trial.number,

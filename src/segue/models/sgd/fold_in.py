@@ -31,7 +31,7 @@ class SGDFoldIn:
     settings: SGDSettings
     embeddings: Embeddings
 
-    def vectors(self, histories: CSR) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Learn user vectors from histories as training does, with fixed item vectors.
 
         Args:

@@ -11,8 +11,8 @@ from segue.data.features import Features
 from segue.data.interactions import Interactions
 from segue.errors import SettingError
 from segue.kernels import sgd as kernels
+from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
-from segue.models.settings import at_least, check_implicit
 from segue.models.sgd.fold_in import SGDFoldIn
 from segue.models.sgd.passes import TRIES, Sampling
 from segue.models.sgd.settings import SGDSettings
@@ -20,6 +20,7 @@ from segue.models.sgd.training import Training, check_validation
 from segue.models.sgd.update import update_embeddings
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.validation import at_least
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class SGD(SGDSettings):
         embeddings = training.run(validation, progress)
         return replace(embeddings, state=training.state()) if keep_state else embeddings
 
-    def folding(self, embeddings: Embeddings) -> SGDFoldIn:
+    def prepare_fold_in(self, embeddings: Embeddings) -> SGDFoldIn:
         """Prepare the item side once, for folding in many histories."""
         return SGDFoldIn(self, embeddings)
 

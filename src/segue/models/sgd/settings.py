@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from segue.errors import SettingError
-from segue.models.settings import at_least, one_of
 from segue.models.sgd.passes import Sampling
+from segue.validation import at_least, one_of
 
 
 @dataclass(frozen=True)

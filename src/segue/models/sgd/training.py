@@ -13,8 +13,8 @@ from segue.errors import DataError, SettingError
 from segue.kernels.arrays import readonly
 from segue.kernels.sgd import Pairs, Side
 from segue.models.checkpoint import RANDOM, random_of, restore
+from segue.models.checks import check_features
 from segue.models.embeddings import Embeddings
-from segue.models.settings import check_features
 from segue.models.sgd.parameters import (
     ITEM_BIAS,
     USER_BIAS,

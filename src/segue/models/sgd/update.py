@@ -70,7 +70,7 @@ class UpdateTraining:
     def prepare(cls, settings: SGDSettings, update: Update) -> UpdateTraining:
         """Select the moving rows and their interactions."""
         matrix, embeddings = update.interactions.matrix, update.embeddings
-        moving = update.moving_users, update.grown_items(GROWN)
+        moving = update.changed_users, update.grown_items(GROWN)
         rng = np.random.default_rng(settings.seed)
         users = moving_side(settings, embeddings.users, USER_BIAS, moving[0], rng)
         items = moving_side(settings, embeddings.items, ITEM_BIAS, moving[1], rng)
