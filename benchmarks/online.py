@@ -47,8 +47,10 @@ from segue.online import (
     Optimism,
     Posterior,
     Profile,
+    RankBuckets,
     Recent,
     Reserved,
+    ShiftedGaussian,
     Space,
     Thompson,
     explore,
@@ -88,7 +90,9 @@ ROUNDS, BLOCK = 12, 100  # in which the kinds take turns, and the updates of eac
 VISITS, SLATE = 20, 10
 EXPLORATIONS: dict[str, list[Any]] = {
     "gaussian noise": [Gaussian(x, draws=0) for x in (0.1, 0.25, 0.5, 1.0, 2.0)],
-    "bucket noise": [Buckets(x) for x in (2, 4, 8, 16, 32)],
+    "rank buckets": [RankBuckets(x) for x in (2, 4, 8, 16, 32)],
+    "bucket noise": [Buckets(x, draws=0) for x in (0.05, 0.1, 0.2, 0.4, 0.8)],
+    "shifted gaussian noise": [ShiftedGaussian(x, draws=0) for x in (0.0, 0.1, 0.5, 1.0, 2.0)],
     "Thompson": [Thompson(x, draws=0) for x in (0.03, 0.1, 0.2, 0.4, 0.8)],
     "optimism": [Optimism(x) for x in (0.5, 1.0, 2.0, 4.0)],
     "Gumbel top-k": [Gumbel(x) for x in (0.1, 0.3, 0.5, 0.8, 1.2, 1.6)],
@@ -379,14 +383,16 @@ def slate(
     level: Any, vector: Any, space: Space, wide: np.ndarray, rows: np.ndarray, counts: np.ndarray,
     factor: Any, seed: int,
 ) -> np.ndarray:  # fmt: skip
-    def find(query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def find(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        (query,) = queries
         scores = ((space.items if len(query) == len(vector) else wide) @ query)[rows]
         best = np.argpartition(-scores, min(k, len(rows)) - 1)[:k]
         best = best[np.argsort(-scores[best])]
-        return rows[best], scores[best]
+        return rows[best][None], scores[best][None]
 
     if level is None:
-        return find(vector, SLATE)[0]
+        best: np.ndarray = find(vector[None], SLATE)[0][0]
+        return best
     precision = None if factor is None else np.tril(factor) @ np.tril(factor).T
     return explore(level, CandidateContext(vector, space.items, find, precision, counts), SLATE, seed).ids
 

@@ -1,5 +1,6 @@
 """Exploration and diversity against naive twins, and their propensities against counting."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -12,7 +13,16 @@ from segue.kernels.inclusion import fewer_than_k
 from segue.online import DIVERSIFIERS, EXPLORERS, explore
 from segue.online.candidates import CandidateContext
 from segue.online.diversity import DPP, MMR, diversify
-from segue.online.exploration import Buckets, Gaussian, Gumbel, Optimism, Reserved, Thompson
+from segue.online.exploration import (
+    Buckets,
+    Gaussian,
+    Gumbel,
+    Optimism,
+    RankBuckets,
+    Reserved,
+    ShiftedGaussian,
+    Thompson,
+)
 from segue.online.inclusion import gumbel_inclusion
 
 
@@ -24,9 +34,9 @@ def person(count=60, dim=5, seed=0, banned=()):
     allow[list(banned)] = False
     plain, wide = segue.Exact().build(items), Optimism.index(items, counts)
 
-    def find(vector, k):
-        found = (plain if len(vector) == dim else wide).search(vector[None], k, allow=allow)
-        return found.ids[0], found.scores[0]
+    def find(vectors, k):
+        neighbors = (plain if vectors.shape[1] == dim else wide).search(vectors, k, allow=allow)
+        return neighbors.ids, neighbors.scores
 
     root = rng.standard_normal((dim, dim))
     precision = root @ root.T + np.eye(dim)
@@ -70,7 +80,9 @@ class TestEveryExplorer:
 
 
 @pytest.mark.parametrize(
-    "quiet", [Gaussian(0.0), Buckets(1), Thompson(0.0), Optimism(0.0), Gumbel(1e-6), Reserved(0)], ids=repr
+    "quiet",
+    [Gaussian(0.0), Buckets(0.0), RankBuckets(1), Thompson(0.0), Optimism(0.0), Gumbel(1e-6), Reserved(0)],
+    ids=repr,
 )
 def test_without_chance_the_best_are_shown(quiet):
     who = person()
@@ -81,8 +93,8 @@ def test_without_chance_the_best_are_shown(quiet):
 
 @pytest.mark.parametrize(
     ("settings", "tolerance"),
-    [(Gaussian(0.5), 0.06), (Thompson(0.5), 0.06), (Gumbel(0.5, 30), 0.05), (Buckets(4), 0.05),
-     (Reserved(3, 20), 0.05)],
+    [(Gaussian(0.5), 0.06), (Thompson(0.5), 0.06), (Gumbel(0.5, 30), 0.05),
+     (Buckets(0.4), 0.06), (ShiftedGaussian(0.5), 0.06), (RankBuckets(4), 0.05), (Reserved(3, 20), 0.05)],
     ids=repr,
 )  # fmt: skip
 def test_propensities_are_the_shares_of_many_seeds(settings, tolerance):
@@ -137,7 +149,9 @@ def test_the_counting_kernel_is_the_sum_over_all_subsets(m, k):
 
 def test_propensities_can_be_left_out():
     who = person()
-    for settings in (Gaussian(0.5, draws=0), Thompson(0.5, draws=0)):
+    for settings in (
+        Gaussian(0.5, draws=0), Thompson(0.5, draws=0), Buckets(draws=0), ShiftedGaussian(draws=0),
+    ):  # fmt: skip
         chosen = explore(settings, who, 5, 3)
         assert np.isnan(chosen.propensities).all()
         assert len(set(chosen.ids.tolist())) == 5
@@ -148,14 +162,54 @@ def test_noise_and_likeness_leave_biases_alone():
     items = np.column_stack([who.items, np.ones(60), -100.0 * (np.arange(60) != 7)]).astype(np.float32)
     index = segue.Exact().build(items)
 
-    def find(vector, k):
-        found = index.search(vector[None], k)
-        return found.ids[0], found.scores[0]
+    def find(vectors, k):
+        neighbors = index.search(vectors, k)
+        return neighbors.ids, neighbors.scores
 
     biased = CandidateContext(np.append(who.vector, [0, 1]).astype(np.float32), items, find, biases=2)
     for seed in range(20):  # noise on the bias would turn its sign now and then
-        assert explore(Gaussian(3.0), biased, 3, seed).ids[0] == 7
+        for settings in (Gaussian(3.0), ShiftedGaussian(), Buckets(1.0)):
+            assert explore(settings, biased, 3, seed).ids[0] == 7
     assert len(set(diversify(MMR(1.0), biased, 5).ids[1:].tolist())) == 4
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 1.0])
+def test_buckets_replace_coordinates_within_the_bounds_of_the_items(share):
+    context = person(dim=13)
+    queries = []
+
+    def find(vectors, k):
+        queries.append(vectors)
+        return context.find(vectors, k)
+
+    explore(Buckets(share, draws=2000), dataclasses.replace(context, find=find), 3, 0)
+    drawn = np.concatenate(queries)
+    low, high = context.items.min(0), context.items.max(0)
+    changed = drawn != context.vector
+    assert ((drawn >= low) & (drawn <= high))[changed].all()
+    draws = int(np.ceil(share * 13))
+    assert changed.sum(1).max() <= draws  # with replacement: often fewer coordinates than draws
+    assert changed.mean() == pytest.approx(1 - (1 - 1 / 13) ** draws, abs=0.02)
+    replaced = [drawn[changed[:, j], j] for j in range(13)]
+    means = [values.mean() for values in replaced]
+    np.testing.assert_allclose(means, (low + high) / 2, atol=0.15 * (high - low).max())
+
+
+def test_shifted_gaussian_noise_has_mean_one_and_one_sign_per_list():
+    context = person(dim=13)
+    queries = []
+
+    def find(vectors, k):
+        queries.append(vectors)
+        return context.find(vectors, k)
+
+    explore(ShiftedGaussian(0.5, draws=4000), dataclasses.replace(context, find=find), 3, 0)
+    noise = np.concatenate(queries) - context.vector
+    signs = np.sign(noise.mean(1))
+    assert abs(signs.mean()) < 0.1
+    positive = noise * signs[:, None]
+    assert positive.mean() == pytest.approx(1, abs=0.1)
+    assert positive.std() == pytest.approx(1.5, abs=0.1)
 
 
 def test_optimism_is_the_best_of_score_and_bonus():
@@ -240,9 +294,9 @@ def test_diversity_with_few_items_and_items_that_are_the_same(name):
     items = np.ones((8, 3), np.float32)
     index = segue.Exact().build(items)
 
-    def find(vector, k):
-        found = index.search(vector[None], k)
-        return found.ids[0], found.scores[0]
+    def find(vectors, k):
+        neighbors = index.search(vectors, k)
+        return neighbors.ids, neighbors.scores
 
     same = diversify(name, CandidateContext(np.ones(3, np.float32), items, find), 8)
     assert sorted(same.ids.tolist()) == list(range(8))

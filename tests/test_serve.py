@@ -629,7 +629,7 @@ def test_exploration_and_diversification(server, trained):
             ]
         ]
     )
-    for name in ("gaussian", "buckets:2", "reserved", "optimism"):
+    for name in ("gaussian", "buckets:0.3", "rank_buckets:2", "reserved", "optimism"):
         found = server.get(f"/v1/recommend/11?k=8&explore={name}")
         assert len(found["items"]) == 8
         assert not had & set(listed(found))

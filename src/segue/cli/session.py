@@ -22,6 +22,7 @@ from segue.recommender.explanations import PICK, Reason, explain_profile
 from segue.recommender.facade import TrainedRecommender
 from segue.recommender.options import ListOptions
 from segue.recommender.queries import Event, Picks, follow, profile_query
+from segue.recommender.ranker import RankedLists
 
 FORMAT = 1  # of a saved session
 K = 5  # items in a panel
@@ -122,26 +123,31 @@ class Session:
         rows: np.ndarray = self.trained.text_search.find(self.query, self.options.k, allow=self._allow)[0]
         return rows
 
-    def _list_rows(self, panel: str) -> np.ndarray:
-        """The items of a panel; none if the panel needs a vector or a posterior that there is not."""
-        if panel == "thompson" and not spec_of(self.profile.space.model).posterior:
-            return NO_ROWS
-        rows = np.array([event.row for event in self._events], np.int64)
+    def ranked(self, panel: str) -> RankedLists:
+        """Return the list of a panel other than "search": ids, scores and propensities (1, k)."""
+        events = self._events
+        rows = np.array([event.row for event in events], np.int64)
         query = profile_query(
             self.profile,
-            follow(self.profile, self._events),
+            follow(self.profile, events),
             exclude=np.unique(rows).astype(np.int32),
-            picks=Picks(rows, np.array([event.weight for event in self._events])),
+            picks=Picks(rows, np.array([event.weight for event in events])),
         )
-        if not query.vectors.any() and panel != RECOMMENDED:
-            return NO_ROWS
         options = replace(
             self.options,
             explore=panel if panel in EXPLORERS else None,
             diversify=panel if panel in DIVERSIFIERS else None,
             seed=self.options.seed + len(self.picks),
         )
-        ids = self.trained.ranker.rank(query, options, self._allow).ids[0]
+        return self.trained.ranker.rank(query, options, self._allow)
+
+    def _list_rows(self, panel: str) -> np.ndarray:
+        """The items of a panel; none if the panel needs a vector or a posterior that there is not."""
+        if panel == "thompson" and not spec_of(self.profile.space.model).posterior:
+            return NO_ROWS
+        if panel != RECOMMENDED and not len(self.profile.vectors(self.state).vectors):
+            return NO_ROWS
+        ids = self.ranked(panel).ids[0]
         listed: np.ndarray = ids[ids >= 0]
         return listed
 

@@ -34,12 +34,13 @@ class CandidateContext:
     Attributes:
         vector: (dim,) float32, the query.
         items: (n, dim) float32, all items.
-        find: returns the rows and scores of the k best allowed items for a vector, best first. It also takes
-            vectors with the extra dimension of `Optimism`.
+        find: returns the rows and scores (m, k) of the k best allowed items for vectors (m, dim), best first,
+            -1 after the last. It also takes vectors with the extra dimension of `Optimism`.
         precision: (dim, dim) float64, the posterior precision A of the vector; None if unknown.
         counts: (n,) the number of training users of each item; None if unknown.
         biases: the number of last columns of the vectors that hold biases, which say nothing about
             similarity.
+        item_bounds: the minimum and the maximum (dim,) of all items in each dimension; computed if None.
     """
 
     vector: np.ndarray
@@ -48,16 +49,24 @@ class CandidateContext:
     precision: np.ndarray | None = None
     counts: np.ndarray | None = None
     biases: int = 0
+    item_bounds: tuple[np.ndarray, np.ndarray] | None = None
 
     def best(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the rows and scores of the best items, at most `count`."""
-        ids, scores = self.find(self.vector, min(count, len(self.items)))
-        return ids[ids >= 0], scores[ids >= 0]
+        ids, scores = self.find(self.vector[None], min(count, len(self.items)))
+        return ids[0][ids[0] >= 0], scores[0][ids[0] >= 0]
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """Return the model's scores of item rows: (m,) float32."""
         scores: np.ndarray = self.items[rows] @ self.vector
         return scores
+
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the minimum and the maximum of all items in each dimension, (dim,) each, without biases."""
+        if self.item_bounds is not None:
+            return self.item_bounds
+        vectors = self.items[:, : self.items.shape[1] - self.biases]
+        return vectors.min(0), vectors.max(0)
 
     def require_precision(self) -> np.ndarray:
         """Return the posterior precision, or raise `DataError` if it is unknown."""

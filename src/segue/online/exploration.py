@@ -12,15 +12,14 @@ from segue.errors import SettingError
 from segue.index.base import VectorIndex
 from segue.index.checks import check_k
 from segue.index.exact import Exact
-from segue.numerics.blas import on_one_thread
 from segue.online.candidates import CandidateContext, Selection
-from segue.online.inclusion import gumbel_inclusion, inclusion_shares
+from segue.online.inclusion import gumbel_inclusion
 from segue.online.profile_state import check_above
 from segue.validation import at_least, named
 
 BEST = 300  # the default number of candidates
 SPREAD = 100  # the best items whose scores scale a bonus
-NEAR = 400  # the best items that compete in the redraws
+DRAWS = 256  # the default number of redraws for propensities
 
 
 class Explorer(Protocol):
@@ -41,7 +40,7 @@ class Explorer(Protocol):
 class Gaussian:
     """Gaussian noise on the query: search for x + scale |x| z / √dim, where z is standard normal.
 
-    Propensities are estimated by redraws over the best items, within a few percent.
+    Propensities are estimated by redraws, within a few percent.
 
     Attributes:
         scale: the expected length of the noise divided by the length of the vector.
@@ -49,7 +48,7 @@ class Gaussian:
     """
 
     scale: float = 0.5
-    draws: int = 256
+    draws: int = DRAWS
 
     needs_precision: ClassVar[bool] = False
 
@@ -57,7 +56,7 @@ class Gaussian:
         at_least(self, scale=0.0, draws=0)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a context."""
+        """Return k items, or all if there are fewer."""
         dim = len(context.vector) - context.biases
         spread = self.scale * np.linalg.norm(context.vector[:dim]) / np.sqrt(dim)
         drawn = np.tile(context.vector.astype(np.float64), (1 + self.draws, 1))
@@ -66,7 +65,69 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
+class ShiftedGaussian:
+    """Gaussian noise with mean 1: search for x + s z, where z_j ~ N(1, 1 + spread) and s is 1 or -1.
+
+    The sign is drawn once per list. The noise does not scale with x: it suits vectors with coordinates of
+    about 1, such as raw text embeddings, and dominates shorter ones. Propensities are estimated by redraws.
+
+    Attributes:
+        spread: added to the standard deviation of 1.
+        draws: as for `Gaussian`.
+    """
+
+    spread: float = 0.1
+    draws: int = DRAWS
+
+    needs_precision: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        at_least(self, spread=0.0, draws=0)
+
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Return k items, or all if there are fewer."""
+        dim = len(context.vector) - context.biases
+        signs = rng.choice([-1.0, 1.0], (1 + self.draws, 1))
+        drawn = np.tile(context.vector.astype(np.float64), (1 + self.draws, 1))
+        drawn[:, :dim] += signs * rng.normal(1.0, 1.0 + self.spread, (1 + self.draws, dim))
+        return _by_vectors(context, k, drawn)
+
+
+@dataclass(frozen=True)
 class Buckets:
+    """Random coordinates: replace a share of the query's coordinates by uniform values, then search.
+
+    The coordinates are drawn with replacement; coordinate j becomes uniform between the minimum and the
+    maximum of all items in dimension j. Propensities are estimated by redraws.
+
+    Attributes:
+        share: the number of draws of coordinates divided by the number of dimensions.
+        draws: as for `Gaussian`.
+    """
+
+    share: float = 0.1
+    draws: int = DRAWS
+
+    needs_precision: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        at_least(self, share=0.0, draws=0)
+        if self.share > 1:
+            raise SettingError(f"Buckets(share={self.share!r}) must be from 0 to 1")
+
+    def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
+        """Return k items, or all if there are fewer."""
+        dim = len(context.vector) - context.biases
+        count = int(np.ceil(self.share * dim))
+        drawn = np.tile(context.vector.astype(np.float64), (1 + self.draws, 1))
+        low, high = context.bounds()
+        places = rng.integers(0, dim, (1 + self.draws, count))
+        np.put_along_axis(drawn, places, rng.uniform(low[places], high[places]), axis=1)
+        return _by_vectors(context, k, drawn)
+
+
+@dataclass(frozen=True)
+class RankBuckets:
     """One random item from each of k buckets of ranks: the best `width`, the next `width`, and so on.
 
     Attributes:
@@ -81,7 +142,7 @@ class Buckets:
         at_least(self, width=1)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a context."""
+        """Return k items, or all if there are fewer."""
         ids, scores = context.best(k * self.width)
         starts = np.arange(0, len(ids), self.width)
         if len(ids) < k * self.width:  # too few items to fill the buckets: make them narrower
@@ -95,7 +156,7 @@ class Buckets:
 class Thompson:
     """Thompson sampling: search for a vector drawn from the posterior of iALS, x + noise A^(-1/2) z.
 
-    It explores where the posterior is uncertain. Propensities are estimated by redraws over the best items.
+    It explores where the posterior is uncertain. Propensities are estimated by redraws.
     Chapelle and Li, "An empirical evaluation of Thompson sampling" (NeurIPS 2011).
 
     Attributes:
@@ -104,7 +165,7 @@ class Thompson:
     """
 
     noise: float = 0.3
-    draws: int = 256
+    draws: int = DRAWS
 
     needs_precision: ClassVar[bool] = True
 
@@ -112,7 +173,7 @@ class Thompson:
         at_least(self, noise=0.0, draws=0)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a context."""
+        """Return k items, or all if there are fewer."""
         factor = np.linalg.cholesky(context.require_precision())
         z = rng.standard_normal((len(context.vector), 1 + self.draws))
         drawn = context.vector + self.noise * solve_triangular(factor, z, lower=True, trans="T").T
@@ -141,10 +202,11 @@ class Optimism:
         at_least(self, weight=0.0)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a context."""
+        """Return k items, or all if there are fewer."""
         _, best = context.best(SPREAD)
         bonus = np.float32(self.weight * (best.std() if len(best) else 0.0))
-        ids, _ = context.find(np.append(context.vector, bonus).astype(np.float32), min(k, len(context.items)))
+        query = np.append(context.vector, bonus).astype(np.float32)
+        ids = context.find(query[None], min(k, len(context.items)))[0][0]
         ids = ids[ids >= 0]
         return Selection(ids, context.scores(ids), np.ones(len(ids)))
 
@@ -183,7 +245,7 @@ class Gumbel:
         at_least(self, best=1)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a context."""
+        """Return k items, or all if there are fewer."""
         ids, scores = context.best(max(k, self.best))
         spread = float(scores.std()) if len(scores) else 0.0
         logits = scores.astype(np.float64) / (self.temperature * max(spread, 1e-12))
@@ -209,7 +271,7 @@ class Reserved:
         at_least(self, slots=0, best=1)
 
     def choose(self, context: CandidateContext, k: int, rng: np.random.Generator) -> Selection:
-        """Choose k items for a context."""
+        """Return k items, or all if there are fewer."""
         ids, scores = context.best(max(k, self.best))
         fixed = max(0, min(k, len(ids)) - self.slots)
         others = np.arange(fixed, len(ids))
@@ -224,7 +286,9 @@ EXPLORERS: dict[str, type[Explorer]] = {
     "gaussian": Gaussian,
     "gumbel": Gumbel,
     "optimism": Optimism,
+    "rank_buckets": RankBuckets,
     "reserved": Reserved,
+    "shifted_gaussian": ShiftedGaussian,
     "thompson": Thompson,
 }
 
@@ -242,14 +306,10 @@ def explore(explorer: str | Explorer, context: CandidateContext, k: int, seed: i
 
 
 def _by_vectors(context: CandidateContext, k: int, drawn: np.ndarray) -> Selection:
-    """The items that the first drawn vector finds; the other draws estimate the propensities."""
-    ids, _ = context.find(drawn[0].astype(np.float32), min(k, len(context.items)))
-    ids = ids[ids >= 0]
+    """The items that the first drawn vector finds; how many draws find them estimates the propensities."""
+    found, _ = context.find(drawn.astype(np.float32), min(k, len(context.items)))
+    ids = found[0][found[0] >= 0]
     if len(drawn) == 1:
         return Selection(ids, context.scores(ids), np.full(len(ids), np.nan))
-    near, _ = context.best(max(NEAR, 4 * k))
-    rows = np.union1d(near, ids)
-    with on_one_thread():
-        scores = drawn.astype(np.float32) @ context.items[rows].T
-    shares = inclusion_shares(scores, len(ids))[np.searchsorted(rows, ids)]
-    return Selection(ids, context.scores(ids), shares)
+    counts = np.bincount(found[found >= 0], minlength=len(context.items))
+    return Selection(ids, context.scores(ids), counts[ids] / len(drawn))

@@ -11,21 +11,6 @@ MAX_LOGIT = 300.0  # larger differences of logits count as certain
 STEP = 0.2  # between the nodes of the integral, in the logarithm of time
 
 
-def inclusion_shares(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the share of draws in which each of m items is among the k best: (m,), never 0.
-
-    `scores` are (draws, m). The first draw is the list itself and counts like the others, so each of its
-    items has a share above 0.
-    """
-    draws, m = scores.shape
-    if k >= m:
-        return np.ones(m)
-    least = np.partition(scores, m - k, axis=1)[:, m - k, None]
-    counts = (scores >= least).sum(0)
-    shares: np.ndarray = np.maximum(counts, 1) / draws
-    return shares
-
-
 def gumbel_inclusion(logits: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Return the probability of k of m items to be among k items drawn by Gumbel top-k: (k,) float64.
 

@@ -96,6 +96,12 @@ class Space:
         return index
 
     @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray]:
+        """The minimum and the maximum (dim,) of all items in each dimension."""
+        vectors = self.items[:, : self.dim]
+        return vectors.min(0), vectors.max(0)
+
+    @cached_property
     def gram(self) -> np.ndarray:
         """The sum of y y' over all items y: (dim, dim) float64."""
         items = self.items.astype(np.float64)

@@ -159,7 +159,9 @@ class TrainedRecommender(RecommenderState):
         """
         check_on_unknown(on_unknown)
         list_options = ListOptions(k, **options)
-        matrix = self._history(history, on_unknown)
+        # a profile follows likes and dislikes, not ratings, so a list of ids is enough for any model
+        model = self.settings.model if profile is None else None
+        matrix = check_history(history, self.items, model, on_unknown)
         if features is not None and matrix.nnz:
             raise SettingError("recommend_for takes a history or features=, not both: leave one out")
         allow = self.filters.allowed(list_options)
@@ -202,7 +204,7 @@ class TrainedRecommender(RecommenderState):
             row = self.users.require([user])
             vector, matrix = self.embeddings.users[row[0]], self.histories(row)
         else:
-            matrix = self._history(history or ())
+            matrix = check_history(history or (), self.items, self.settings.model, "raise")
             vector = self.fold_in(matrix)[0]
         reasons = explain_vector(self, self.ranker, vector, self.ranker.picks(matrix), item_rows, most)
         return reasons_frame(reasons, self.items.series.gather(item_rows))
@@ -391,9 +393,6 @@ class TrainedRecommender(RecommenderState):
     @cached_property
     def _fold_in(self) -> Any:
         return self.settings.model.prepare_fold_in(self.embeddings)
-
-    def _history(self, history: Iterable[Id] | Mapping[Id, float], on_unknown: str = "raise") -> CSR:
-        return check_history(history, self.items, self.settings.model, on_unknown)
 
     def _user_rows(
         self, users: Id | Iterable[Id] | None, on_unknown: str

@@ -17,7 +17,7 @@ from segue.index.exact import Exact
 from segue.models.baselines import popularity
 from segue.online.candidates import CandidateContext, Selection
 from segue.online.diversity import Diversifier, diversify
-from segue.online.exploration import Optimism, explore
+from segue.online.exploration import Buckets, Optimism, explore
 from segue.online.interleaving import interleave
 from segue.online.posterior import Posterior
 from segue.online.space import Space
@@ -162,18 +162,22 @@ class Ranker:
     def _select(self, user: UserQuery, options: ListOptions, allow: np.ndarray | None) -> Selection:
         """Explore or diversify, for a user with a vector."""
         vector = user.main
-        exclude = ItemSets([user.exclude], len(self._state.items))
+        items = len(self._state.items)
 
-        def find(query: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-            index = self._index if len(query) == self.space.items.shape[1] else self._optimistic
-            neighbors = index.search(query[None], count, exclude=exclude, allow=allow)
-            return neighbors.ids[0], neighbors.scores[0]
+        def find(queries: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+            index = self._index if queries.shape[1] == self.space.items.shape[1] else self._optimistic
+            exclude = ItemSets([user.exclude] * len(queries), items)
+            neighbors = index.search(queries, count, exclude=exclude, allow=allow)
+            return neighbors.ids, neighbors.scores
 
         explorer = options.explorer
         precision = None
         if explorer is not None and explorer.needs_precision:
             precision = self._precision(user)
-        context = CandidateContext(vector, self.space.items, find, precision, self.counts, self.space.biases)
+        bounds = self.space.bounds if isinstance(explorer, Buckets) else None
+        context = CandidateContext(
+            vector, self.space.items, find, precision, self.counts, self.space.biases, bounds
+        )
         if explorer is None:
             diversifier = cast(Diversifier, options.diversifier)  # the options are not plain
             return diversify(diversifier, context, options.k)

@@ -91,7 +91,7 @@ async function load(request) {
     state.query ? call(`/v1/search?${queryString({ q: state.query, k: K, where })}`) : { items: [] },
     list({ diversify: strength ? `mmr:${strength}` : null }),
     list({ explore: `gaussian:${scale}` }),
-    list({ explore: `buckets:${1 + Math.round(4 * scale)}` }),
+    list({ explore: `buckets:${(0.2 * scale).toFixed(2)}` }),
     call(`/v1/users/${idPath(state.user)}?limit=${MAX_EVENTS}`),
   ]);
   if (request !== state.request) return;
