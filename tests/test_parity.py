@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import segue
 from segue.cli import app
 from segue.cli.session import Session
-from segue.models import MODELS
+from segue.models import SERVED
 from segue.online import Profile
 from segue.serve.settings import Settings
 from serving import serving
@@ -34,7 +34,7 @@ CASES = {
     "reasons": {"explain": True},
     "explored reasons": {"explore": "rank_buckets:2", "seed": 1, "explain": True},
 }
-SERVED = sorted(MODELS)
+SERVED_NAMES = sorted(SERVED)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def data():
     return segue.data.simulate(50, 40, 700, seed=1)
 
 
-@pytest.fixture(scope="module", params=SERVED)
+@pytest.fixture(scope="module", params=SERVED_NAMES)
 def model(request):
     return request.param
 
@@ -131,7 +131,7 @@ class TestHistories:
 
     def test_lists_of_ids(self, model, folder, server, trained, case):
         body = {"history": HISTORY, **CASES[case]}
-        if model == "biasedmf":
+        if SERVED[model].ratings:
             status, problem = server.call("POST", "/v1/recommend", body)
             assert (status, "learns from ratings" in problem["detail"]) == (422, True)
             with pytest.raises(segue.errors.DataError, match="learns from ratings"):

@@ -17,6 +17,7 @@ from segue.data.interactions import Interactions
 from segue.errors import DataError, SettingError
 from segue.index.base import Neighbors
 from segue.index.checks import check_k
+from segue.models import spec_of
 from segue.online.profile import Profile, ProfileKind
 from segue.online.space import Space
 from segue.progress import Progress, silent
@@ -160,8 +161,8 @@ class TrainedRecommender(RecommenderState):
         check_on_unknown(on_unknown)
         list_options = ListOptions(k, **options)
         # a profile follows likes and dislikes, not ratings, so a list of ids is enough for any model
-        model = self.settings.model if profile is None else None
-        matrix = check_history(history, self.items, model, on_unknown)
+        needs_ratings = profile is None and spec_of(self.settings.model).ratings
+        matrix = check_history(history, self.items, needs_ratings=needs_ratings, on_unknown=on_unknown)
         if features is not None and matrix.nnz:
             raise SettingError("recommend_for takes a history or features=, not both: leave one out")
         allow = self.filters.allowed(list_options)
@@ -204,7 +205,8 @@ class TrainedRecommender(RecommenderState):
             row = self.users.require([user])
             vector, matrix = self.embeddings.users[row[0]], self.histories(row)
         else:
-            matrix = check_history(history or (), self.items, self.settings.model, "raise")
+            needs_ratings = spec_of(self.settings.model).ratings
+            matrix = check_history(history or (), self.items, needs_ratings=needs_ratings)
             vector = self.fold_in(matrix)[0]
         reasons = explain_vector(self, self.ranker, vector, self.ranker.picks(matrix), item_rows, most)
         return reasons_frame(reasons, self.items.series.gather(item_rows))

@@ -9,29 +9,32 @@ import scipy.sparse as sp
 
 from segue.data.ids import Id, IdMap
 from segue.errors import DataError
-from segue.models import spec_of
 from segue.recommender.frames import as_series
 from segue.types import CSR
 
 
 def check_history(
-    history: Iterable[Id] | Mapping[Id, float], items: IdMap, model: object, on_unknown: str
+    history: Iterable[Id] | Mapping[Id, float],
+    items: IdMap,
+    *,
+    needs_ratings: bool,
+    on_unknown: str = "raise",
 ) -> CSR:
     """Return a history as a CSR (1 × items) of weights.
 
     Args:
         history: ids of items, which then count 1 each, or a mapping of ids to weights.
         items: the items of the model.
-        model: the settings of the model, which may need ratings.
+        needs_ratings: whether the model learns from ratings, so that a list of ids says too little.
         on_unknown: "raise" for an error, else unknown ids are ignored.
 
     Raises `DataError` for weights that are negative or not finite, and for a list of ids if the model learns
     from ratings; `UnknownIdError` for unknown ids.
     """
-    if spec_of(model).ratings and not isinstance(history, Mapping):
+    if needs_ratings and not isinstance(history, Mapping):
         raise DataError(
-            f"{type(model).__name__} learns from ratings, and a list of items has none; give the history as "
-            "a mapping of items to ratings, {item: rating}",
+            "the model learns from ratings, and a list of items has none; give the history as a mapping of "
+            "items to ratings, {item: rating}",
             arguments=("history",),
         )
     ids = as_series(list(history) if isinstance(history, Mapping) else history)

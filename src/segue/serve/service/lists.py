@@ -11,6 +11,7 @@ import polars as pl
 
 from segue.data.ids import Id
 from segue.errors import DataError
+from segue.models import spec_of
 from segue.online.interleaving import interleave
 from segue.recommender.exclusions import NO_ITEMS
 from segue.recommender.histories import check_history
@@ -70,7 +71,8 @@ class ListService:
         """
         model = self._versions.active
         recommender = model.recommender
-        matrix = check_history(history, recommender.items, recommender.settings.model, "skip")
+        needs_ratings = spec_of(recommender.settings.model).ratings
+        matrix = check_history(history, recommender.items, needs_ratings=needs_ratings, on_unknown="skip")
         return await self._list(model, history_context(model, matrix), options)
 
     async def for_features(self, features: Mapping[str, object], options: ListOptions) -> ListPayload:
