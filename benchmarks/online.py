@@ -292,12 +292,12 @@ def told(values: np.ndarray) -> str:
 
 
 def equal_coverage(curves: dict[str, Any]) -> Table:
-    """Regret at the same coverage, by interpolation, less that of bucket noise: paired, 95% intervals."""
-    names = [name for name in curves if name not in {"greedy", "bucket noise"}]
-    table = Table("coverage", "bucket noise", *(f"{name} less it" for name in names), title="regret")
+    """Regret at the same coverage, by interpolation, less that of rank buckets: paired, 95% intervals."""
+    names = [name for name in curves if name not in {"greedy", "rank buckets"}]
+    table = Table("coverage", "rank buckets", *(f"{name} less it" for name in names), title="regret")
     for share in (0.32, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8):
-        found = {name: regret_at(share, curves["greedy"] + curves[name]) for name in ["bucket noise", *names]}
-        base = found["bucket noise"]
+        found = {name: regret_at(share, curves["greedy"] + curves[name]) for name in ["rank buckets", *names]}
+        base = found["rank buckets"]
         pairs = {name: (found[name] - base)[~np.isnan(found[name] - base)] for name in names}
         cells = [told(pair) if len(pair) > 1 else "–" for pair in pairs.values()]
         table.add_row(
