@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,6 +20,7 @@ from segue.models.ease import EASE
 from segue.numerics.ranks import Scorer, rank
 from segue.progress import NOTHING, Progress, silent
 from segue.recommender.facade import TrainedRecommender
+from segue.types import CSR
 
 log = logging.getLogger("segue")
 
@@ -125,8 +125,8 @@ class Held:
 
     users: np.ndarray
     rows: np.ndarray
-    truth: Any
-    known: Any
+    truth: CSR
+    known: CSR
     unknown: np.ndarray
     left_out: int
 
@@ -219,12 +219,12 @@ def evaluate_ratings(
     return RatingErrors(rmse, mae, int(known.sum()), len(test) - int(known.sum()))
 
 
-def _known(recommender: TrainedRecommender, rows: np.ndarray) -> Any:
+def _known(recommender: TrainedRecommender, rows: np.ndarray) -> CSR:
     """The training interactions of model rows (q × items CSR); nothing for the row -1."""
     return recommender.histories(rows)
 
 
-def _aligned(given: Interactions, users: IdMap, items: IdMap) -> tuple[Any, np.ndarray]:
+def _aligned(given: Interactions, users: IdMap, items: IdMap) -> tuple[CSR, np.ndarray]:
     """The interactions of `users` with `items` as a CSR, and how many more each user has with others."""
     pairs = given.matrix.tocoo()
     row = users.rows(given.users.series)[pairs.row]
@@ -235,24 +235,24 @@ def _aligned(given: Interactions, users: IdMap, items: IdMap) -> tuple[Any, np.n
     return matrix, np.bincount(row[(row >= 0) & (column < 0)], minlength=len(users))
 
 
-def _popularity_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+def _popularity_scorer(recommender: TrainedRecommender, known: CSR, progress: Progress) -> Scorer:
     counts = popularity(recommender.interactions).ravel()
     return lambda rows: np.tile(counts, (len(rows), 1))
 
 
-def _knn_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+def _knn_scorer(recommender: TrainedRecommender, known: CSR, progress: Progress) -> Scorer:
     training = Interactions(recommender.interactions, recommender.users, recommender.items)
     similarity = ItemKNN().fit(training, progress=progress)
     return lambda rows: similarity.scores(known[rows])
 
 
-def _ease_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+def _ease_scorer(recommender: TrainedRecommender, known: CSR, progress: Progress) -> Scorer:
     training = Interactions(recommender.interactions, recommender.users, recommender.items)
     similarity = EASE().fit(training, progress=progress)
     return lambda rows: similarity.scores(known[rows])
 
 
-def _bias_scorer(recommender: TrainedRecommender, known: Any, progress: Progress) -> Scorer:
+def _bias_scorer(recommender: TrainedRecommender, known: CSR, progress: Progress) -> Scorer:
     """What a model's biases say by themselves, the same for everybody."""
     embeddings = recommender.embeddings
     if not embeddings.biases:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import numba
 
-F = TypeVar("F", bound=Callable[..., Any])
+njit: Callable[..., Callable[[object], object]] = numba.njit  # `_nrt` and others are not in its type
+F = TypeVar("F", bound=Callable[..., object])
 
 # Sums may be reordered into vector lanes; NaN, inf and signed zeros keep their meaning, because
 # -inf is a sentinel in the searches.
@@ -49,9 +50,9 @@ def as_written(function: F) -> F:
     )
 
 
-def _compiled(function: F, options: dict[str, Any]) -> F:
+def _compiled(function: F, options: dict[str, object]) -> F:
     """Leave out the wrappers that are not needed: they take much of the time of compiling."""
-    flags: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": REASSOCIATE, "error_model": "numpy"}
+    flags: dict[str, object] = {"nogil": True, "cache": True, "fastmath": REASSOCIATE, "error_model": "numpy"}
     options = flags | options
     options["no_cfunc_wrapper"] = True
-    return cast(F, numba.njit(**options)(function))
+    return cast(F, njit(**options)(function))

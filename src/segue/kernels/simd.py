@@ -7,7 +7,8 @@ their first argument, so each is compiled, and cached, for the form that it is c
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -17,6 +18,9 @@ from numba.core import cgutils
 from numba.core.datamodel.models import PrimitiveModel
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, register_model
+
+LLVM: TypeAlias = Any  # llvmlite and Numba have no types
+Intrinsic: TypeAlias = Callable[..., LLVM]
 
 LANES = 16  # items that are scored at once
 BYTE, SHORT, INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
@@ -69,19 +73,19 @@ EIGHT = ir.VectorType(ir.FloatType(), 8)
 
 @register_model(Vector)
 class _VectorModel(PrimitiveModel):
-    def __init__(self, manager: Any, kind: Any) -> None:
+    def __init__(self, manager: LLVM, kind: LLVM) -> None:
         super().__init__(manager, kind, {HALVES: SHORTS, SUMS: INTS, FLOATS: EIGHT}[kind])
 
 
-def _form(mark: Any) -> str:
+def _form(mark: LLVM) -> str:
     return str(next(iter(mark.dtype.fields)))
 
 
-def _accumulator(mark: Any) -> Vector:
+def _accumulator(mark: LLVM) -> Vector:
     return HALVES if FORMS[_form(mark)].int16_accumulate else SUMS
 
 
-def _splat(builder: Any, value: Any, count: int) -> Any:
+def _splat(builder: LLVM, value: LLVM, count: int) -> LLVM:
     kind = ir.VectorType(value.type, count)
     one = builder.insert_element(ir.Constant(kind, ir.Undefined), value, INT(0))
     return builder.shuffle_vector(
@@ -89,34 +93,34 @@ def _splat(builder: Any, value: Any, count: int) -> Any:
     )
 
 
-def _part(builder: Any, vector: Any, first: int, count: int, step: int = 1) -> Any:
+def _part(builder: LLVM, vector: LLVM, first: int, count: int, step: int = 1) -> LLVM:
     places = [first + step * lane for lane in range(count)]
     return builder.shuffle_vector(
         vector, ir.Constant(vector.type, ir.Undefined), ir.Constant(ir.VectorType(INT, count), places)
     )
 
 
-def _join(builder: Any, low: Any, high: Any) -> Any:
+def _join(builder: LLVM, low: LLVM, high: LLVM) -> LLVM:
     count = 2 * low.type.count
     return builder.shuffle_vector(low, high, ir.Constant(ir.VectorType(INT, count), list(range(count))))
 
 
-def _call(builder: Any, name: str, result: Any, args: list[Any]) -> Any:
+def _call(builder: LLVM, name: str, result: LLVM, args: list[LLVM]) -> LLVM:
     kind = ir.FunctionType(result, [arg.type for arg in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any, target: Any) -> Any:
+def _pointer(context: LLVM, builder: LLVM, kind: LLVM, array: LLVM, offset: LLVM, target: LLVM) -> LLVM:
     data = context.make_array(kind)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [offset]), target.as_pointer())
 
 
 @intrinsic
-def _start(typing: Any, form: Any, codes: Any, offset: Any) -> Any:
+def _start(typing: LLVM, form: LLVM, codes: LLVM, offset: LLVM) -> LLVM:
     """Sums that make up for what is added to a query's codes: 16 times two int16, minus the sums of codes."""
     result, shift = _accumulator(form), (FORMS[_form(form)].top + 1).bit_length() - 1
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         pairs = builder.load(_pointer(context, builder, signature.args[1], args[1], args[2], SHORTS))
         pairs.align = 1
         if result == SUMS:
@@ -127,10 +131,12 @@ def _start(typing: Any, form: Any, codes: Any, offset: Any) -> Any:
 
 
 @intrinsic
-def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words: Any, place: Any) -> Any:
+def _multiply(
+    typing: LLVM, form: LLVM, sums: LLVM, codes: LLVM, offset: LLVM, words: LLVM, place: LLVM
+) -> LLVM:
     """Add to each item's sum the products of 4 signed codes with the 4 unsigned ones of a word."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         bytes64 = ir.VectorType(BYTE, 4 * LANES)
         items = builder.load(_pointer(context, builder, signature.args[2], args[2], args[3], bytes64))
         items.align = 1
@@ -140,12 +146,12 @@ def _multiply(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, words:
     return sums(form, sums, codes, types.intp, words, types.intp), code
 
 
-def _multiply_avx512(builder: Any, sums: Any, items: Any, query: Any) -> Any:
+def _multiply_avx512(builder: LLVM, sums: LLVM, items: LLVM, query: LLVM) -> LLVM:
     args = [sums, query, builder.bitcast(items, INTS)]
     return _call(builder, "llvm.x86.avx512.vpdpbusd.512", INTS, args)
 
 
-def _multiply_avx2(builder: Any, sums: Any, items: Any, query: Any) -> Any:
+def _multiply_avx2(builder: LLVM, sums: LLVM, items: LLVM, query: LLVM) -> LLVM:
     unsigned = builder.bitcast(query, items.type)
     half = ir.VectorType(SHORT, LANES)
     parts = []
@@ -156,12 +162,12 @@ def _multiply_avx2(builder: Any, sums: Any, items: Any, query: Any) -> Any:
     return _join(builder, *parts)
 
 
-def _kept(builder: Any, value: Any) -> Any:
+def _kept(builder: LLVM, value: LLVM) -> LLVM:
     """The value, through an empty instruction: its sums cannot be reordered, which would spill registers."""
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=x,0", [value], False)
 
 
-def _multiply_plain(builder: Any, sums: Any, items: Any, query: Any) -> Any:
+def _multiply_plain(builder: LLVM, sums: LLVM, items: LLVM, query: LLVM) -> LLVM:
     wide = ir.VectorType(INT, 4 * LANES)
     products = builder.mul(builder.sext(items, wide), builder.zext(builder.bitcast(query, items.type), wide))
     pairs = builder.add(*(_part(builder, products, odd, 2 * LANES, 2) for odd in (0, 1)))
@@ -173,10 +179,10 @@ _MULTIPLY = {"avx512": _multiply_avx512, "avx2": _multiply_avx2, "plain": _multi
 
 
 @intrinsic
-def _total(typing: Any, form: Any, sums: Any) -> Any:
+def _total(typing: LLVM, form: LLVM, sums: LLVM) -> LLVM:
     """The int32 sums."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         if sums != HALVES:
             return args[1]
         half = ir.VectorType(SHORT, LANES)
@@ -196,16 +202,16 @@ def _total(typing: Any, form: Any, sums: Any) -> Any:
 
 
 @intrinsic
-def _plus(typing: Any, a: Any, b: Any) -> Any:
+def _plus(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
     """a + b, item by item."""
     return SUMS(a, b), lambda _, builder, __, args: builder.add(*args)
 
 
 @intrinsic
-def _less(typing: Any, sums: Any, offsets: Any, place: Any, scale: Any) -> Any:
+def _less(typing: LLVM, sums: LLVM, offsets: LLVM, place: LLVM, scale: LLVM) -> LLVM:
     """Sums minus 16 float32 offsets times the scale, cut off at 2**30 and rounded towards zero."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         kind = ir.VectorType(ir.FloatType(), LANES)
         offset = builder.load(_pointer(context, builder, signature.args[1], args[1], args[2], kind))
         offset.align = 4
@@ -219,20 +225,20 @@ def _less(typing: Any, sums: Any, offsets: Any, place: Any, scale: Any) -> Any:
 
 
 @intrinsic
-def _larger(typing: Any, a: Any, b: Any) -> Any:
+def _larger(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
     """The larger of each two."""
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         return builder.select(builder.icmp_signed(">", *args), *args)
 
     return SUMS(a, b), code
 
 
 @intrinsic
-def _above(typing: Any, sums: Any, bound: Any) -> Any:
+def _above(typing: LLVM, sums: LLVM, bound: LLVM) -> LLVM:
     """A bit for each item whose sum exceeds the bound."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         higher = builder.icmp_signed(">", args[0], _splat(builder, args[1], LANES))
         return builder.zext(builder.bitcast(higher, ir.IntType(LANES)), ir.IntType(64))
 
@@ -240,10 +246,10 @@ def _above(typing: Any, sums: Any, bound: Any) -> Any:
 
 
 @intrinsic
-def _load_sums(typing: Any, array: Any, offset: Any) -> Any:
+def _load_sums(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
     """Sixteen int32 of an array."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], INTS))
         value.align = 4
         return value
@@ -252,10 +258,10 @@ def _load_sums(typing: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
-def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
+def _store_sums(typing: LLVM, array: LLVM, offset: LLVM, sums: LLVM) -> LLVM:
     """Put sixteen int32 into an array."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         stored = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], INTS))
         stored.align = 4
         return context.get_dummy_value()
@@ -264,32 +270,32 @@ def _store_sums(typing: Any, array: Any, offset: Any, sums: Any) -> Any:
 
 
 @intrinsic
-def _no_sums(typing: Any) -> Any:
+def _no_sums(typing: LLVM) -> LLVM:
     """Sixteen int32 zeros."""
     return SUMS(), lambda _, builder, __, args: ir.Constant(INTS, [0] * LANES)
 
 
 @intrinsic
-def _sum(typing: Any, sums: Any) -> Any:
+def _sum(typing: LLVM, sums: LLVM) -> LLVM:
     """The sum of sixteen int32."""
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         return _call(builder, "llvm.vector.reduce.add.v16i32", INT, [args[0]])
 
     return types.int32(sums), code
 
 
 @intrinsic
-def _no_floats(typing: Any) -> Any:
+def _no_floats(typing: LLVM) -> LLVM:
     """Eight float32 zeros."""
     return FLOATS(), lambda _, builder, __, args: ir.Constant(EIGHT, [0.0] * 8)
 
 
 @intrinsic
-def _load_floats(typing: Any, array: Any, offset: Any) -> Any:
+def _load_floats(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
     """Eight float32 of an array."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], EIGHT))
         value.align = 4
         return value
@@ -298,33 +304,33 @@ def _load_floats(typing: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
-def _minus(typing: Any, a: Any, b: Any) -> Any:
+def _minus(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
     """a - b, eight times."""
     return FLOATS(a, b), lambda _, builder, __, args: builder.fsub(*args)
 
 
 @intrinsic
-def _plus_size(typing: Any, a: Any, b: Any) -> Any:
+def _plus_size(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
     """a + |b|, eight times."""
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         return builder.fadd(args[0], _call(builder, "llvm.fabs.v8f32", EIGHT, [args[1]]))
 
     return FLOATS(a, b), code
 
 
 @intrinsic
-def _plus_product(typing: Any, a: Any, b: Any, c: Any) -> Any:
+def _plus_product(typing: LLVM, a: LLVM, b: LLVM, c: LLVM) -> LLVM:
     """a + b c, eight times, rounded twice."""
     return FLOATS(a, b, c), lambda _, builder, __, args: builder.fadd(args[0], builder.fmul(args[1], args[2]))
 
 
 @intrinsic
-def _fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
+def _fused(typing: LLVM, a: LLVM, b: LLVM, c: LLVM) -> LLVM:
     """a + b c of float32, rounded once where the processor can."""
     once = llvm.get_host_cpu_features().get("fma")
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         if once:
             return _call(builder, "llvm.fma.f32", ir.FloatType(), [args[1], args[2], args[0]])
         return builder.fadd(args[0], builder.fmul(args[1], args[2]))
@@ -333,10 +339,10 @@ def _fused(typing: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
-def _sum_floats(typing: Any, floats: Any) -> Any:
+def _sum_floats(typing: LLVM, floats: LLVM) -> LLVM:
     """The sum of eight float32, halved three times: 0 + 4 with 2 + 6, then 1 + 5 with 3 + 7."""
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         lanes = [builder.extract_element(args[0], INT(lane)) for lane in range(8)]
         fours = [builder.fadd(lanes[lane + 4], lanes[lane]) for lane in range(4)]
         return builder.fadd(builder.fadd(fours[0], fours[2]), builder.fadd(fours[1], fours[3]))
@@ -345,26 +351,28 @@ def _sum_floats(typing: Any, floats: Any) -> Any:
 
 
 @intrinsic
-def _first_bit(typing: Any, bits: Any) -> Any:
+def _first_bit(typing: LLVM, bits: LLVM) -> LLVM:
     """The place of the lowest bit that is set."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         return builder.cttz(args[0], ir.IntType(1)(0))
 
     return types.int64(types.int64), code
 
 
 @intrinsic
-def _ones(typing: Any, bits: Any) -> Any:
+def _ones(typing: LLVM, bits: LLVM) -> LLVM:
     """How many bits are set."""
     return types.int64(types.uint64), lambda _, builder, __, args: builder.ctpop(args[0])
 
 
 @intrinsic
-def _plus_pairs(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, shorts: Any, place: Any) -> Any:
+def _plus_pairs(
+    typing: LLVM, form: LLVM, sums: LLVM, codes: LLVM, offset: LLVM, shorts: LLVM, place: LLVM
+) -> LLVM:
     """Add the products of 32 int8 codes with 32 int16 to sixteen sums, those of neighbours to one."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         loaded = []
         for number, kind in ((2, BYTE), (4, SHORT)):
             wide = ir.VectorType(kind, 2 * LANES)
@@ -378,11 +386,11 @@ def _plus_pairs(typing: Any, form: Any, sums: Any, codes: Any, offset: Any, shor
     return SUMS(form, sums, codes, types.intp, shorts, types.intp), code
 
 
-def _pairs_avx512(builder: Any, a: Any, b: Any) -> Any:
+def _pairs_avx512(builder: LLVM, a: LLVM, b: LLVM) -> LLVM:
     return _call(builder, "llvm.x86.avx512.pmaddw.d.512", INTS, [a, b])
 
 
-def _pairs_avx2(builder: Any, a: Any, b: Any) -> Any:
+def _pairs_avx2(builder: LLVM, a: LLVM, b: LLVM) -> LLVM:
     eight = ir.VectorType(INT, LANES // 2)
     parts = [
         _call(
@@ -393,7 +401,7 @@ def _pairs_avx2(builder: Any, a: Any, b: Any) -> Any:
     return _join(builder, *parts)
 
 
-def _pairs_plain(builder: Any, a: Any, b: Any) -> Any:
+def _pairs_plain(builder: LLVM, a: LLVM, b: LLVM) -> LLVM:
     wide = ir.VectorType(INT, 2 * LANES)
     products = builder.mul(builder.sext(a, wide), builder.sext(b, wide))
     return builder.add(*(_part(builder, products, odd, LANES, 2) for odd in (0, 1)))
@@ -403,10 +411,10 @@ _PAIRS = {"avx512": _pairs_avx512, "avx2": _pairs_avx2, "plain": _pairs_plain}
 
 
 @intrinsic
-def _rank(typing: Any, score: Any) -> Any:
+def _rank(typing: LLVM, score: LLVM) -> LLVM:
     """An int64 within 32 bits that has the order of float32 scores, NaN aside."""
 
-    def code(_: Any, builder: Any, __: Any, args: Any) -> Any:
+    def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         bits = builder.bitcast(args[0], INT)
         flipped = builder.xor(bits, builder.lshr(builder.ashr(bits, INT(31)), INT(1)))
         return builder.sext(flipped, ir.IntType(64))
@@ -415,10 +423,10 @@ def _rank(typing: Any, score: Any) -> Any:
 
 
 @intrinsic
-def _make_room(typing: Any, array: Any, place: Any, count: Any) -> Any:
+def _make_room(typing: LLVM, array: LLVM, place: LLVM, count: LLVM) -> LLVM:
     """Move `count` values of an array, from `place` on, up by one place."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         source = builder.gep(data, [args[1]])
         target = builder.gep(source, [ir.IntType(64)(1)])
@@ -430,10 +438,10 @@ def _make_room(typing: Any, array: Any, place: Any, count: Any) -> Any:
 
 
 @intrinsic
-def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
+def _prefetch(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
     """Ask for the cache line of `array.flat[offset]` ahead of its use; any offset is safe."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         address = _pointer(context, builder, signature.args[0], args[0], args[1], BYTE)
         kind = ir.FunctionType(ir.VoidType(), [address.type, INT, INT, INT])
         function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
@@ -444,21 +452,21 @@ def _prefetch(typing: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
-def _maximum(typing: Any, a: Any, b: Any) -> Any:
+def _maximum(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
     """Python's max(a, b) of two numbers; Numba compiles its own max again for each pair of types."""
     return _pick(typing, a, b, ">")
 
 
 @intrinsic
-def _minimum(typing: Any, a: Any, b: Any) -> Any:
+def _minimum(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
     """The smaller of two numbers, as Python's min(a, b)."""
     return _pick(typing, a, b, "<")
 
 
-def _pick(typing: Any, a: Any, b: Any, compare: str) -> Any:
+def _pick(typing: LLVM, a: LLVM, b: LLVM, compare: str) -> LLVM:
     kind = typing.unify_types(types.unliteral(a), types.unliteral(b))
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         first, second = (
             context.cast(builder, *pair, kind) for pair in zip(args, signature.args, strict=True)
         )
@@ -474,20 +482,20 @@ def _pick(typing: Any, a: Any, b: Any, compare: str) -> Any:
 
 
 @intrinsic
-def _constant(typing: Any, array: Any) -> Any:
+def _constant(typing: LLVM, array: LLVM) -> LLVM:
     """The same array, declared read-only: functions compile once for both kinds of arrays."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         return impl_ret_borrowed(context, builder, signature.return_type, args[0])
 
     return array.copy(readonly=True)(array), code
 
 
 @intrinsic
-def _store_byte(typing: Any, array: Any, offset: Any, value: Any) -> Any:
+def _store_byte(typing: LLVM, array: LLVM, offset: LLVM, value: LLVM) -> LLVM:
     """Store the low 8 bits of a number at a byte offset of an array."""
 
-    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
         address = builder.gep(builder.bitcast(data, BYTE.as_pointer()), [args[1]])
         builder.store(builder.trunc(args[2], BYTE), address)
@@ -497,31 +505,31 @@ def _store_byte(typing: Any, array: Any, offset: Any, value: Any) -> Any:
 
 
 # An intrinsic's first parameter is the compiler's, which a type checker cannot know.
-start: Any = _start
-multiply: Any = _multiply
-total: Any = _total
-plus: Any = _plus
-less: Any = _less
-larger: Any = _larger
-above: Any = _above
-load_sums: Any = _load_sums
-store_sums: Any = _store_sums
-first_bit: Any = _first_bit
-no_sums: Any = _no_sums
-sum_of: Any = _sum
-no_floats: Any = _no_floats
-load_floats: Any = _load_floats
-minus: Any = _minus
-plus_size: Any = _plus_size
-plus_product: Any = _plus_product
-fused: Any = _fused
-sum_floats: Any = _sum_floats
-ones: Any = _ones
-plus_pairs: Any = _plus_pairs
-rank: Any = _rank
-make_room: Any = _make_room
-prefetch: Any = _prefetch
-maximum: Any = _maximum
-minimum: Any = _minimum
-constant: Any = _constant
-store_byte: Any = _store_byte
+start: Intrinsic = _start
+multiply: Intrinsic = _multiply
+total: Intrinsic = _total
+plus: Intrinsic = _plus
+less: Intrinsic = _less
+larger: Intrinsic = _larger
+above: Intrinsic = _above
+load_sums: Intrinsic = _load_sums
+store_sums: Intrinsic = _store_sums
+first_bit: Intrinsic = _first_bit
+no_sums: Intrinsic = _no_sums
+sum_of: Intrinsic = _sum
+no_floats: Intrinsic = _no_floats
+load_floats: Intrinsic = _load_floats
+minus: Intrinsic = _minus
+plus_size: Intrinsic = _plus_size
+plus_product: Intrinsic = _plus_product
+fused: Intrinsic = _fused
+sum_floats: Intrinsic = _sum_floats
+ones: Intrinsic = _ones
+plus_pairs: Intrinsic = _plus_pairs
+rank: Intrinsic = _rank
+make_room: Intrinsic = _make_room
+prefetch: Intrinsic = _prefetch
+maximum: Intrinsic = _maximum
+minimum: Intrinsic = _minimum
+constant: Intrinsic = _constant
+store_byte: Intrinsic = _store_byte

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from segue.kernels.compile import inline, kernel
@@ -15,7 +13,7 @@ NEVER = 1e6  # taken off a log weight, it lets an item come only when no other i
 
 
 @inline
-def uniform(state: Any) -> Any:
+def uniform(state: np.ndarray) -> float:
     """One number in (0, 1) from a splitmix64 state (1,) uint64, which it moves on."""
     state[0] += STEP
     bits = state[0]
@@ -26,7 +24,7 @@ def uniform(state: Any) -> Any:
 
 
 @inline
-def dot(a: Any, i: Any, b: Any, j: Any) -> Any:
+def dot(a: np.ndarray, i: int, b: np.ndarray, j: int) -> np.float32:
     """The inner product of row i of `a` and row j of `b`, float32."""
     total = np.float32(0.0)
     for d in range(a.shape[1]):
@@ -35,7 +33,7 @@ def dot(a: Any, i: Any, b: Any, j: Any) -> Any:
 
 
 @inline
-def place(cumulative: Any, low: Any, high: Any, target: Any) -> Any:
+def place(cumulative: np.ndarray, low: int, high: int, target: float) -> int:
     """The first place in [low, high) whose cumulative sum is above the target, or the last."""
     last = high - 1
     while low < last:
@@ -51,20 +49,20 @@ def place(cumulative: Any, low: Any, high: Any, target: Any) -> Any:
 def draw(
     start: int,
     stop: int,
-    indptr: Any,
-    seeds: Any,
-    until: Any,
-    users: Any,
-    items: Any,
-    released: Any,
-    weights: Any,
-    groups: Any,
-    centres: Any,
-    members: Any,
-    begins: Any,
-    cumulative: Any,
+    indptr: np.ndarray,
+    seeds: np.ndarray,
+    until: np.ndarray,
+    users: np.ndarray,
+    items: np.ndarray,
+    released: np.ndarray,
+    weights: np.ndarray,
+    groups: np.ndarray,
+    centres: np.ndarray,
+    members: np.ndarray,
+    begins: np.ndarray,
+    cumulative: np.ndarray,
     lead: float,
-    taken: Any,
+    taken: np.ndarray,
 ) -> None:
     """Fill `taken[indptr[u]:indptr[u + 1]]` with distinct items for the users [start, stop).
 

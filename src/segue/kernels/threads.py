@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Event, Lock
-from typing import Any
 
 _pool: ThreadPoolExecutor | None = None
 _lock = Lock()
@@ -23,7 +22,7 @@ def available() -> int:
     return os.cpu_count() or 1
 
 
-def run(work: Callable[[int, int], Any], rows: int, *, chunk: int = 0, threads: int | None = None) -> None:
+def run(work: Callable[[int, int], object], rows: int, *, chunk: int = 0, threads: int | None = None) -> None:
     """Call `work(start, stop)` from several threads, on ranges of `chunk` that together cover `rows`.
 
     The calling thread works too, so a call from inside the pool, or many callers at once, cannot

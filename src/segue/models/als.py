@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -17,6 +16,7 @@ from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least
 
 ROWS = 64  # that a thread takes at a time
@@ -91,7 +91,7 @@ class ALS:
         """Prepare for folding in many histories."""
         return ALSFoldIn(self, embeddings.items.astype(np.float64))
 
-    def _solved(self, fixed: np.ndarray, matrix: Any) -> np.ndarray:
+    def _solved(self, fixed: np.ndarray, matrix: CSR) -> np.ndarray:
         """The rows (n, dim) of one side, given the other (m, dim), both float64."""
         rows = np.zeros((matrix.shape[0], self.dim))
         gram = fixed.T @ fixed if self.implicit else np.zeros((self.dim, self.dim))
@@ -130,7 +130,7 @@ class ALSFoldIn:
     settings: ALS
     items: np.ndarray
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Solve for histories (q × items CSR): (q, dim) float32; zeros where there is none."""
         return self.settings._solved(self.items, histories.tocsr()).astype(np.float32)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,6 +14,7 @@ from segue.models.checks import check_implicit
 from segue.models.embeddings import Embeddings
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least
 
 ITEMS = 64  # items between two reports of progress, for each thread
@@ -40,12 +40,12 @@ class Popularity:
         """Count anew."""
         return self.fit(update.interactions)
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Return the one vector (q, 1) that everybody has."""
         return np.ones((histories.shape[0], 1), np.float32)
 
 
-def popularity(matrix: Any) -> np.ndarray:
+def popularity(matrix: CSR) -> np.ndarray:
     """Count the users of each item of a users × items CSR: (n_items, 1) float32."""
     return np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float32)[:, None]
 
@@ -102,9 +102,9 @@ class ItemKNN:
 class ItemSimilarity:
     """Similarities of items: items × items, a CSR or all of them as a float32 array."""
 
-    matrix: Any
+    matrix: CSR
 
-    def scores(self, histories: Any) -> np.ndarray:
+    def scores(self, histories: CSR) -> np.ndarray:
         """Score all items for histories (q × items CSR): (q, n_items) float32."""
         once = sp.csr_matrix(
             (np.ones(histories.nnz, np.float32), histories.indices, histories.indptr), histories.shape

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from segue.models.search_space import Range
 from segue.models.svdae import SVDAE, ProjectionFoldIn
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least
 
 
@@ -103,7 +103,7 @@ class BlendFoldIn:
     first: IALSFoldIn
     second: ProjectionFoldIn
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Vectors (q, dim + svd_dim + 1) float32 of histories (q × items CSR), zeros where empty."""
         return np.hstack([part.fold_in(histories) for part in (self.first, self.second)])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -22,6 +21,7 @@ from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least, one_of
 
 ROWS = 1024  # vectors that a thread takes at a time
@@ -102,7 +102,7 @@ class Contrastive:
         """Return the same settings with what depends on the data filled in."""
         return replace(self, temperature=self.temperature_for(interactions.matrix))
 
-    def temperature_for(self, matrix: Any) -> float:
+    def temperature_for(self, matrix: CSR) -> float:
         """The temperature that is set, or that the number of items somebody had leads to."""
         if self.temperature is not None:
             return self.temperature
@@ -136,7 +136,7 @@ class CosineFoldIn:
 
     items: np.ndarray
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Sum what histories (q × items CSR, weights ignored) hold to unit vectors (q, dim), or zeros."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items
@@ -230,7 +230,7 @@ class Training:
         gradient[chosen] += pulls
         return float(losses.sum(dtype=np.float64) / totals.sum()), gradient
 
-    def weighted(self, users: np.ndarray) -> tuple[Any, np.ndarray]:
+    def weighted(self, users: np.ndarray) -> tuple[CSR, np.ndarray]:
         """What some users had, as a CSR of the weights of the interactions, and their sum for each user."""
         had = self.matrix[users]
         counts = np.diff(had.indptr)
@@ -285,14 +285,14 @@ class Training:
             for first, last in pairwise(ends)
         ]
 
-    def product(self, matrix: Any, vectors: np.ndarray) -> np.ndarray:
+    def product(self, matrix: CSR, vectors: np.ndarray) -> np.ndarray:
         """A CSR times vectors."""
         out = np.empty((matrix.shape[0], vectors.shape[1]), np.float32)
         given = (matrix.indptr, matrix.indices, matrix.data, vectors)
         self.run(lambda start, stop: kernels.add_neighbours(*given, start, stop, out), len(out))
         return out
 
-    def run(self, work: Callable[[int, int], Any], rows: int, chunk: int = ROWS) -> None:
+    def run(self, work: Callable[[int, int], object], rows: int, chunk: int = ROWS) -> None:
         """Spread work over the threads."""
         threads.run(work, rows, chunk=chunk, threads=self.settings.threads)
 
@@ -308,7 +308,7 @@ def unit(vectors: np.ndarray, workers: int | None = None) -> tuple[np.ndarray, n
     return made, inverse
 
 
-def normalised_adjacency(matrix: Any) -> Any:
+def normalised_adjacency(matrix: CSR) -> CSR:
     """The graph of users and items, users first: a symmetric CSR of 1 / sqrt(degree · degree)."""
     ones = sp.csr_matrix((np.ones(matrix.nnz, np.float32), matrix.indices, matrix.indptr), matrix.shape)
     graph = sp.bmat([[None, ones], [ones.T, None]], format="csr", dtype=np.float32)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from segue.errors import DataError
+from segue.types import CSR
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,16 +56,16 @@ class Embeddings:
         """The items without their biases: (n_items, dim - biases) float32, what similarity compares."""
         return self.items[:, : self.dim - self.biases]
 
-    def users_of(self, features: Any) -> np.ndarray:
+    def users_of(self, features: CSR) -> np.ndarray:
         """Sum up user features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
         return _sums(features, self.user_features, "user", self.dim - 1 if self.biases else None)
 
-    def items_of(self, features: Any) -> np.ndarray:
+    def items_of(self, features: CSR) -> np.ndarray:
         """Sum up item features (n × features CSR): (n, dim) float32; zeros where a row is empty."""
         return _sums(features, self.item_features, "item", self.dim - 2 if self.biases else None)
 
 
-def _sums(features: Any, vectors: np.ndarray | None, side: str, one: int | None) -> np.ndarray:
+def _sums(features: CSR, vectors: np.ndarray | None, side: str, one: int | None) -> np.ndarray:
     if vectors is None:
         raise DataError(f"the model was trained without {side} features; fit it with {side}_features=")
     if features.shape[1] != len(vectors):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least
 
 UPDATES = 3  # times that an update solves for users and items in turn
@@ -123,7 +124,7 @@ class BiasedMF:
         update.progress("updating", UPDATES, UPDATES)
         return made
 
-    def _solve(self, solved: np.ndarray, fixed: np.ndarray, matrix: Any) -> None:
+    def _solve(self, solved: np.ndarray, fixed: np.ndarray, matrix: CSR) -> None:
         """Solve one side in place."""
         mean, reg, nu, bias_reg = (
             np.float32(x) for x in (self.mean, self.reg, self.reg_exponent, self.bias_reg)
@@ -159,7 +160,7 @@ class RatingFoldIn:
     settings: BiasedMF
     items: np.ndarray
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Solve for histories (q × items CSR of ratings): (q, dim + 2) float32; no ratings, no bias."""
         rows = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         self.settings._solve(rows, self.items, histories)
@@ -173,7 +174,7 @@ class ItemRatingFoldIn:
     settings: BiasedMF
     users: np.ndarray
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Solve for the ratings of items (q × users CSR): (q, dim + 2) float32; no ratings, no bias."""
         rows = np.zeros((histories.shape[0], self.users.shape[1]), np.float32)
         self.settings._solve(rows, self.users, histories)

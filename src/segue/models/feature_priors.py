@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from segue.data.features import IDENTITY, Features
 from segue.data.ids import IdMap
 from segue.models.checks import check_features
+from segue.types import CSR
 
 STEPS, ENOUGH = 20, 1e-8  # of conjugate gradients at most, and when the squared residual is small enough
 
@@ -26,7 +26,7 @@ class Centres:
         vectors: W, (features, dim) float32.
     """
 
-    features: Any
+    features: CSR
     weights: np.ndarray
     ridge: float
     vectors: np.ndarray
@@ -62,7 +62,7 @@ class Centres:
         return product + self.ridge * vectors
 
     @property
-    def _turned(self) -> Any:
+    def _turned(self) -> CSR:
         return self.features.T
 
 

@@ -22,6 +22,7 @@ from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.numerics.axes import principal_axes, rotate
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least, one_of
 
 UNOBSERVED = 20  # weight of all pairs together over that of the interactions, unless it is set
@@ -178,14 +179,14 @@ class IALS:
         rotate(vectors, axes, turned, self.threads)
         return IALSFoldIn(self, turned, gram, axes)
 
-    def _side(self, matrix: Any, ids: IdMap, features: Features | None) -> Side:
+    def _side(self, matrix: CSR, ids: IdMap, features: Features | None) -> Side:
         vectors = np.zeros((matrix.shape[0], self.dim), np.float32)
         if features is None:
             return Side(vectors, matrix, None)
         penalties = self._penalties(matrix)
         return Side(vectors, matrix, centres_of(features, ids, penalties, self.feature_reg, self.dim))
 
-    def _penalties(self, matrix: Any) -> np.ndarray:
+    def _penalties(self, matrix: CSR) -> np.ndarray:
         """What each row's distance from its centre is weighed with; 0 without interactions."""
         counts = np.diff(matrix.indptr).astype(np.float64)
         weight = cast(float, self.unobserved_weight)
@@ -208,7 +209,7 @@ class IALS:
         fixed: np.ndarray,
         centres: np.ndarray,
         gram: np.ndarray,
-        matrix: Any,
+        matrix: CSR,
         steps: int,
         tolerance: float,
     ) -> None:
@@ -229,7 +230,7 @@ class IALS:
 
         threads.run(work, len(solved), chunk=ROWS, threads=self.threads)
 
-    def _weighted(self, matrix: Any) -> Any:
+    def _weighted(self, matrix: CSR) -> CSR:
         """The same pairs, with their confidences as data."""
         data = matrix.data if self.confidence == "weights" else np.ones(matrix.nnz, np.float32)
         return sp.csr_matrix((data, matrix.indices, matrix.indptr), matrix.shape)
@@ -240,7 +241,7 @@ class Side:
     """One side in training: vectors (n, dim), what each row had (rows × other side), and its centres."""
 
     vectors: np.ndarray
-    matrix: Any
+    matrix: CSR
     centres: Centres | None
 
     def turn(self, axes: np.ndarray, workers: int | None) -> None:
@@ -271,7 +272,7 @@ class IALSFoldIn:
     gram: np.ndarray
     axes: np.ndarray
 
-    def fold_in(self, histories: Any, centres: np.ndarray | None = None) -> np.ndarray:
+    def fold_in(self, histories: CSR, centres: np.ndarray | None = None) -> np.ndarray:
         """Solve for histories (q × fixed rows CSR) as training would: (q, dim) float32.
 
         `centres` (q, dim) are where features put the rows; empty histories lead there, or to zeros.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +17,7 @@ from segue.models.embeddings import Embeddings
 from segue.models.search_space import Range
 from segue.models.updates import Update
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least
 
 NOISE = 1 << 20  # places in the table from which negatives are drawn, at least
@@ -146,7 +146,7 @@ class MeanFoldIn:
 
     items: np.ndarray
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Average the vectors of histories (q × items CSR, weights ignored): (q, dim) float32, or zeros."""
         counts = np.diff(histories.indptr)
         shares = np.repeat(1 / np.maximum(counts, 1), counts).astype(np.float32)

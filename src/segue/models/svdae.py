@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +18,7 @@ from segue.models.search_space import Range
 from segue.models.updates import GROWN, Update
 from segue.numerics.blas import on_one_thread
 from segue.progress import Progress, silent
+from segue.types import CSR
 from segue.validation import at_least
 
 ROWS = 1024  # rows that a thread takes at a time
@@ -108,7 +108,7 @@ class SVDAE:
         return Embeddings(users, items)
 
     def _directions(
-        self, matrix: Any, turned: Any, progress: Progress
+        self, matrix: CSR, turned: CSR, progress: Progress
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The first left singular vectors, singular values and right singular vectors.
 
@@ -149,14 +149,14 @@ class SVDAE:
             self._run(lambda start, stop: np.matmul(vectors[start:stop], axes, out=out[start:stop]), len(out))
         return out
 
-    def _product(self, matrix: Any, vectors: np.ndarray) -> np.ndarray:
+    def _product(self, matrix: CSR, vectors: np.ndarray) -> np.ndarray:
         """A CSR times vectors."""
         out = np.empty((matrix.shape[0], vectors.shape[1]), np.float32)
         given = (matrix.indptr, matrix.indices, matrix.data, vectors)
         self._run(lambda start, stop: kernels.add_neighbours(*given, start, stop, out), len(out))
         return out
 
-    def _run(self, work: Callable[[int, int], Any], rows: int) -> None:
+    def _run(self, work: Callable[[int, int], object], rows: int) -> None:
         threads.run(work, rows, chunk=ROWS, threads=self.threads)
 
 
@@ -166,7 +166,7 @@ class ProjectionFoldIn:
 
     items: np.ndarray
 
-    def fold_in(self, histories: Any) -> np.ndarray:
+    def fold_in(self, histories: CSR) -> np.ndarray:
         """Project histories (q × items CSR, weights ignored): (q, dim + 1) float32, zeros where empty."""
         ones = np.ones(histories.nnz, np.float32)
         summed = sp.csr_matrix((ones, histories.indices, histories.indptr), histories.shape) @ self.items

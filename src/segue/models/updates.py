@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from segue.data.interactions import Interactions
 from segue.models.embeddings import Embeddings
 from segue.progress import Progress, silent
+from segue.types import CSR
 
 GROWN = 0.1  # share of an item's interactions that must be new for models of many small steps to move it
 
@@ -31,7 +31,7 @@ class Update:
 
     embeddings: Embeddings
     interactions: Interactions
-    added: Any
+    added: CSR
     user_priors: np.ndarray | None = None
     item_priors: np.ndarray | None = None
     progress: Progress = silent

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from segue.compat.lightfm.lightfm import LightFM
+from segue.types import CSR
 
 
 def precision_at_k(
-    model: Any,
-    test_interactions: Any,
-    train_interactions: Any = None,
+    model: LightFM,
+    test_interactions: CSR,
+    train_interactions: CSR | None = None,
     k: int = 10,
-    user_features: Any = None,
-    item_features: Any = None,
+    user_features: CSR | None = None,
+    item_features: CSR | None = None,
     preserve_rows: bool = False,
     num_threads: int = 1,
     check_intersections: bool = True,
@@ -42,12 +43,12 @@ def precision_at_k(
 
 
 def recall_at_k(
-    model: Any,
-    test_interactions: Any,
-    train_interactions: Any = None,
+    model: LightFM,
+    test_interactions: CSR,
+    train_interactions: CSR | None = None,
     k: int = 10,
-    user_features: Any = None,
-    item_features: Any = None,
+    user_features: CSR | None = None,
+    item_features: CSR | None = None,
     preserve_rows: bool = False,
     num_threads: int = 1,
     check_intersections: bool = True,
@@ -64,11 +65,11 @@ def recall_at_k(
 
 
 def auc_score(
-    model: Any,
-    test_interactions: Any,
-    train_interactions: Any = None,
-    user_features: Any = None,
-    item_features: Any = None,
+    model: LightFM,
+    test_interactions: CSR,
+    train_interactions: CSR | None = None,
+    user_features: CSR | None = None,
+    item_features: CSR | None = None,
     preserve_rows: bool = False,
     num_threads: int = 1,
     check_intersections: bool = True,
@@ -95,11 +96,11 @@ def auc_score(
 
 
 def reciprocal_rank(
-    model: Any,
-    test_interactions: Any,
-    train_interactions: Any = None,
-    user_features: Any = None,
-    item_features: Any = None,
+    model: LightFM,
+    test_interactions: CSR,
+    train_interactions: CSR | None = None,
+    user_features: CSR | None = None,
+    item_features: CSR | None = None,
     preserve_rows: bool = False,
     num_threads: int = 1,
     check_intersections: bool = True,
@@ -117,11 +118,11 @@ def reciprocal_rank(
     return _kept(best, ranks, preserve_rows)
 
 
-def _sums(ranks: Any, values: np.ndarray) -> np.ndarray:
+def _sums(ranks: CSR, values: np.ndarray) -> np.ndarray:
     """The sum of the values of each user's entries."""
     users = np.repeat(np.arange(ranks.shape[0]), np.diff(ranks.indptr))
     return np.bincount(users, values, minlength=ranks.shape[0])
 
 
-def _kept(values: np.ndarray, ranks: Any, preserve_rows: bool) -> np.ndarray:
+def _kept(values: np.ndarray, ranks: CSR, preserve_rows: bool) -> np.ndarray:
     return values if preserve_rows else values[np.diff(ranks.indptr) > 0]
