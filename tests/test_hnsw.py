@@ -32,8 +32,8 @@ def recall(found, true):
 
 
 @njit
-def likeness(mark, codes, floats, width, i, shorts, column):
-    return hnsw.likeness(
+def similarity(mark, codes, floats, width, i, shorts, column):
+    return hnsw.similarity(
         mark, codes, floats, width, i, shorts, column, np.float32(0.5), np.float32(2), np.float32(3)
     )
 
@@ -54,7 +54,9 @@ def test_products_of_codes(form, d):
     for i in range(9):
         exact = codes[i, :d].astype(np.int64) @ shorts[:d].astype(np.int64)
         for column in (0, 1):
-            got = likeness(simd.MARKS[form], codes.reshape(-1), floats.reshape(-1), width, i, shorts, column)
+            got = similarity(
+                simd.MARKS[form], codes.reshape(-1), floats.reshape(-1), width, i, shorts, column
+            )
             want = exact * 0.5 * floats[i, column - 2] + 2 * floats[i, -1] + 3
             assert got == pytest.approx(want, rel=1e-5, abs=1e-4)
 

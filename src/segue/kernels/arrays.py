@@ -1,4 +1,4 @@
-"""Arrays as kernels take them: read-only views, and buffers that begin with a cache line."""
+"""Arrays for kernels: read-only views and buffers aligned to cache lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ LINE = 64  # bytes
 
 
 def readonly(array: np.ndarray) -> np.ndarray:
-    """A read-only view: kernels are compiled once for it, whether the array is mapped from a file or not."""
+    """Return a read-only view, so that kernels compile once for arrays in memory and memory-mapped arrays."""
     if not array.flags.writeable:
         return array
     view = array.view()
@@ -16,10 +16,10 @@ def readonly(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def aligned(shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
-    """Zeros that begin with a cache line."""
-    size = int(np.prod(shape)) * np.dtype(kind).itemsize
-    room = np.empty(size + LINE, np.uint8)  # numpy asks for huge pages here, but not for zeros
-    room[:] = 0
-    first = -room.ctypes.data % LINE
-    return room[first : first + size].view(kind).reshape(shape)
+def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
+    """Return an array of zeros whose data starts at a cache line."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    buffer = np.empty(size + LINE, np.uint8)  # np.empty uses huge pages, np.zeros does not
+    buffer[:] = 0
+    first = -buffer.ctypes.data % LINE
+    return buffer[first : first + size].view(dtype).reshape(shape)

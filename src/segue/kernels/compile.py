@@ -1,4 +1,4 @@
-"""The compiler flags of every kernel, in one decorator."""
+"""Numba decorators with the compiler flags of all kernels."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ import numba
 njit: Callable[..., Callable[[object], object]] = numba.njit  # `_nrt` and others are not in its type
 F = TypeVar("F", bound=Callable[..., object])
 
-# Sums may be reordered into vector lanes; NaN, inf and signed zeros keep their meaning, because
-# -inf is a sentinel in the searches.
+# The compiler may reorder sums into vector lanes. NaN and inf keep their meaning, because -inf is a sentinel
+# in the searches.
 REASSOCIATE = {"reassoc", "contract", "arcp", "nsz"}
 
 
 def kernel(function: F) -> F:
-    """Compile to machine code on first use: no GIL, no exceptions, cached on disk."""
+    """Compile a function that Python calls: without the GIL, without exceptions, cached on disk."""
     return _compiled(function, {})
 
 
 def njit_noref(function: F) -> F:
-    """Compile a part of kernels, which Python cannot call, without counting references: it makes no arrays.
+    """Compile a function that only kernels call, without reference counting; it must not allocate arrays.
 
-    Counting takes an atomic write for every array at every call, which costs more than short steps do and
-    for which threads wait for each other.
+    Reference counting costs an atomic write for each array at each call, which is slow in short functions
+    and makes threads contend.
     """
     return _compiled(function, {"_nrt": False, "no_cpython_wrapper": True})
 
 
 def inline(function: F) -> F:
-    """Compile a small step, `bare`, whose machine code is pasted into the kernels that call it."""
+    """Compile as `njit_noref`, and make LLVM inline the function into its callers. For short functions."""
     return _compiled(function, {"_nrt": False, "no_cpython_wrapper": True, "forceinline": True})
 
 
 def njit_inlined(function: F) -> F:
-    """Paste a part, where it is called, into the kernel before that is compiled, so that it is compiled once.
+    """Inline a function into its caller before compilation. For functions with one call site.
 
-    A part of any other kind is compiled by itself and again within its kernel. What is pasted into a loop
-    counts references to its arrays in each turn.
+    Other functions are compiled on their own and again within their caller. An inlined function counts
+    references to its arrays, so do not call it in an inner loop.
     """
     return _compiled(function, {"inline": "always"})
 
 
 def as_written(function: F) -> F:
-    """Compile a small step as `inline` does, but with its sums in the order in which they are written."""
+    """Compile as `inline`, but do not reorder floating-point sums."""
     return _compiled(
         function, {"_nrt": False, "no_cpython_wrapper": True, "forceinline": True, "fastmath": False}
     )
 
 
 def _compiled(function: F, options: dict[str, object]) -> F:
-    """Leave out the wrappers that are not needed: they take much of the time of compiling."""
+    """Compile without the C wrapper, which nothing calls and which takes compile time."""
     flags: dict[str, object] = {"nogil": True, "cache": True, "fastmath": REASSOCIATE, "error_model": "numpy"}
     options = flags | options
     options["no_cfunc_wrapper"] = True

@@ -1,8 +1,8 @@
-"""The only file that speaks LLVM: operations that Numba has no word for.
+"""Operations that Numba lacks, written in LLVM IR. No other module emits LLVM IR.
 
-The scan of int8 codes is written once, in terms of the operations below, of which some have a form
-for each kind of processor: AVX-512 VNNI, AVX2, and plain, for all others. Kernels take the form's mark as
-their first argument, so each is compiled, and cached, for the form that it is called with.
+The scan of int8 codes is written once, in terms of the operations below. Some of them have one
+implementation per instruction set, a form: AVX-512 VNNI, AVX2, and plain for all other processors. Kernels
+take the form's mark as their first argument, so each is compiled and cached per form.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from numba.extending import intrinsic, register_model
 LLVM: TypeAlias = Any  # llvmlite and Numba have no types
 Intrinsic: TypeAlias = Callable[..., LLVM]
 
-LANES = 16  # items that are scored at once
+LANES = 16  # items scored at once
 BYTE, SHORT, INT = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 SHORTS, INTS = ir.VectorType(SHORT, 2 * LANES), ir.VectorType(INT, LANES)
 
 
 class Form(NamedTuple):
-    """How a kind of processor multiplies int8 codes.
+    """How an instruction set multiplies int8 codes.
 
     Attributes:
         name: "plain", "avx2" or "avx512".
-        top: the largest code of a query, to which top + 1 is added: only the items' codes have a sign.
+        top: the largest code of a query; top + 1 is added to its codes, so that only items' codes are signed.
         int16_accumulate: whether an item's sum is two int16, one over the even and one over the odd pairs of
-            dimensions, which the caller must keep from overflowing, or one int32.
-        needs: the processor's features that it uses.
+            dimensions, instead of one int32. The caller must prevent their overflow.
+        needs: required processor features.
     """
 
     name: str
@@ -46,35 +46,35 @@ class Form(NamedTuple):
 
 FORMS = {
     "avx512": Form("avx512", 127, False, ("avx512f", "avx512bw", "avx512vnni")),
-    # 127 * 127 * 2 is a sum of a pair that does not saturate
+    # 127 * 127 * 2 < 2**15: the sum of a pair does not saturate
     "avx2": Form("avx2", 63, True, ("avx2",)),
     "plain": Form("plain", 127, False, ()),
 }
-# A kernel is told its form by the type of an empty array, which is the cheapest to recognise at a call.
+# The dtype of an empty array selects the form of a kernel: the cheapest argument for dispatch.
 MARKS = {name: np.empty(0, [(name, np.int8)]) for name in FORMS}
 
 
 def usable() -> list[str]:
-    """Name the forms that this processor has, the best first."""
+    """Return the names of the forms that this processor supports, the fastest first."""
     features = llvm.get_host_cpu_features()
     return [name for name, form in FORMS.items() if all(features.get(need) for need in form.needs)]
 
 
 class Vector(types.Type):
-    """A vector of sixteen sums, as a form keeps them, or of eight float32."""
+    """The Numba type of sixteen sums, in the layout of a form, or of eight float32."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
 
 
-SUMS, HALVES, FLOATS = Vector("int32x16"), Vector("int16x32"), Vector("float32x8")
+SUMS, INT16_SUMS, FLOATS = Vector("int32x16"), Vector("int16x32"), Vector("float32x8")
 EIGHT = ir.VectorType(ir.FloatType(), 8)
 
 
 @register_model(Vector)
 class _VectorModel(PrimitiveModel):
     def __init__(self, manager: LLVM, kind: LLVM) -> None:
-        super().__init__(manager, kind, {HALVES: SHORTS, SUMS: INTS, FLOATS: EIGHT}[kind])
+        super().__init__(manager, kind, {INT16_SUMS: SHORTS, SUMS: INTS, FLOATS: EIGHT}[kind])
 
 
 def _form(mark: LLVM) -> str:
@@ -82,7 +82,7 @@ def _form(mark: LLVM) -> str:
 
 
 def _accumulator(mark: LLVM) -> Vector:
-    return HALVES if FORMS[_form(mark)].int16_accumulate else SUMS
+    return INT16_SUMS if FORMS[_form(mark)].int16_accumulate else SUMS
 
 
 def _splat(builder: LLVM, value: LLVM, count: int) -> LLVM:
@@ -117,7 +117,7 @@ def _pointer(context: LLVM, builder: LLVM, kind: LLVM, array: LLVM, offset: LLVM
 
 @intrinsic
 def _start(typing: LLVM, form: LLVM, codes: LLVM, offset: LLVM) -> LLVM:
-    """Sums that make up for what is added to a query's codes: 16 times two int16, minus the sums of codes."""
+    """Load the initial sums, which correct for the offset of query codes, from 16 × 2 int16."""
     result, shift = _accumulator(form), (FORMS[_form(form)].top + 1).bit_length() - 1
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
@@ -134,7 +134,7 @@ def _start(typing: LLVM, form: LLVM, codes: LLVM, offset: LLVM) -> LLVM:
 def _multiply(
     typing: LLVM, form: LLVM, sums: LLVM, codes: LLVM, offset: LLVM, words: LLVM, place: LLVM
 ) -> LLVM:
-    """Add to each item's sum the products of 4 signed codes with the 4 unsigned ones of a word."""
+    """Add to each item's sum the products of its 4 signed codes with the 4 unsigned codes of a query word."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         bytes64 = ir.VectorType(BYTE, 4 * LANES)
@@ -158,12 +158,12 @@ def _multiply_avx2(builder: LLVM, sums: LLVM, items: LLVM, query: LLVM) -> LLVM:
     for first in (0, LANES):
         args = [_part(builder, codes, 2 * first, 2 * LANES) for codes in (unsigned, items)]
         products = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", half, args)
-        parts.append(_kept(builder, builder.add(_part(builder, sums, first, LANES), products)))
+        parts.append(_opaque(builder, builder.add(_part(builder, sums, first, LANES), products)))
     return _join(builder, *parts)
 
 
-def _kept(builder: LLVM, value: LLVM) -> LLVM:
-    """The value, through an empty instruction: its sums cannot be reordered, which would spill registers."""
+def _opaque(builder: LLVM, value: LLVM) -> LLVM:
+    """Pass the value through empty assembly, so that LLVM does not reorder its sums and spill registers."""
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", "=x,0", [value], False)
 
 
@@ -180,10 +180,10 @@ _MULTIPLY = {"avx512": _multiply_avx512, "avx2": _multiply_avx2, "plain": _multi
 
 @intrinsic
 def _total(typing: LLVM, form: LLVM, sums: LLVM) -> LLVM:
-    """The int32 sums."""
+    """Return the sums as int32."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
-        if sums != HALVES:
+        if sums != INT16_SUMS:
             return args[1]
         half = ir.VectorType(SHORT, LANES)
         ones = ir.Constant(half, [1] * LANES)
@@ -203,13 +203,13 @@ def _total(typing: LLVM, form: LLVM, sums: LLVM) -> LLVM:
 
 @intrinsic
 def _plus(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
-    """a + b, item by item."""
+    """Return a + b, elementwise."""
     return SUMS(a, b), lambda _, builder, __, args: builder.add(*args)
 
 
 @intrinsic
 def _less(typing: LLVM, sums: LLVM, offsets: LLVM, place: LLVM, scale: LLVM) -> LLVM:
-    """Sums minus 16 float32 offsets times the scale, cut off at 2**30 and rounded towards zero."""
+    """Return sums - offsets * scale for 16 float32 offsets; products are clipped to ±2**30 and truncated."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         kind = ir.VectorType(ir.FloatType(), LANES)
@@ -226,7 +226,7 @@ def _less(typing: LLVM, sums: LLVM, offsets: LLVM, place: LLVM, scale: LLVM) -> 
 
 @intrinsic
 def _larger(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
-    """The larger of each two."""
+    """Return the elementwise maximum."""
 
     def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         return builder.select(builder.icmp_signed(">", *args), *args)
@@ -236,7 +236,7 @@ def _larger(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
 
 @intrinsic
 def _above(typing: LLVM, sums: LLVM, bound: LLVM) -> LLVM:
-    """A bit for each item whose sum exceeds the bound."""
+    """Return a bit mask of the items with sums above the bound."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         higher = builder.icmp_signed(">", args[0], _splat(builder, args[1], LANES))
@@ -247,7 +247,7 @@ def _above(typing: LLVM, sums: LLVM, bound: LLVM) -> LLVM:
 
 @intrinsic
 def _load_sums(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
-    """Sixteen int32 of an array."""
+    """Load sixteen int32 from an array."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], INTS))
@@ -259,7 +259,7 @@ def _load_sums(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
 
 @intrinsic
 def _store_sums(typing: LLVM, array: LLVM, offset: LLVM, sums: LLVM) -> LLVM:
-    """Put sixteen int32 into an array."""
+    """Store sixteen int32 in an array."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         stored = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], args[1], INTS))
@@ -271,13 +271,13 @@ def _store_sums(typing: LLVM, array: LLVM, offset: LLVM, sums: LLVM) -> LLVM:
 
 @intrinsic
 def _no_sums(typing: LLVM) -> LLVM:
-    """Sixteen int32 zeros."""
+    """Return sixteen int32 zeros."""
     return SUMS(), lambda _, builder, __, args: ir.Constant(INTS, [0] * LANES)
 
 
 @intrinsic
 def _sum(typing: LLVM, sums: LLVM) -> LLVM:
-    """The sum of sixteen int32."""
+    """Return the sum of sixteen int32."""
 
     def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         return _call(builder, "llvm.vector.reduce.add.v16i32", INT, [args[0]])
@@ -287,13 +287,13 @@ def _sum(typing: LLVM, sums: LLVM) -> LLVM:
 
 @intrinsic
 def _no_floats(typing: LLVM) -> LLVM:
-    """Eight float32 zeros."""
+    """Return eight float32 zeros."""
     return FLOATS(), lambda _, builder, __, args: ir.Constant(EIGHT, [0.0] * 8)
 
 
 @intrinsic
 def _load_floats(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
-    """Eight float32 of an array."""
+    """Load eight float32 from an array."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         value = builder.load(_pointer(context, builder, signature.args[0], args[0], args[1], EIGHT))
@@ -305,13 +305,13 @@ def _load_floats(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
 
 @intrinsic
 def _minus(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
-    """a - b, eight times."""
+    """Return a - b for eight float32."""
     return FLOATS(a, b), lambda _, builder, __, args: builder.fsub(*args)
 
 
 @intrinsic
 def _plus_size(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
-    """a + |b|, eight times."""
+    """Return a + |b| for eight float32."""
 
     def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         return builder.fadd(args[0], _call(builder, "llvm.fabs.v8f32", EIGHT, [args[1]]))
@@ -321,13 +321,13 @@ def _plus_size(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
 
 @intrinsic
 def _plus_product(typing: LLVM, a: LLVM, b: LLVM, c: LLVM) -> LLVM:
-    """a + b c, eight times, rounded twice."""
+    """Return a + b c for eight float32, rounded twice."""
     return FLOATS(a, b, c), lambda _, builder, __, args: builder.fadd(args[0], builder.fmul(args[1], args[2]))
 
 
 @intrinsic
 def _fused(typing: LLVM, a: LLVM, b: LLVM, c: LLVM) -> LLVM:
-    """a + b c of float32, rounded once where the processor can."""
+    """Return a + b c of float32, rounded once if the processor has FMA."""
     once = llvm.get_host_cpu_features().get("fma")
 
     def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
@@ -340,7 +340,7 @@ def _fused(typing: LLVM, a: LLVM, b: LLVM, c: LLVM) -> LLVM:
 
 @intrinsic
 def _sum_floats(typing: LLVM, floats: LLVM) -> LLVM:
-    """The sum of eight float32, halved three times: 0 + 4 with 2 + 6, then 1 + 5 with 3 + 7."""
+    """Return the sum of eight float32 as ((0 + 4) + (2 + 6)) + ((1 + 5) + (3 + 7))."""
 
     def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         lanes = [builder.extract_element(args[0], INT(lane)) for lane in range(8)]
@@ -352,7 +352,7 @@ def _sum_floats(typing: LLVM, floats: LLVM) -> LLVM:
 
 @intrinsic
 def _first_bit(typing: LLVM, bits: LLVM) -> LLVM:
-    """The place of the lowest bit that is set."""
+    """Return the index of the lowest set bit."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         return builder.cttz(args[0], ir.IntType(1)(0))
@@ -362,7 +362,7 @@ def _first_bit(typing: LLVM, bits: LLVM) -> LLVM:
 
 @intrinsic
 def _ones(typing: LLVM, bits: LLVM) -> LLVM:
-    """How many bits are set."""
+    """Return the number of set bits."""
     return types.int64(types.uint64), lambda _, builder, __, args: builder.ctpop(args[0])
 
 
@@ -370,7 +370,7 @@ def _ones(typing: LLVM, bits: LLVM) -> LLVM:
 def _plus_pairs(
     typing: LLVM, form: LLVM, sums: LLVM, codes: LLVM, offset: LLVM, shorts: LLVM, place: LLVM
 ) -> LLVM:
-    """Add the products of 32 int8 codes with 32 int16 to sixteen sums, those of neighbours to one."""
+    """Multiply 32 int8 codes with 32 int16; add the products of adjacent pairs to sixteen sums."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         loaded = []
@@ -412,7 +412,7 @@ _PAIRS = {"avx512": _pairs_avx512, "avx2": _pairs_avx2, "plain": _pairs_plain}
 
 @intrinsic
 def _rank(typing: LLVM, score: LLVM) -> LLVM:
-    """An int64 within 32 bits that has the order of float32 scores, NaN aside."""
+    """Map a float32 score to an int64 of 32 bits with the same order. NaN is not supported."""
 
     def code(_: LLVM, builder: LLVM, __: LLVM, args: LLVM) -> LLVM:
         bits = builder.bitcast(args[0], INT)
@@ -424,7 +424,7 @@ def _rank(typing: LLVM, score: LLVM) -> LLVM:
 
 @intrinsic
 def _make_room(typing: LLVM, array: LLVM, place: LLVM, count: LLVM) -> LLVM:
-    """Move `count` values of an array, from `place` on, up by one place."""
+    """Shift `count` values of an array, from `place` on, up by one place."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -439,7 +439,7 @@ def _make_room(typing: LLVM, array: LLVM, place: LLVM, count: LLVM) -> LLVM:
 
 @intrinsic
 def _prefetch(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
-    """Ask for the cache line of `array.flat[offset]` ahead of its use; any offset is safe."""
+    """Prefetch the cache line of `array.flat[offset]`; any offset is safe."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         address = _pointer(context, builder, signature.args[0], args[0], args[1], BYTE)
@@ -453,13 +453,13 @@ def _prefetch(typing: LLVM, array: LLVM, offset: LLVM) -> LLVM:
 
 @intrinsic
 def _maximum(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
-    """Python's max(a, b) of two numbers; Numba compiles its own max again for each pair of types."""
+    """Return max(a, b) as Python does. Compiles faster than Numba's max, a new function per pair of types."""
     return _pick(typing, a, b, ">")
 
 
 @intrinsic
 def _minimum(typing: LLVM, a: LLVM, b: LLVM) -> LLVM:
-    """The smaller of two numbers, as Python's min(a, b)."""
+    """Return min(a, b) as Python does."""
     return _pick(typing, a, b, "<")
 
 
@@ -483,7 +483,7 @@ def _pick(typing: LLVM, a: LLVM, b: LLVM, compare: str) -> LLVM:
 
 @intrinsic
 def _constant(typing: LLVM, array: LLVM) -> LLVM:
-    """The same array, declared read-only: functions compile once for both kinds of arrays."""
+    """Return the same array, typed read-only, so that functions compile once for both types."""
 
     def code(context: LLVM, builder: LLVM, signature: LLVM, args: LLVM) -> LLVM:
         return impl_ret_borrowed(context, builder, signature.return_type, args[0])
@@ -504,7 +504,7 @@ def _store_byte(typing: LLVM, array: LLVM, offset: LLVM, value: LLVM) -> LLVM:
     return types.void(array, types.intp, types.int64), code
 
 
-# An intrinsic's first parameter is the compiler's, which a type checker cannot know.
+# Numba supplies an intrinsic's first parameter, which a type checker cannot know.
 start: Intrinsic = _start
 multiply: Intrinsic = _multiply
 total: Intrinsic = _total

@@ -1,4 +1,4 @@
-"""One pool of threads for all kernels: a kernel works on rows [start, stop) and lets go of the GIL."""
+"""The thread pool that runs all kernels. A kernel processes rows [start, stop) without the GIL."""
 
 from __future__ import annotations
 
@@ -13,20 +13,28 @@ _lock = Lock()
 
 
 def available() -> int:
-    """Count the threads to spread work over: `SEGUE_THREADS`, or the processors this process may use."""
-    named = os.environ.get("SEGUE_THREADS", "")
-    if named.isdigit() and int(named) > 0:
-        return int(named)
+    """Return the number of threads to use: `SEGUE_THREADS`, or the CPUs available to this process."""
+    setting = os.environ.get("SEGUE_THREADS", "")
+    if setting.isdigit() and int(setting) > 0:
+        return int(setting)
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def run(work: Callable[[int, int], object], rows: int, *, chunk: int = 0, threads: int | None = None) -> None:
-    """Call `work(start, stop)` from several threads, on ranges of `chunk` that together cover `rows`.
+    """Call `work(start, stop)` from several threads on ranges that together cover `rows`.
 
-    The calling thread works too, so a call from inside the pool, or many callers at once, cannot
-    wait for each other. An error in any range is raised here, after the others have stopped.
+    The calling thread works too, so nested and concurrent calls cannot deadlock.
+
+    Args:
+        work: the function to call; it must be safe to run on different ranges at once.
+        rows: number of rows.
+        chunk: rows per range; 0 for about eight ranges per thread.
+        threads: number of threads; None for `available()`.
+
+    Raises:
+        Exception: the first error of `work`, after the other threads have finished their current range.
     """
     if 0 < rows <= chunk:
         work(0, rows)
@@ -35,39 +43,39 @@ def run(work: Callable[[int, int], object], rows: int, *, chunk: int = 0, thread
     chunk = chunk or max(1, -(-rows // (threads * 8)))
     ranges = -(-rows // chunk)
     counter = itertools.count()  # next() on it is atomic
-    broken = Event()
+    failed = Event()
 
     def drain() -> None:
         try:
-            while not broken.is_set() and (index := next(counter)) < ranges:
+            while not failed.is_set() and (index := next(counter)) < ranges:
                 work(index * chunk, min(rows, (index + 1) * chunk))
         except BaseException:
-            broken.set()  # nobody begins another range
+            failed.set()  # no thread starts another range
             raise
 
-    helpers = [_shared_pool().submit(drain) for _ in range(min(threads, ranges) - 1)]
+    futures = [_shared_pool().submit(drain) for _ in range(min(threads, ranges) - 1)]
     try:
         drain()
     finally:
-        wait([helper for helper in helpers if not helper.cancel()])
-    for helper in helpers:
-        if not helper.cancelled():
-            helper.result()
+        wait([future for future in futures if not future.cancel()])
+    for future in futures:
+        if not future.cancelled():
+            future.result()
 
 
 def _shared_pool() -> ThreadPoolExecutor:
-    global _pool  # one for the process, made when it is first needed
+    global _pool  # created on first use
     with _lock:
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, (os.cpu_count() or 1) - 1), thread_name_prefix="segue")
         return _pool
 
 
-def _forget_pool() -> None:
-    """A forked child has none of its parent's threads, so it makes a pool of its own."""
+def _reset_pool() -> None:
+    """Drop the pool in a forked child, which has none of its parent's threads."""
     global _pool, _lock
     _pool, _lock = None, Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
+    os.register_at_fork(after_in_child=_reset_pool)

@@ -1,4 +1,4 @@
-"""How items are laid out for the scan: their order, the dimensions summed first, their codes."""
+"""The layout of items for the scan: their order and their codes."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from segue.kernels.compile import kernel, njit_noref
 from segue.kernels.scan import BOUNDS, INVERSE, NORM, RADIUS, ROW_BYTES, TILE
 from segue.kernels.simd import maximum, minimum
 
-TURNS, DRAWN = 3, 1000  # power iterations for the direction of a cut, and rows that they look at
+ITERATIONS, SAMPLE = 3, 1000  # power iterations for the direction of a split; most rows they use
 
 
 @kernel
 def group_by_direction(X, order, start, stop, leaf):
-    """Reorder order[start:stop] so that items of like direction come together, `leaf` at a time.
+    """Reorder order[start:stop] so that each run of `leaf` items has similar directions.
 
-    Halves are cut at the median along the direction in which they spread most, and halved again.
+    Recursively splits the items at the median along their direction of largest variance.
     """
     d = X.shape[1]
     along = np.empty(stop - start, np.float32)
     mean, axis, other = np.empty(d, np.float32), np.empty(d, np.float32), np.empty(d, np.float32)
     lows, highs = np.empty(64, np.int64), np.empty(64, np.int64)
-    lows[0], highs[0], waiting = start, stop, 1
-    while waiting:
-        waiting -= 1
-        low, high = lows[waiting], highs[waiting]
+    lows[0], highs[0], pending = start, stop, 1
+    while pending:
+        pending -= 1
+        low, high = lows[pending], highs[pending]
         if high - low <= leaf:
             continue
         widest_direction(X, order, low, high, mean, axis, other)
@@ -39,19 +39,19 @@ def group_by_direction(X, order, start, stop, leaf):
         if middle >= high:
             middle = low + leaf
         part_at(along, start, order, low, high, middle)
-        lows[waiting], highs[waiting] = low, middle
-        lows[waiting + 1], highs[waiting + 1] = middle, high
-        waiting += 2
+        lows[pending], highs[pending] = low, middle
+        lows[pending + 1], highs[pending + 1] = middle, high
+        pending += 2
 
 
 @njit_noref
 def widest_direction(X, order, low, high, mean, axis, other):
-    """An estimate of the first principal axis of some rows, from the row that is farthest from their mean.
+    """Write an estimate of the first principal axis of order[low:high] to `axis`, and their mean to `mean`.
 
-    Of more than DRAWN rows, as many are looked at.
+    Power iteration starts from the row farthest from the mean and uses at most SAMPLE rows.
     """
     d = len(mean)
-    step = 1 + (high - low - 1) // DRAWN
+    step = 1 + (high - low - 1) // SAMPLE
     for j in range(d):
         mean[j] = 0
     count = np.float32(0)
@@ -72,7 +72,7 @@ def widest_direction(X, order, low, high, mean, axis, other):
             farthest = total
             for j in range(d):
                 axis[j] = X[i, j] - mean[j]
-    for _ in range(TURNS):
+    for _ in range(ITERATIONS):
         shift = size = np.float32(0)
         for j in range(d):
             shift += axis[j] * mean[j]
@@ -95,9 +95,9 @@ def widest_direction(X, order, low, high, mean, axis, other):
 
 @njit_noref
 def part_at(along, start, order, low, high, place):
-    """Reorder [low, high) so that what stands before `place` lies no farther along than what stands after it.
+    """Partition order[low:high] at `place` by quickselect: no value before it exceeds a value after it.
 
-    along[z - start] belongs to order[z].
+    along[z - start] is the value of order[z].
     """
     high -= 1
     while low < high:
@@ -122,12 +122,12 @@ def part_at(along, start, order, low, high, place):
 
 
 @kernel
-def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
-    """Encode the shelves [start, stop) of X (n, d), which is in the scan's axes, as `kernels.scan` says.
+def pack(X, order, cuts, norm_rows, start, stop, codes, table, means, widest):
+    """Encode the tiles [start, stop) of X (n, d), given in the scan's axes, in the layout of `kernels.scan`.
 
-    A shelf's mean, and its row of the table: 1 / the unit of its codes, the largest |x|, two zeros, the
-    largest distance from the mean, and for each segment the largest |x|, |x - x'| up to it, and |x| beyond
-    it. widest[s]: the largest norm of codes in a segment's even and odd pairs of dimensions.
+    Also writes each tile's mean and its row of the table: 1 / the unit of its codes, the largest |x|, two
+    zeros, the largest distance from the mean, and for each segment the largest |x| and |x - x'| up to it
+    and |x| beyond it. widest[s]: the largest norms of codes in a segment's even and odd pairs of dimensions.
     """
     d = X.shape[1]
     sums, squares = np.empty(2, np.int64), np.empty(2, np.int64)
@@ -138,8 +138,8 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
             i = np.int64(order[z])
             for j in range(d):
                 step = maximum(step, abs(X[i, j]))
-            for part in range(4 * tails):  # which is rounded up, to 127 at most
-                step = maximum(step, np.float32(residual_norm(X, i, cuts, tails, part) * (127 / 126)))
+            for part in range(4 * norm_rows):  # the code is rounded up, to at most 127
+                step = maximum(step, np.float32(residual_norm(X, i, cuts, norm_rows, part) * (127 / 126)))
         inverse = np.float32(127 / step) if step > 1e-35 else np.float32(1)
         for column in range(table.shape[1]):
             table[b, column] = 0
@@ -159,19 +159,19 @@ def pack(X, order, cuts, tails, start, stop, codes, table, means, widest):
             table[b, RADIUS] = maximum(table[b, RADIUS], round_up(np.sqrt(square)))
         for place in range(TILE):
             real, unit = first + place < last, 1 / np.float64(inverse)
-            pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest, sums, squares)
+            pack_item(X, order, cuts, norm_rows, b, place, real, unit, codes, table, widest, sums, squares)
 
 
 @njit_noref
-def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest, sums, squares):
-    """Encode one item of a shelf, or the emptiness that fills up the last one.
+def pack_item(X, order, cuts, norm_rows, b, place, real, unit, codes, table, widest, sums, squares):
+    """Encode one item of a tile; `real` is False for the padding of the last tile.
 
-    sums, squares: room for those of the codes in a segment's even and odd pairs of dimensions.
+    sums, squares: scratch space (2,) for the codes in a segment's even and odd pairs of dimensions.
     """
-    d, segments, lines = X.shape[1], len(cuts) - 1, cuts[-1] + tails + len(cuts) - 1
+    d, segments, lines = X.shape[1], len(cuts) - 1, cuts[-1] + norm_rows + len(cuts) - 1
     i = np.int64(order[b * TILE + place]) if real else np.int64(0)
     first = (b * lines * TILE + place) * 4
-    seen = error = square = 0.0
+    head_square = error = square = 0.0
     if real:
         for j in range(d):
             square += np.float64(X[i, j]) * X[i, j]
@@ -179,26 +179,26 @@ def pack_item(X, order, cuts, tails, b, place, real, unit, codes, table, widest,
     for s in range(segments):
         for half in range(2):
             sums[half] = squares[half] = 0
-        for part in range(4 * tails if s < 2 else 0):
-            tail = np.int64(np.ceil(residual_norm(X, i, cuts, tails, part) / unit)) if real else 0
-            codes[first + (cuts[1] + 1 + part // 4) * ROW_BYTES + (part & 3)] = tail
-            count_code(tail, part, sums, squares)
-        begin = cuts[s] + s + (tails if s else 0)
+        for part in range(4 * norm_rows if s < 2 else 0):
+            norm_code = np.int64(np.ceil(residual_norm(X, i, cuts, norm_rows, part) / unit)) if real else 0
+            codes[first + (cuts[1] + 1 + part // 4) * ROW_BYTES + (part & 3)] = norm_code
+            count_code(norm_code, part, sums, squares)
+        begin = cuts[s] + s + (norm_rows if s else 0)
         for j in range(4 * cuts[s], 4 * cuts[s + 1]):
             value = np.float64(X[i, j]) if real and j < d else 0.0
             code = np.int64(minimum(maximum(np.rint(value / unit), -127.0), 127.0))
             codes[first + (begin + 1 + j // 4 - cuts[s]) * ROW_BYTES + (j & 3)] = code
             count_code(code, j, sums, squares)
-            seen += value * value
+            head_square += value * value
             error += (value - code * unit) * (value - code * unit)
         store_start(codes, first + begin * ROW_BYTES, sums)
         for half in range(2):
             widest[s, half] = maximum(widest[s, half], round_up(np.sqrt(np.float64(squares[half]))))
         if real:
             column = BOUNDS + 3 * s
-            table[b, column] = maximum(table[b, column], round_up(np.sqrt(seen)))
+            table[b, column] = maximum(table[b, column], round_up(np.sqrt(head_square)))
             table[b, column + 1] = maximum(table[b, column + 1], round_up(np.sqrt(error)))
             if 0 < s < segments - 1:
                 table[b, column + 2] = maximum(
-                    table[b, column + 2], round_up(np.sqrt(maximum(square - seen, 0.0)))
+                    table[b, column + 2], round_up(np.sqrt(maximum(square - head_square, 0.0)))
                 )
