@@ -17,7 +17,7 @@ def readonly(array: np.ndarray) -> np.ndarray:
 
 
 def aligned(shape: tuple[int, ...], dtype: type[np.generic]) -> np.ndarray:
-    """Return an array of zeros whose data starts at a cache line."""
+    """Return an array of zeros, aligned to a cache line."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     buffer = np.empty(size + LINE, np.uint8)  # np.empty uses huge pages, np.zeros does not
     buffer[:] = 0
