@@ -165,7 +165,7 @@ def test_fit_with_features_from_the_command_line(files):
     [
         (
             ["--item-features", "group"],
-            "--item-features needs to know of the items: name their file with --items",
+            "--item-features needs item metadata: name their file with --items",
         ),
         (["--user-features", "kind"], "--users and --user-features go together"),
         (["--model", "ials", "--epochs", "3"], "ials has no setting 'epochs'"),

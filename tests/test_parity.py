@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import segue
 from segue.cli import app
 from segue.cli.session import Session
-from segue.models import SERVED
+from segue.models import MODELS, served_models
 from segue.online import Profile
 from segue.serve.settings import Settings
 from serving import serving
@@ -34,7 +34,7 @@ CASES = {
     "reasons": {"explain": True},
     "explored reasons": {"explore": "rank_buckets:2", "seed": 1, "explain": True},
 }
-SERVED_NAMES = sorted(SERVED)
+SERVED_NAMES = served_models()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,7 @@ class TestHistories:
 
     def test_lists_of_ids(self, model, folder, server, trained, case):
         body = {"history": HISTORY, **CASES[case]}
-        if SERVED[model].ratings:
+        if MODELS[model].ratings:
             status, problem = server.call("POST", "/v1/recommend", body)
             assert (status, "learns from ratings" in problem["detail"]) == (422, True)
             with pytest.raises(segue.errors.DataError, match="learns from ratings"):

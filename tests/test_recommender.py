@@ -589,7 +589,7 @@ class TestRefused:
         with pytest.raises(SettingError, match="there is no index 'fast'; there are auto, exact"):
             segue.Recommender(index="fast")
         with pytest.raises(
-            SettingError, match=r"ItemKNN\(.*\) is no model; give one of als, biasedmf, .*, warp by name"
+            SettingError, match=r"ItemKNN\(.*\) cannot be served; use one of als, biasedmf, .*, warp"
         ):
             segue.Recommender(segue.ItemKNN())
         with pytest.raises(

@@ -22,7 +22,7 @@ from segue.cli.trials import verdict
 from segue.cli.values import parse_duration
 from segue.data.interactions import from_csr
 from segue.errors import DataError, MissingExtraError, SettingError
-from segue.models import IALS, MODELS, SERVED, TUNABLE, BiasedMF
+from segue.models import IALS, MODELS, BiasedMF, served_models, tunable_models
 from segue.models.search_space import Range, passes_field, resolve_space
 from segue.tuning import plot as study_chart
 from segue.tuning import search as tuning
@@ -51,9 +51,9 @@ def ends(space, pick):
 
 class TestSpaces:
     def test_are_of_all_models_that_learn(self):
-        assert set(TUNABLE) == set(SERVED) - {"popularity", "text"}
+        assert set(tunable_models()) == set(served_models()) - {"popularity", "text"}
 
-    @pytest.mark.parametrize("model", TUNABLE)
+    @pytest.mark.parametrize("model", tunable_models())
     def test_hold_the_defaults_and_are_valid_at_their_ends(self, model, data):
         settings = MODELS[model].settings()
         space = resolve_space(MODELS[model].space, settings, data)
@@ -219,7 +219,7 @@ def test_pruning_compares_trials_of_one_model(data, monkeypatch):
     assert tuned.model == "ials"
 
 
-@pytest.mark.parametrize("model", TUNABLE)
+@pytest.mark.parametrize("model", tunable_models())
 def test_every_model_is_tuned(model, data):
     held = {"dim": 3, "threads": 1}
     tuned = tune(data, model, trials=3, fixed=held)
@@ -522,7 +522,7 @@ class TestTime:
         ({"models": []}, "models names none; give one or more, such as models=('ials', 'warp')"),
         (
             {"models": "popularity"},
-            f"'popularity' is not a model with settings to tune; these are: {', '.join(TUNABLE)}",
+            f"'popularity' is not a model with settings to tune; these are: {', '.join(tunable_models())}",
         ),
         ({"models": ["ials", "mf"]}, "'mf' is not a model with settings to tune; these are: "),
         ({"metric": "ndcg"}, "metric='ndcg' is not known; there are precision@10, recall@10, ndcg@10, "),

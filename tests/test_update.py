@@ -13,7 +13,7 @@ import segue
 from segue.cli.commands import app
 from segue.data.interactions import from_csr
 from segue.errors import CorruptModelError, DataError, SettingError
-from segue.models import SERVED
+from segue.models import MODELS, served_models
 
 LONG = {
     "als": {"dim": 8},
@@ -32,11 +32,11 @@ LONG = {
 }
 WORDS = ["volcano eruption lava", "wedding bride comedy", "submarine torpedo navy", "vampire castle blood"]
 GROUPS = 4
-TOLD = sorted(set(SERVED) - {"popularity", "biasedmf"})  # who can tell the groups apart
+TOLD = sorted(set(served_models()) - {"popularity", "biasedmf"})  # who can tell the groups apart
 
 
 def settings(name):
-    kind = SERVED[name].settings
+    kind = MODELS[name].settings
     threads = {"threads": 1} if "threads" in {field.name for field in dataclasses.fields(kind)} else {}
     return kind(**LONG[name], **threads)
 
@@ -64,7 +64,7 @@ def new():
     return made.where(~known).compact()
 
 
-@pytest.fixture(scope="module", params=sorted(SERVED))
+@pytest.fixture(scope="module", params=served_models())
 def trained(request, data):
     return segue.Recommender(settings(request.param)).fit(data)
 
@@ -75,7 +75,7 @@ def updated(trained, new):
 
 
 def name_of(one):
-    return next(name for name, spec in SERVED.items() if spec.settings is type(one.settings.model))
+    return next(name for name, spec in MODELS.items() if spec.settings is type(one.settings.model))
 
 
 def test_everybody_is_there_and_rows_keep_their_places(trained, updated, data, new):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
@@ -27,24 +27,36 @@ def lazy_names(package: str, modules: Mapping[str, tuple[str, ...]]) -> Callable
     return get
 
 
-class LazyRegistry(Mapping[str, T], Generic[T]):
+class LazyRegistry(MutableMapping[str, T], Generic[T]):
     """A registry that imports the module of an entry when the entry is first used."""
 
     def __init__(self, package: str, places: Mapping[str, str]) -> None:
         """Take entries by name: the module, relative to the package, and the attribute (`ials:SPEC`)."""
         self._places = {name: (f"{package}.{place}").partition(":")[::2] for name, place in places.items()}
+        self._entries: dict[str, T] = {}
 
     def __getitem__(self, name: str) -> T:
-        module, attribute = self._places[name]
-        entry: T = getattr(import_module(module), attribute)
-        return entry
+        if name not in self._entries:
+            module, attribute = self._places[name]
+            self._entries[name] = getattr(import_module(module), attribute)
+        return self._entries[name]
+
+    def __setitem__(self, name: str, entry: T) -> None:
+        self._entries[name] = entry
+
+    def __delitem__(self, name: str) -> None:
+        del self._entries[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(dict.fromkeys((*self._places, *self._entries)))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._places.keys() | self._entries.keys())
 
-    def imported(self) -> dict[str, T]:
-        """Return the entries whose modules are imported already; an object of a class is in one of them."""
-        return {name: self[name] for name, (module, _) in self._places.items() if module in sys.modules}
+    def name_of(self, is_entry: Callable[[T], bool]) -> str | None:
+        """Return the name of the entry for which a test holds, or None; imports as few modules as it can."""
+        imported = [name for name, (module, _) in self._places.items() if module in sys.modules]
+        for name in dict.fromkeys((*self._entries, *imported, *self._places)):
+            if is_entry(self[name]):
+                return name
+        return None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
 from segue.errors import SettingError
+from segue.lazy import LazyRegistry
 
 
 def at_least(settings: object, **bounds: float) -> None:
@@ -40,10 +41,10 @@ def one_of(settings: object, **choices: Collection[str]) -> None:
             )
 
 
-def named(given: Any, registry: dict[str, Any], what: str) -> Any:
+def named(given: Any, registry: Mapping[str, Any], what: str) -> Any:
     """Return settings as they are, and for a name those that the registry has, with their defaults."""
     if not isinstance(given, str):
-        if type(given) in registry.values():
+        if _is_entry(type(given), registry):
             return given
         raise SettingError(
             f"{given!r} is no {what}; give one of {', '.join(sorted(registry))} by name or its settings"
@@ -53,7 +54,13 @@ def named(given: Any, registry: dict[str, Any], what: str) -> Any:
     return registry[given.lower()]()
 
 
-def parse_setting(value: Any, registry: dict[str, Any], noun: str, argument: str) -> Any:
+def _is_entry(kind: type, registry: Mapping[str, Any]) -> bool:
+    if isinstance(registry, LazyRegistry):
+        return registry.name_of(lambda entry: entry is kind) is not None
+    return kind in registry.values()
+
+
+def parse_setting(value: Any, registry: Mapping[str, Any], noun: str, argument: str) -> Any:
     """Return settings for a name, for `NAME:NUMBER` (the number sets the first field), or as they are.
 
     None stays None. Raises `SettingError` for a name that the registry lacks and a value that is no number.

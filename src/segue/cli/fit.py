@@ -24,7 +24,7 @@ from segue.data.sources import read_interactions, read_items, read_table
 from segue.errors import SettingError
 from segue.evaluation.evaluate import Evaluation, RatingErrors, evaluate
 from segue.index import INDEXES
-from segue.models import SERVED
+from segue.models import served_models
 from segue.models.text import Text
 from segue.recommender.facade import TrainedRecommender
 from segue.recommender.fitting import Recommender
@@ -62,7 +62,7 @@ def fit(
     items: Items = None,
     model: Annotated[
         str | None,
-        typer.Option(help=f"Model: {', '.join(SERVED)}; by default ials, or text without SOURCE."),
+        typer.Option(help=f"Model: {', '.join(served_models())}; by default ials, or text without SOURCE."),
     ] = None,
     index: Annotated[str, typer.Option(help=f"Index: {', '.join(INDEXES)}.")] = "auto",
     dim: Annotated[int | None, typer.Option(help="Number of dimensions of the vectors.")] = None,

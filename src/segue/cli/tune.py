@@ -25,7 +25,7 @@ from segue.evaluation.evaluate import Evaluation, evaluate
 from segue.evaluation.figures import check_picture
 from segue.evaluation.metrics import difference
 from segue.index import INDEXES
-from segue.models import TUNABLE
+from segue.models import tunable_models
 from segue.progress import Progress
 from segue.recommender.facade import TrainedRecommender
 from segue.recommender.fitting import Recommender
@@ -37,7 +37,9 @@ def tune(
     folder: Annotated[Path, typer.Option("--output", "-o", metavar="MODEL", help="Model folder to write.")],
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help=f"Model, repeatable: {', '.join(TUNABLE)}; by default ials."),
+        typer.Option(
+            metavar="NAME", help=f"Model, repeatable: {', '.join(tunable_models())}; by default ials."
+        ),
     ] = None,
     trials: Annotated[
         int | None,

@@ -109,9 +109,6 @@ class Auto:
         return AutoIndex(self, settings.from_arrays(others), effort, measured)
 
 
-INDEXES["auto"] = Auto  # registered here because Auto chooses among the others
-
-
 @dataclass(frozen=True, eq=False)
 class AutoIndex:
     """The chosen index, its effort, and the measurements of all candidates."""

@@ -1,24 +1,21 @@
-"""The registry of indexes: settings classes by name.
-
-`segue.index.auto` adds "auto" when it is imported, because it chooses among the others.
-"""
+"""The registry of indexes: settings classes by name, each imported when it is first used."""
 
 from __future__ import annotations
 
 from segue.index.base import IndexSettings
-from segue.index.exact import Exact
-from segue.index.forest import Forest
-from segue.index.hnsw import HNSW
-from segue.index.ivf import IVF
-from segue.index.lsh import LSH
+from segue.lazy import LazyRegistry
 
-INDEXES: dict[str, type[IndexSettings]] = {
-    "exact": Exact,
-    "forest": Forest,
-    "hnsw": HNSW,
-    "ivf": IVF,
-    "lsh": LSH,
-}
+INDEXES: LazyRegistry[type[IndexSettings]] = LazyRegistry(
+    "segue.index",
+    {
+        "auto": "auto:Auto",
+        "exact": "exact:Exact",
+        "forest": "forest:Forest",
+        "hnsw": "hnsw:HNSW",
+        "ivf": "ivf:IVF",
+        "lsh": "lsh:LSH",
+    },
+)
 
 
 def concrete_indexes() -> list[str]:

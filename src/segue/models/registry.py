@@ -1,53 +1,58 @@
-"""The registry of models: one line for each."""
+"""The registry of models: one line for each. A model's module is imported when the model is first used."""
 
 from __future__ import annotations
 
 from segue.errors import SettingError
-from segue.models import (
-    als,
-    baselines,
-    blend,
-    contrastive,
-    ease,
-    explicit,
-    ials,
-    item2vec,
-    svdae,
-    text,
-)
+from segue.lazy import LazyRegistry
 from segue.models.base import ModelSpec
-from segue.models.sgd import specs as sgd
 
-MODELS: dict[str, ModelSpec] = {
-    "als": als.SPEC,
-    "biasedmf": explicit.SPEC,
-    "blend": blend.SPEC,
-    "bpr": sgd.BPR_SPEC,
-    "contrastive": contrastive.SPEC,
-    "ease": ease.SPEC,
-    "ials": ials.SPEC,
-    "item2vec": item2vec.SPEC,
-    "itemknn": baselines.ITEM_KNN_SPEC,
-    "koswarp": sgd.KOSWARP_SPEC,
-    "logistic": sgd.LOGISTIC_SPEC,
-    "popularity": baselines.POPULARITY_SPEC,
-    "svdae": svdae.SPEC,
-    "text": text.SPEC,
-    "warp": sgd.WARP_SPEC,
-}
-SERVED: dict[str, ModelSpec] = {name: spec for name, spec in MODELS.items() if spec.served}
-TUNABLE: dict[str, ModelSpec] = {name: spec for name, spec in MODELS.items() if spec.space}
-_SPEC_OF_CLASS: dict[type, ModelSpec] = {spec.settings: spec for spec in MODELS.values()}
+MODELS: LazyRegistry[ModelSpec] = LazyRegistry(
+    "segue.models",
+    {
+        "als": "als:SPEC",
+        "biasedmf": "explicit:SPEC",
+        "blend": "blend:SPEC",
+        "bpr": "sgd.specs:BPR_SPEC",
+        "contrastive": "contrastive:SPEC",
+        "ease": "ease:SPEC",
+        "ials": "ials:SPEC",
+        "item2vec": "item2vec:SPEC",
+        "itemknn": "baselines:ITEM_KNN_SPEC",
+        "koswarp": "sgd.specs:KOSWARP_SPEC",
+        "logistic": "sgd.specs:LOGISTIC_SPEC",
+        "popularity": "baselines:POPULARITY_SPEC",
+        "svdae": "svdae:SPEC",
+        "text": "text:SPEC",
+        "warp": "sgd.specs:WARP_SPEC",
+    },
+)
+
+
+def served_models() -> list[str]:
+    """Return the names of the models that an index can serve."""
+    return [name for name, spec in MODELS.items() if spec.served]
+
+
+def tunable_models() -> list[str]:
+    """Return the names of the models that have settings to tune."""
+    return [name for name, spec in MODELS.items() if spec.space]
+
+
+def name_of(settings: object) -> str:
+    """Return the name of a model from its settings; raises `SettingError` for other objects."""
+    name = MODELS.name_of(lambda spec: spec.settings is type(settings))
+    if name is None:
+        raise SettingError(f"{settings!r} is not the settings of a model; the models are {', '.join(MODELS)}")
+    return name
 
 
 def spec_of(settings: object) -> ModelSpec:
     """Return the spec of a model from its settings; raises `SettingError` for other objects."""
-    if type(settings) not in _SPEC_OF_CLASS:
-        raise SettingError(f"{settings!r} is not the settings of a model; the models are {', '.join(MODELS)}")
-    return _SPEC_OF_CLASS[type(settings)]
+    return MODELS[name_of(settings)]
 
 
 def check_tunable(model: str) -> None:
     """Raise `SettingError` if there is no such model, or if it has nothing to tune."""
-    if model not in TUNABLE:
-        raise SettingError(f"{model!r} is not a model with settings to tune; these are: {', '.join(TUNABLE)}")
+    if model not in MODELS or not MODELS[model].space:
+        names = ", ".join(tunable_models())
+        raise SettingError(f"{model!r} is not a model with settings to tune; these are: {names}")

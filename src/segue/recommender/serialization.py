@@ -14,9 +14,10 @@ from segue.data.features import Encoding
 from segue.data.ids import IdMap
 from segue.errors import CorruptModelError
 from segue.index import INDEXES
-from segue.models import Embeddings
+from segue.models import MODELS, Embeddings
+from segue.models.registry import name_of
 from segue.models.text import Text
-from segue.recommender.settings import SERVED_CLASSES, RecommenderSettings
+from segue.recommender.settings import RecommenderSettings
 from segue.recommender.state import RecommenderState
 from segue.store import StoredModel
 from segue.text.index import TextIndex
@@ -57,8 +58,8 @@ def to_stored(state: RecommenderState) -> tuple[Arrays, Tables, Meta]:
         "text": None,
         "biases": embeddings.biases,
         "encodings": _store_features(state, arrays, tables),
-        "model": _describe(state.settings.model, SERVED_CLASSES),
-        "index": _describe(state.settings.index, INDEXES),
+        "model": _describe(state.settings.model, name_of(state.settings.model)),
+        "index": _describe(state.settings.index, _index_name(state.settings.index)),
         "index_arrays": dict.fromkeys(shared, ITEMS),
         "metrics": {name: float(value) for name, value in state.metrics.items() if np.isfinite(value)},
     }
@@ -75,8 +76,9 @@ def from_stored(stored: StoredModel) -> RecommenderState:
     """Return the state that a model folder stores, or raise `CorruptModelError`."""
     arrays, meta, tables = stored.arrays, stored.meta, stored.tables
     try:
-        model = _settings(meta["model"], SERVED_CLASSES)
-        index = _settings(meta["index"], INDEXES)
+        model = MODELS[meta["model"]["name"]].settings(**meta["model"]["settings"])
+        index_class: Any = INDEXES[meta["index"]["name"]]
+        index = index_class(**meta["index"]["settings"])
         index_arrays = _with_prefix(arrays, INDEX)
         index_arrays |= {name: arrays[other] for name, other in meta["index_arrays"].items()}
         users, items = (IdMap.trusted(tables[f"{side}s"]["id"], noun=side) for side in ("user", "item"))
@@ -162,12 +164,10 @@ def _load_texts(meta: Meta, arrays: Arrays, tables: Tables, items: int) -> TextI
     return texts
 
 
-def _describe(settings: Any, registry: Mapping[str, Any]) -> Meta:
-    """The name of settings in a registry, and their values."""
-    name = next(name for name, kind in registry.items() if kind is type(settings))
+def _describe(settings: Any, name: str) -> Meta:
+    """The name and the values of settings."""
     return {"name": name, "settings": asdict(settings)}
 
 
-def _settings(description: Meta, registry: Mapping[str, Any]) -> Any:
-    """The settings that `_describe` described."""
-    return registry[description["name"]](**description["settings"])
+def _index_name(settings: object) -> str:
+    return str(INDEXES.name_of(lambda kind: kind is type(settings)))

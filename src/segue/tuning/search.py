@@ -100,7 +100,7 @@ def tune(
 
     Args:
         interactions: what to learn from; a test set must not be in it.
-        models: names in `segue.models.TUNABLE`; their search spaces are in `segue.models.MODELS`.
+        models: names in `segue.models.tunable_models()`; their search spaces are in `segue.models.MODELS`.
         trials: how many in all, those that `study` already has included; 30 where there is no `seconds`.
         seconds: after which no more are begun and the one in progress is cut, unless it would be the first.
         metric: "ndcg@10" or any other ranking metric at any depth, "auc", or, for biasedmf alone, "rmse"
