@@ -141,11 +141,10 @@ def two_means(kind, X, squares, rows, first, last, steps, state, p, q):
 @njit_noref
 def plane_between(kind, p, q, plane):
     """The plane (d,) halfway between two means, at length 1; return its offset."""
-    total = np.float32(0)
     for j in range(len(p)):
         plane[j] = p[j] - q[j]
-        total += plane[j] * plane[j]
-    length = np.sqrt(total)
+    # A sum in the loop above would be reordered only where the arrays lie far enough apart in memory.
+    length = np.sqrt(square_of(plane))
     if length > 0:
         for j in range(len(p)):
             plane[j] /= length
