@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import scipy.sparse as sp
@@ -138,7 +138,7 @@ class IALS:
         items.place_idle()
         users.place_idle()
         _, axes = principal_axes(items.vectors, self.threads)
-        learned: list[Any] = []
+        learned: list[np.ndarray | None] = []
         for side, features in ((users, user_features), (items, item_features)):
             side.turn(axes, self.threads)
             centres = side.centres

@@ -21,7 +21,7 @@ from segue.models import MODELS, Embeddings, check_tunable
 from segue.models.search_space import Choices, Range, passes_field, resolve_space
 from segue.numerics.ranks import rank
 from segue.progress import NOTHING, Progress, silent
-from segue.tuning.study import Study, opened
+from segue.tuning.study import Optuna, Study, opened
 
 TRIALS = 30  # where neither a number nor a time is given
 HELD = 0.1  # the share of the interactions that settings are measured on
@@ -290,7 +290,7 @@ class Search:
         self.report(ended=True)
         return False
 
-    def attempt(self, trial: Any) -> None:
+    def attempt(self, trial: Optuna) -> None:
         """Train and measure, and put down what came of it, whatever that is."""
         started = time.monotonic()
         try:
@@ -308,7 +308,7 @@ class Search:
             trial.set_user_attr("seconds", time.monotonic() - started)
             self.study.finish(trial, value)
 
-    def value_of(self, trial: Any) -> float | None:
+    def value_of(self, trial: Optuna) -> float | None:
         """What a trial's settings are worth, None where the first look at them is not worth a second."""
         model = self.plan.models[0]
         if len(self.plan.models) > 1:
@@ -375,7 +375,7 @@ def default_of(model: str, fixed: Mapping[str, Any]) -> Any:
     return kind(**{name: value for name, value in fixed.items() if name in own})
 
 
-def _suggested(trial: Any, name: str, setting: Range | Choices) -> Any:
+def _suggested(trial: Optuna, name: str, setting: Range | Choices) -> Any:
     if not isinstance(setting, Range):
         return trial.suggest_categorical(name, list(setting))
     if isinstance(setting.low, int):
@@ -446,7 +446,7 @@ def trials_frame(study: Study, fixed: Mapping[str, Any], *, lower: bool) -> pl.D
     return pl.DataFrame(sorted(rows, key=place), schema=SCHEMA)
 
 
-def _row(trial: Any, fixed: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
+def _row(trial: Optuna, fixed: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
     told, state = trial.user_attrs, trial.state.name.lower()
     model, error = told.get("model", told.get("default_of")), told.get("error")
     own = {field.name for field in fields(MODELS[model].settings)} if model else set()

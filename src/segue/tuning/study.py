@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from segue.errors import MissingExtraError, SettingError
 from segue.store.lock import locked
 
+Optuna: TypeAlias = Any  # its objects and trial values; optuna is an extra
 NAME = "segue"  # of the study in its file
 SQLITE = b"SQLite format 3\0"  # how such a file begins
 END = "end of trial "  # before its number: the name of the study's attribute
@@ -30,11 +31,11 @@ class Study:
     optuna lets only the process that began a trial change the trial's.
     """
 
-    optuna: Any
-    kept: Any
+    optuna: Optuna
+    kept: Optuna
     lock: Path | None
 
-    def same(self, about: Mapping[str, Any]) -> None:
+    def same(self, about: Mapping[str, object]) -> None:
         """Put down what a new study is about, or raise `SettingError` where it is about something else."""
         for name, value in about.items():
             known = self.kept.user_attrs
@@ -46,7 +47,7 @@ class Study:
                     "or name another file"
                 )
 
-    def claim(self, defaults: Mapping[str, Mapping[str, Any]], limit: int | None, seed: int) -> Any:
+    def claim(self, defaults: Mapping[str, Mapping[str, object]], limit: int | None, seed: int) -> Optuna:
         """Begin the next trial, one process at a time; None where there are enough.
 
         `defaults` has the parameters of each model's default settings, which are tried first. The choices
@@ -70,23 +71,23 @@ class Study:
             trial.set_user_attr("process", os.getpid())
             return trial
 
-    def finish(self, trial: Any, value: float | None) -> None:
+    def finish(self, trial: Optuna, value: float | None) -> None:
         """End a trial with its value, or with None where the first look at it was the last."""
         pruned = self.optuna.trial.TrialState.PRUNED
         self.kept.tell(trial, value, state=pruned if value is None else None)
 
-    def fail(self, trial: Any, problem: str, *, cut: bool = False) -> None:
+    def fail(self, trial: Optuna, problem: str, *, cut: bool = False) -> None:
         """End a trial without a value; one that was cut does not count, so that another takes its place."""
         self.kept.set_user_attr(f"{END}{trial.number}", {"problem": problem, "cut": cut})
         self.kept.tell(trial.number, state=self.optuna.trial.TrialState.FAIL)
 
-    def trials(self, *states: str) -> list[Any]:
+    def trials(self, *states: str) -> list[Optuna]:
         """All trials, or those of some states."""
         wanted = [self.optuna.trial.TrialState[state] for state in states] or None
-        found: list[Any] = self.kept.get_trials(deepcopy=False, states=wanted)
+        found: list[Optuna] = self.kept.get_trials(deepcopy=False, states=wanted)
         return found
 
-    def complete(self) -> list[Any]:
+    def complete(self) -> list[Optuna]:
         """The trials that have a value."""
         return self.trials("COMPLETE")
 
@@ -95,7 +96,7 @@ class Study:
         cut = self.cut()
         return sum(trial.number not in cut for trial in self.trials("COMPLETE", "PRUNED", "FAIL"))
 
-    def ends(self) -> dict[int, dict[str, Any]]:
+    def ends(self) -> dict[int, dict[str, Optuna]]:
         """The numbers of the trials that ended without a value, with "problem" and "cut".
 
         A trial that was cut did not come to its end, through no fault of its settings, and does not count.
@@ -143,7 +144,7 @@ def opened(path: str | Path | None, direction: str) -> Iterator[Study]:
 
 
 @contextmanager
-def _in_file(optuna: Any, file: Path, direction: str) -> Iterator[Study]:
+def _in_file(optuna: Optuna, file: Path, direction: str) -> Iterator[Study]:
     check_file(file)
     lock = file.with_name(file.name + ".lock")
     with locked(lock):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import scipy.sparse as sp
 
@@ -11,7 +9,9 @@ from segue.errors import DataError
 
 
 def random_train_test_split(
-    interactions: Any, test_percentage: float = 0.2, random_state: int | np.random.RandomState | None = None
+    interactions: sp.spmatrix,
+    test_percentage: float = 0.2,
+    random_state: int | np.random.RandomState | None = None,
 ) -> tuple[sp.coo_matrix, sp.coo_matrix]:
     """Split the entries of a sparse matrix at random into train and test, two COO matrices of its shape.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from segue.errors import DataError
 
 Ids = dict[Hashable, int]
+Row: TypeAlias = tuple[Any, ...]  # ids, names and weights from the caller
 
 
 class Dataset:
@@ -87,7 +88,7 @@ class Dataset:
             self._item_feature_mapping,
         )
 
-    def build_interactions(self, data: Iterable[tuple[Any, ...]]) -> tuple[sp.coo_matrix, sp.coo_matrix]:
+    def build_interactions(self, data: Iterable[Row]) -> tuple[sp.coo_matrix, sp.coo_matrix]:
         """Make matrices of (user, item) or (user, item, weight).
 
         Returns users × items COO matrices in the order of the data: ones (int32), and weights (float32),
@@ -108,7 +109,7 @@ class Dataset:
         copies = tuple(place.copy() for place in places)
         return ones, sp.coo_matrix((np.array(weights, np.float32), copies), shape)
 
-    def build_user_features(self, data: Iterable[tuple[Any, Any]], normalize: bool = True) -> sp.csr_matrix:
+    def build_user_features(self, data: Iterable[Row], normalize: bool = True) -> sp.csr_matrix:
         """Make the matrix of user features, users × features CSR float32.
 
         Args:
@@ -123,7 +124,7 @@ class Dataset:
             self._user_identity_features, "user",
         )  # fmt: skip
 
-    def build_item_features(self, data: Iterable[tuple[Any, Any]], normalize: bool = True) -> sp.csr_matrix:
+    def build_item_features(self, data: Iterable[Row], normalize: bool = True) -> sp.csr_matrix:
         """Make the matrix of item features, items × features CSR float32, as `build_user_features` does."""
         return _features(
             data, normalize, self._item_id_mapping, self._item_feature_mapping,
@@ -145,7 +146,7 @@ def _number(ids: Ids, name: Hashable, what: str) -> int:
 
 
 def _features(
-    data: Iterable[tuple[Any, Any]], normalize: bool, ids: Ids, features: Ids, identity: bool, side: str
+    data: Iterable[Row], normalize: bool, ids: Ids, features: Ids, identity: bool, side: str
 ) -> sp.csr_matrix:
     entries = [(row, features[name], 1.0) for name, row in ids.items()] if identity else []
     entries.extend(_entries(data, ids, features, side))
@@ -155,9 +156,7 @@ def _features(
     return _normalized(made, side) if normalize else made
 
 
-def _entries(
-    data: Iterable[tuple[Any, Any]], ids: Ids, features: Ids, side: str
-) -> Iterator[tuple[int, int, float]]:
+def _entries(data: Iterable[Row], ids: Ids, features: Ids, side: str) -> Iterator[tuple[int, int, float]]:
     for datum in data:
         if len(datum) != 2:
             raise DataError(f"expected ({side}_id, features), got {datum!r}")
