@@ -1,10 +1,10 @@
-"""The memory of Spark's driver while shards are built and searched, as items grow tenfold.
+"""Measure the memory of Spark's driver while it builds and searches shards, for two numbers of items.
 
     python benchmarks/shards.py [--items 100000 1000000] [--dim 64] [--queries 2000] [--shards 8]
 
-On `local-cluster[2,1,3072]`: two executors in processes of their own, so that the driver's memory is its own.
-Items come from Parquet. Each size runs in a new process; what counts is the most memory that it and its JVM
-had.
+On `local-cluster[2,1,3072]`: two executors in processes of their own, separate from the driver.
+Items come from Parquet. Each size runs in a new process; the table shows the peak memory of that process and
+of its JVM.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 MASTER = "local-cluster[2,1,3072]"
-STATUS = "VmHWM:"
+PEAK_FIELD = "VmHWM:"
 
 
 def main() -> None:
@@ -36,19 +37,19 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.folder:
-        print(json.dumps(measured(given.folder, given.shards)))
+    arguments = parser.parse_args()
+    if arguments.folder:
+        print(json.dumps(measure(arguments.folder, arguments.shards)))
         return
     rows = []
-    for count in given.items:
+    for count in arguments.items:
         with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder, "items"), count, given.dim, "item_id")
-            write(Path(folder, "queries"), given.queries, given.dim, "query_id")
-            command = [sys.executable, __file__, "--folder", folder, "--shards", str(given.shards)]
-            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            rows.append({"items": count, **json.loads(told.splitlines()[-1])})
-    table = Table(*rows[0], title="memory of the driver, MiB at most")
+            write(Path(folder, "items"), count, arguments.dim, "item_id")
+            write(Path(folder, "queries"), arguments.queries, arguments.dim, "query_id")
+            command = [sys.executable, __file__, "--folder", folder, "--shards", str(arguments.shards)]
+            stdout = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            rows.append({"items": count, **json.loads(stdout.splitlines()[-1])})
+    table = Table(*rows[0], title="peak memory of the driver, MiB")
     for row in rows:
         table.add_row(
             *(f"{value:,.0f}" if isinstance(value, float) else f"{value:,}" for value in row.values())
@@ -58,7 +59,7 @@ def main() -> None:
 
 
 def write(folder: Path, count: int, dim: int, name: str) -> None:
-    """Write vectors of lognormal lengths in parts."""
+    """Write vectors of lognormal norms as eight Parquet files."""
     folder.mkdir()
     rng = np.random.default_rng(count)
     for part, rows in enumerate(np.array_split(np.arange(count), 8)):
@@ -67,27 +68,28 @@ def write(folder: Path, count: int, dim: int, name: str) -> None:
         frame.write_parquet(folder / f"{part}.parquet")
 
 
-def measured(folder: Path, shards: int) -> dict[str, float]:
-    """Build and search; return the memory of both processes of the driver and the seconds."""
+def measure(folder: Path, shards: int) -> dict[str, float]:
+    """Build and search shards; return the peak memory of the driver's two processes and the seconds."""
     from segue.spark import build_shards, search_shards, session
 
     spark = session(MASTER)
     started = time.perf_counter()
     build_shards(spark.read.parquet(str(folder / "items")), folder / "shards", shards)
     built = time.perf_counter()
-    found = search_shards(spark.read.parquet(str(folder / "queries")), folder / "shards", 10)
-    found.write.parquet(str(folder / "found"))
+    results = search_shards(spark.read.parquet(str(folder / "queries")), folder / "shards", 10)
+    results.write.parquet(str(folder / "results"))
     ended = time.perf_counter()
-    java = spark.sparkContext._jvm.java.lang.ProcessHandle.current().pid()
+    jvm: Any = spark.sparkContext._jvm
+    java = jvm.java.lang.ProcessHandle.current().pid()
     return {
         "python": peak(os.getpid()), "java": peak(java), "build_s": built - started, "search_s": ended - built
     }  # fmt: skip
 
 
 def peak(process: int) -> float:
-    """The most memory that a process had, in MiB."""
+    """Return the peak memory of a process in MiB."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(STATUS))
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(PEAK_FIELD))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long a person waits: `segue recommend` from the prompt, and the first fit with nothing compiled.
+"""Measure start-up time: `segue recommend` from a shell, and the first fit without compiled kernels.
 
     python benchmarks/start.py [--repeats 9]
 
-Whole processes are timed. The models have 64 dimensions and the sizes of `SHAPES`.
-The first use is timed with an empty cache of kernels.
+The times are those of whole processes. The models have 64 dimensions and the sizes of `SHAPES` (users, items,
+interactions). The first fit starts with an empty kernel cache.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def main() -> None:
             command = [sys.executable, "-m", "segue", "recommend", str(model), "--user", "7"]
             seconds(command)
             rows[f"segue recommend, {name} model"] = [seconds(command) for _ in range(repeats)]
-        rows["first fit → recommend, nothing compiled"] = [
-            seconds([sys.executable, "-c", FIRST_USE], Path(folder) / f"cache{turn}") for turn in range(3)
+        rows["first fit → recommend, empty kernel cache"] = [
+            seconds([sys.executable, "-c", FIRST_USE], Path(folder) / f"cache{run}") for run in range(3)
         ]
-        rows["the same, compiled"] = [
+        rows["the same, cached kernels"] = [
             seconds([sys.executable, "-c", FIRST_USE], Path(folder) / "cache0") for _ in range(repeats)
         ]
     table = Table("process", "median s", "min s", "max s")
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def seconds(command: list[str], cache: Path | None = None) -> float:
-    """Run a command to its end; the wall time."""
+    """Run a command and return its wall time in seconds."""
     environment = dict(os.environ) if cache is None else {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
     started = time.perf_counter()
     subprocess.run(command, env=environment, check=True, capture_output=True)

@@ -355,13 +355,13 @@ class TestShards:
         building(pa.table({"item_id": [1, None], "vector": [[1.0]] * 2}), "1 of 2 item ids are null")
         building(pa.table({"item_id": [1, 1], "vector": [[1.0]] * 2}), "1 of 2 item ids are repeated")
         mixed = pa.table({"item_id": [1, 2], "vector": [[1.0], [0.9, 0.1]]})
-        building(mixed, "have different lengths|dimensions came", Exception)
+        building(mixed, "have different lengths|dimensions; all must have", Exception)
         shutil.rmtree(tmp_path / "s", ignore_errors=True)
         broken = pa.table({"item_id": [1], "vector": [[float("nan")]]})
         building(broken, "must be finite", Exception)
         shutil.rmtree(tmp_path / "s", ignore_errors=True)
         build_shards(spark.createDataFrame(good), tmp_path / "s", 1)
-        building(good, "is not empty; name a new folder for the shards", SettingError)
+        building(good, "is not empty; choose a new folder for the shards", SettingError)
         wide = spark.createDataFrame(pa.table({"query_id": [1], "vector": [[1.0, 2.0, 3.0]]}))
         with pytest.raises(Exception, match="all must have 2"):
             search_shards(wide, tmp_path / "s", 1).count()
@@ -369,7 +369,7 @@ class TestShards:
     def test_damaged_manifests(self, tmp_path):
         with pytest.raises(NotAModelError, match="name the folder that build_shards wrote"):
             open_shards(tmp_path)
-        for told in ("{", "[]", "{}", json.dumps({"format": 2}), json.dumps({"format": 1, "shards": [1]})):
+        for told in ("{", "[]", "{}", json.dumps({"format": 1}), json.dumps({"format": 2, "shards": [1]})):
             (tmp_path / MANIFEST).write_text(told)
             with pytest.raises(CorruptModelError, match="build the shards again"):
                 open_shards(tmp_path)
@@ -422,7 +422,7 @@ class TestTraining:
                 frame(spark, "user_id long, item_id long", user_id=[1, None], item_id=[1, 2]),
                 "1 values of 'user_id' are null",
             ),
-            (frame(spark, user_id=[1], item_id=[1]).where("user_id > 1"), "there are no pairs to learn from"),
+            (frame(spark, user_id=[1], item_id=[1]).where("user_id > 1"), "the frame of pairs has no rows"),
         ]:
             with pytest.raises(DataError, match=match):
                 fit(table, tmp_path / "m")
@@ -467,7 +467,7 @@ class TestSession:
         ("told", "match"),
         [
             ('openjdk version "11.0.2"', "is Java 11; Spark 4 runs on Java 17 or 21"),
-            ("none", "is Java of no version"),
+            ("none", "is Java of an unknown version"),
         ],
     )
     def test_an_old_java(self, tmp_path, monkeypatch, told, match):

@@ -1,8 +1,8 @@
-"""Spark: the same model folder and the same answers on a cluster."""
+"""Recommend, search and train on a Spark cluster, with the same model folders and the same results."""
 
 from segue.spark.session import check_spark, session
 
-check_spark()  # says what to install, before the modules that need it are imported
+check_spark()  # raises with install instructions before modules that need pyspark are imported
 
 from segue.spark.recommend import recommend, similar  # noqa: E402
 from segue.spark.shards import build_shards, open_shards, search_shards  # noqa: E402

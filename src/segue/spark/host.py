@@ -1,4 +1,4 @@
-"""What happens on a host of the cluster: a model is found, checked once, and opened once a process."""
+"""Model folders on a host of the cluster: locate, verify once per host, open once per process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import polars as pl
 import pyarrow as pa
@@ -21,17 +21,17 @@ from segue.recommender.facade import TrainedRecommender
 from segue.store.lock import locked
 
 T = TypeVar("T")
-_opened: dict[Place, Any] = {}
+_open_models: dict[ModelLocation, object] = {}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where hosts find a version of a model folder.
+class ModelLocation:
+    """Where hosts find one version of a model folder.
 
     Attributes:
-        folder: a path that every host sees, or the name of an archive that Spark unpacks on each.
-        version: the version to open, whatever `CURRENT` says later.
-        shipped: whether the folder is such an archive.
+        folder: a path that every host sees, or the name of an archive that Spark unpacks on each host.
+        version: the version to open, even if `CURRENT` changes later.
+        shipped: whether `folder` is the name of an archive.
     """
 
     folder: str
@@ -39,7 +39,7 @@ class Place:
     shipped: bool = False
 
     def path(self) -> Path:
-        """The model folder on this host."""
+        """Return the path of the model folder on this host."""
         if not self.shipped:
             return Path(self.folder)
         from pyspark import SparkFiles
@@ -47,21 +47,27 @@ class Place:
         return Path(SparkFiles.get(self.folder))
 
 
-def opened(place: Place, load: Callable[[Path, str], T]) -> T:
-    """Open what stands at a place, memory-mapped: once a process, and every byte checked once a host."""
-    if place not in _opened:
+def open_once(location: ModelLocation, load: Callable[[Path, str], T]) -> T:
+    """Return the model at a location, memory-mapped; each process opens it once, each host verifies it once.
+
+    Args:
+        location: the version of the model folder to open.
+        load: the function that opens it, from the path and the version.
+
+    Raises `NotAModelError` for a path that is not on this host, `CorruptModelError` for a damaged file.
+    """
+    if location not in _open_models:
         os.environ.setdefault("SEGUE_THREADS", os.environ.get("SPARK_TASK_CPUS", "1"))
-        path = place.path()
+        path = location.path()
         if not path.is_dir():
             raise NotAModelError(
                 f"{path} is not on this host, {os.uname().nodename}; put the model on storage that all hosts "
                 "see under the same path, or pass ship=True to send it along"
             )
-        verify_once(path, place.version)
-        _opened.clear()  # one model a process: those of earlier jobs are let go
-        _opened[place] = load(path, place.version)
-    found: T = _opened[place]
-    return found
+        verify_once(path, location.version)
+        _open_models.clear()  # one open model per process: close those of earlier jobs
+        _open_models[location] = load(path, location.version)
+    return cast("T", _open_models[location])
 
 
 def load(path: Path, version: str) -> TrainedRecommender:
@@ -70,40 +76,42 @@ def load(path: Path, version: str) -> TrainedRecommender:
 
 
 def verify_once(folder: Path, version: str) -> None:
-    """Check every byte of a version, unless this host has checked the very same files already.
+    """Verify the checksums of a version, unless this host has verified the same files already.
 
-    The same: by path, size and time of change. Raises `CorruptModelError` for a damaged file.
+    Files are the same if path, size and modification time are equal. Raises `CorruptModelError` for a
+    damaged file.
     """
-    seal = _seal(folder / "versions" / version)
-    marks = Path(tempfile.gettempdir()) / f"segue-verified-{os.getuid()}"
-    marks.mkdir(mode=0o700, exist_ok=True)
-    mark = marks / hashlib.sha256(str(folder.resolve()).encode() + version.encode()).hexdigest()
-    if mark.exists() and mark.read_text() == seal:
+    fingerprint = _fingerprint(folder / "versions" / version)
+    markers = Path(tempfile.gettempdir()) / f"segue-verified-{os.getuid()}"
+    markers.mkdir(mode=0o700, exist_ok=True)
+    marker = markers / hashlib.sha256(str(folder.resolve()).encode() + version.encode()).hexdigest()
+    if marker.exists() and marker.read_text() == fingerprint:
         return
-    with locked(marks / f"{mark.name}.lock"):
-        if mark.exists() and mark.read_text() == seal:
+    with locked(markers / f"{marker.name}.lock"):
+        if marker.exists() and marker.read_text() == fingerprint:
             return
         store.verify(folder, version)
-        mark.write_text(seal)
+        marker.write_text(fingerprint)
 
 
-def _seal(version: Path) -> str:
+def _fingerprint(version: Path) -> str:
+    """Return a hash of the names, sizes and modification times of the files of a version."""
     try:
         entries = sorted(os.scandir(version), key=lambda entry: entry.name)
-        told = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries]
+        files = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries]
     except OSError as error:
         raise ModelFolderError(f"cannot read the model in {version}: {error}") from error
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def frames(batches: Iterable[pa.RecordBatch]) -> Iterator[pl.DataFrame]:
-    """The batches of a task as frames; empty ones are passed over."""
+    """Yield the non-empty batches of a task as polars frames."""
     for batch in batches:
         if batch.num_rows:
             yield pl.DataFrame(batch)
 
 
 def batches(frame: pl.DataFrame, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """A frame as the batches that Spark was promised."""
+    """Yield a polars frame as record batches of the schema that Spark expects."""
     table = frame.to_arrow(compat_level=pl.CompatLevel.oldest()).select(schema.names).cast(schema)
     yield from table.to_batches()

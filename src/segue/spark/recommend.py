@@ -16,8 +16,8 @@ from segue.errors import DataError
 from segue.recommender import fitting
 from segue.recommender.facade import BATCH, TrainedRecommender
 from segue.recommender.options import ListArguments, ListOptions, check_on_unknown
-from segue.spark.host import Place, batches, frames, load, opened
-from segue.spark.place import placed
+from segue.spark.host import ModelLocation, batches, frames, load, open_once
+from segue.spark.location import locate_model
 from segue.spark.session import check_spark
 from segue.types import CSR
 
@@ -76,8 +76,8 @@ def recommend(
     arguments = _picklable(options)
     list_options = ListOptions(k, **arguments)
     requested = _distinct_ids(users, user)
-    place = placed(users.sparkSession, model, ship=ship)
-    trained = fitting.load(model, place.version)
+    location = locate_model(users.sparkSession, model, ship=ship)
+    trained = fitting.load(model, location.version)
     trained.filters.allowed(list_options)  # raises now for conditions that cannot hold
     schema = _schema({"user_id": trained.users.series, "item_id": trained.items.series})
     if list_options.explore is not None:
@@ -86,7 +86,7 @@ def recommend(
         schema = schema.append(pa.field("reasons", REASONS))
     if exclude_pairs is not None:
         requested = _join_pairs(requested, exclude_pairs)
-    return requested.mapInArrow(_lists(place, k, on_unknown, arguments, schema), _spark_schema(schema))
+    return requested.mapInArrow(_lists(location, k, on_unknown, arguments, schema), _spark_schema(schema))
 
 
 def similar(
@@ -105,17 +105,17 @@ def similar(
     """
     check_spark()
     arguments = _picklable({"exclude": exclude, "allow": allow, "where": where})
-    place = placed(spark, model, ship=ship)
-    trained = fitting.load(model, place.version)
+    location = locate_model(spark, model, ship=ship)
+    trained = fitting.load(model, location.version)
     trained.filters.allowed(ListOptions(k, **arguments))  # raises now for conditions that cannot hold
     count = len(trained.items)
     schema = _schema({"item_id": trained.items.series, "neighbor_id": trained.items.series})
 
     def compare(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for frame in frames(incoming):
-            model_here = opened(place, load)
-            items = model_here.items.series.gather(frame["id"].to_numpy())
-            neighbors = model_here.similar(
+            trained_here = open_once(location, load)
+            items = trained_here.items.series.gather(frame["id"].to_numpy())
+            neighbors = trained_here.similar(
                 items, k, exclude=arguments["exclude"], allow=arguments["allow"], where=arguments["where"]
             )
             yield from batches(neighbors, schema)
@@ -166,13 +166,13 @@ def _join_pairs(requested: DataFrame, pairs: DataFrame) -> DataFrame:
 
 
 def _lists(
-    place: Place, k: int, on_unknown: str, options: ListArguments, schema: pa.Schema
+    location: ModelLocation, k: int, on_unknown: str, options: ListArguments, schema: pa.Schema
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function that a task applies to its batches of users; its closure is small."""
 
     def recommend_batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for frame in frames(incoming):
-            trained = opened(place, load)
+            trained = open_once(location, load)
             users = frame["user_id"]
             if users.null_count():
                 raise DataError(f"{users.null_count():,} user ids are null; drop these rows or fill them in")

@@ -1,4 +1,4 @@
-"""Run a job and write its rows, with what it did in the driver's log."""
+"""Write frames as Parquet; log the duration of each stage of a job."""
 
 from __future__ import annotations
 
@@ -17,26 +17,31 @@ log = logging.getLogger("segue")
 
 
 @contextmanager
-def stage(what: str) -> Iterator[None]:
-    """Log how long a part of the work took."""
+def stage(name: str) -> Iterator[None]:
+    """Log the name and the duration of a stage."""
     started = time.perf_counter()
     yield
-    log.info("%s in %.1f s", what, time.perf_counter() - started)
+    log.info("%s in %.1f s", name, time.perf_counter() - started)
 
 
-def write(rows: DataFrame, path: str, *, what: str = "recommendations", overwrite: bool = False) -> int:
-    """Write a frame as a folder of Parquet files; return the number of rows and log the time it took.
+def write(rows: DataFrame, path: str, *, noun: str = "recommendations", overwrite: bool = False) -> int:
+    """Write a frame as a folder of Parquet files, log the duration, and return the number of rows.
 
-    A task that is retried writes the same rows; Spark publishes the files of finished tasks only. Raises
-    what Spark raises, a path that is there already included, unless `overwrite`.
+    A retried task writes the same rows; Spark publishes only the files of finished tasks.
+
+    Args:
+        rows: the frame to write.
+        path: the folder to write.
+        noun: the name of the rows in the log.
+        overwrite: replace an existing folder; otherwise Spark raises an error for it.
     """
     check_spark()
     from pyspark.sql import Observation, functions
 
-    told = Observation(what)
+    observation = Observation(noun)
     started = time.perf_counter()
-    counted = rows.observe(told, functions.count(functions.lit(1)).alias("rows"))
+    counted = rows.observe(observation, functions.count(functions.lit(1)).alias("rows"))
     counted.write.mode("overwrite" if overwrite else "errorifexists").parquet(path)
-    count, took = int(told.get["rows"]), time.perf_counter() - started
-    log.info("%s %s written to %s in %.1f s", f"{count:,}", what, path, took)
+    count, seconds = int(observation.get["rows"]), time.perf_counter() - started
+    log.info("%s %s written to %s in %.1f s", f"{count:,}", noun, path, seconds)
     return count
