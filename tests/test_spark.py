@@ -391,9 +391,15 @@ class TestTraining:
         trained = fit(
             table.repartition(5), tmp_path / "m", model, user="u", item="i", weight="w", staging=tmp_path
         )
-        for stage in ("ids numbered", "pairs numbered", "trained, factors written", "indexed", "model saved"):
+        for stage in (
+            "ids assigned to rows",
+            "pairs joined with rows",
+            "factors written",
+            "indexed",
+            "model saved",
+        ):
             assert re.search(rf"{stage} in \d+\.\d s", caplog.text)
-        assert f"learned from {data.matrix.nnz:,} pairs" in caplog.text
+        assert f"trained on {data.matrix.nnz:,} pairs" in caplog.text
         had = np.flatnonzero(np.diff(data.matrix.indptr))
         assert trained.users.series.to_list() == [f"u{row:03}" for row in had]
         assert trained.interactions.nnz == data.matrix.nnz

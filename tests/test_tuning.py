@@ -447,7 +447,7 @@ class TestAccidents:
         rows = tune(data, "biasedmf", trials=2, metric="rmse").trials.sort("trial")
         assert rows["problem"][1] == "rmse is nan: the model diverged, or there is nothing to measure"
         rows = tune(data, "biasedmf", trials=2).trials.sort("trial")
-        assert "hold NaN, which has no place in a ranking" in rows["problem"][1]
+        assert "hold NaN, which cannot be ranked" in rows["problem"][1]
 
     def test_an_interrupt_keeps_what_was_found(self, data, monkeypatch, tmp_path):
         failing(monkeypatch, {5: KeyboardInterrupt()})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from segue.errors import SettingError
 from segue.lazy import LazyRegistry
+
+Registry: TypeAlias = Mapping[str, Any]  # settings classes of any kind by name
 
 
 def at_least(settings: object, **bounds: float) -> None:
@@ -41,7 +43,7 @@ def one_of(settings: object, **choices: Collection[str]) -> None:
             )
 
 
-def named(given: Any, registry: Mapping[str, Any], what: str) -> Any:
+def named(given: Any, registry: Registry, what: str) -> Any:
     """Return settings as they are, and for a name those that the registry has, with their defaults."""
     if not isinstance(given, str):
         if _is_entry(type(given), registry):
@@ -54,13 +56,13 @@ def named(given: Any, registry: Mapping[str, Any], what: str) -> Any:
     return registry[given.lower()]()
 
 
-def _is_entry(kind: type, registry: Mapping[str, Any]) -> bool:
+def _is_entry(kind: type, registry: Registry) -> bool:
     if isinstance(registry, LazyRegistry):
         return registry.name_of(lambda entry: entry is kind) is not None
     return kind in registry.values()
 
 
-def parse_setting(value: Any, registry: Mapping[str, Any], noun: str, argument: str) -> Any:
+def parse_setting(value: Any, registry: Registry, noun: str, argument: str) -> Any:
     """Return settings for a name, for `NAME:NUMBER` (the number sets the first field), or as they are.
 
     None stays None. Raises `SettingError` for a name that the registry lacks and a value that is no number.

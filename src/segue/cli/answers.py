@@ -35,7 +35,7 @@ def because_of(reasons: list[dict[str, Any]]) -> str:
     return f"you liked {text}" if any(part["reason"] == "pick" for part in parts) else text
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print one line of JSON, in ASCII if the stream is not Unicode."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     sys.stdout.write(json.dumps(value, ensure_ascii=not unicode, default=str) + "\n")

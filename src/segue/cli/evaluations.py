@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from segue.cli.tables import evaluation_table
 from segue.cli.terminal import output
@@ -33,7 +33,7 @@ def print_evaluation(result: Evaluation, ratings: RatingErrors | None) -> None:
         output().print(f"RMSE {ratings.rmse:.4f}, MAE {ratings.mae:.4f} over {ratings.pairs:,} ratings")
 
 
-def evaluation_json(result: Evaluation, ratings: RatingErrors | None) -> dict[str, Any]:
+def evaluation_json(result: Evaluation, ratings: RatingErrors | None) -> dict[str, object]:
     """Return an evaluation for JSON: all rows and metrics with their standard errors."""
     return {
         **({} if ratings is None else {"ratings": asdict(ratings)}),

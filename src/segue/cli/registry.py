@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeAlias
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -28,29 +28,31 @@ SUMMARIES = {
     "verify": "Check every byte of a model against its checksums.",
 }
 
+Click: TypeAlias = Any  # contexts and commands of Click, which Typer bundles without types
+
 
 class LazyGroup(TyperGroup):
     """The commands of `SUMMARIES`; help lists them without importing their modules."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Click) -> list[str]:
         """Return the names of the commands in the order of the help."""
         return list(SUMMARIES)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Click, cmd_name: str) -> Click:
         """Return a command for the help: its name and its summary, without options."""
         summary = SUMMARIES.get(cmd_name)
         return None if summary is None else TyperCommand(cmd_name, help=summary)
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Click, args: list[str]) -> Click:
         """Return the name, the imported command and its arguments."""
         name, command, rest = super().resolve_command(ctx, args)
         return name, None if command is None else load_command(str(name)), rest
 
 
-_loaded: dict[str, Any] = {}
+_loaded: dict[str, Click] = {}
 
 
-def load_command(name: str) -> Any:
+def load_command(name: str) -> Click:
     """Import the module of a command, once, and return its click command."""
     if name not in _loaded:
         _loaded[name] = _import_command(name)
@@ -62,7 +64,7 @@ def loaded_options() -> set[str]:
     return {option for command in _loaded.values() for param in command.params for option in param.opts}
 
 
-def _import_command(name: str) -> Any:
+def _import_command(name: str) -> Click:
     function = getattr(import_module(f"segue.cli.{name}"), name)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
     single.command(name, help=help_text(function))(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ from segue.cli.trials import trials_table, verdict
 from segue.cli.values import parse_duration
 from segue.data.interactions import Interactions
 from segue.data.sources import read_interactions
-from segue.evaluation.evaluate import Evaluation, evaluate
+from segue.evaluation.evaluate import Evaluation, RatingErrors, evaluate
 from segue.evaluation.figures import check_picture
 from segue.evaluation.metrics import difference
 from segue.index import INDEXES
@@ -30,6 +30,8 @@ from segue.progress import Progress
 from segue.recommender.facade import TrainedRecommender
 from segue.recommender.fitting import Recommender
 from segue.tuning import search as tuning
+from segue.tuning.measuring import split_off
+from segue.tuning.trials import default_of
 
 
 def tune(
@@ -121,7 +123,7 @@ def tune(
     )  # fmt: skip
     train, test_data = data, None
     if test is not None:
-        train, test_data, by = tuning.split_off(data, by, seed, test)
+        train, test_data, by = split_off(data, by, seed, test)
     if not as_json:
         output().print(f"Read {summary(data)}")
     with ProgressBars(shown=not quiet) as bars:
@@ -144,12 +146,19 @@ def tune(
         print_json(
             {**saved, **_tuned_json(tuned), **({} if result is None else evaluation_json(result, ratings))}
         )
-        return
+    else:
+        _print_tuned(tuned, result, ratings)
+        output().print(
+            f"Saved version {trained.version} in {folder}, all trials in {file}\n{tuned.settings!r}"
+        )
+
+
+def _print_tuned(tuned: tuning.Tuned, result: Evaluation | None, ratings: RatingErrors | None) -> None:
+    """Print the trials, and the evaluation if there is one."""
     output().print(trials_table(tuned), verdict(tuned), sep="\n")
     if result is not None:
         print_evaluation(result, ratings)
         _print_difference(tuned, result)
-    output().print(f"Saved version {trained.version} in {folder}, all trials in {file}\n{tuned.settings!r}")
 
 
 def _write_trials(tuned: tuning.Tuned, folder: Path) -> Path:
@@ -171,9 +180,7 @@ def _evaluate_beside_default(
     """Evaluate the best settings on the test data, beside the defaults and the baselines."""
     depths = {5, 10, 20, int(tuned.metric.partition("@")[2] or 10)}
     result = evaluate(trained, test_data, depths, progress=progress)
-    plain = Recommender(tuning.default_of(tuned.model, fixed), trained.settings.index).fit(
-        train, progress=progress
-    )
+    plain = Recommender(default_of(tuned.model, fixed), trained.settings.index).fit(train, progress=progress)
     default = evaluate(plain, test_data, depths, baselines=(), progress=progress)
     return replace(result, beside={"default": default.model, **result.beside})
 
@@ -188,7 +195,7 @@ def _print_difference(tuned: tuning.Tuned, result: Evaluation) -> None:
         )
 
 
-def _tuned_json(tuned: tuning.Tuned) -> dict[str, Any]:
+def _tuned_json(tuned: tuning.Tuned) -> dict[str, object]:
     return {
         "settings": repr(tuned.settings),
         **{name: getattr(tuned, name) for name in (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any  # a setting of a foreign library
+from typing import Any, TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,12 +17,14 @@ STRIDE = 4  # settings that a leap of `climb` skips
 MAX_RECALL = 0.99  # `climb` measures no setting after one with this recall
 MIN_GAIN, MAX_COST = 0.001, 1.3  # `climb` stops where a leap gains less recall and takes more time than these
 
+Setting: TypeAlias = Any  # a setting of any library's search
+
 
 @dataclass
 class Point:
     """A measured setting of a search: its recall and the microseconds per query."""
 
-    setting: Any
+    setting: Setting
     recall: float
     us: float
 
@@ -84,7 +86,7 @@ def least_effort(index: VectorIndex, queries: np.ndarray | None, most: int, reca
 
 
 def climb(
-    settings: Sequence[Any], measure: Callable[[Any], Point], target: float, limit: float = np.inf
+    settings: Sequence[Setting], measure: Callable[[Setting], Point], target: float, limit: float = np.inf
 ) -> list[Point]:
     """Measure settings by leaps from fast to accurate, then bisect for the first that reaches the target.
 

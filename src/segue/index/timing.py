@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any  # a setting of a foreign library
+from typing import Any, TypeAlias  # a setting of a foreign library
 
 import numpy as np
 
@@ -13,11 +13,12 @@ PAUSE = 0.05  # seconds in which the threads of the previous search go idle
 SHORTEST, LONGEST = 0.05, 3.0  # seconds that a timing takes; a slow search gets fewer queries
 SINGLE_WARM_UP = 20  # calls with a single query before the clock starts
 
-Search = Callable[[np.ndarray, int, Any], np.ndarray]
+Setting: TypeAlias = Any  # a value of a library's search knob
+Search = Callable[[np.ndarray, int, Setting], np.ndarray]
 """Maps queries (q, dim), k and a setting to ids (q, k), or to whatever recall is computed from."""
 
 
-def microseconds(search: Search, queries: np.ndarray, k: int, setting: Any) -> tuple[float, np.ndarray]:
+def microseconds(search: Search, queries: np.ndarray, k: int, setting: Setting) -> tuple[float, np.ndarray]:
     """Return the microseconds per query of a batch, and its results.
 
     A short batch warms up; the batch repeats until the timing lasts long enough. A slow search gets only the
@@ -35,7 +36,7 @@ def microseconds(search: Search, queries: np.ndarray, k: int, setting: Any) -> t
     return (time.perf_counter() - started) / passes / len(queries) * 1e6, results
 
 
-def single_microseconds(search: Search, queries: np.ndarray, k: int, setting: Any) -> float:
+def single_microseconds(search: Search, queries: np.ndarray, k: int, setting: Setting) -> float:
     """Return the median microseconds of a call with one query."""
     for query in queries[:SINGLE_WARM_UP]:
         search(query[None], k, setting)

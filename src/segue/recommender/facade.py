@@ -57,8 +57,7 @@ EXPLAINED = 5  # reasons of each item in `explain`
 class TrainedRecommender(RecommenderState):
     """A trained model with its index: recommends, explains, searches, updates itself, and saves itself.
 
-    It is a value: methods that change something return a new recommender. See `RecommenderState` for its
-    attributes.
+    It is a value: methods that change something return a new recommender.
     """
 
     def __repr__(self) -> str:
@@ -79,22 +78,18 @@ class TrainedRecommender(RecommenderState):
     ) -> pl.DataFrame:
         """Recommend k items to each user.
 
-        Users without a history (their vector is zero) get the most popular items, with the number of users
-        of each item as its score.
+        Users without a history get the most popular items; a score is then the number of an item's users.
 
         Args:
             users: one id, many ids, or None for all users.
             k: the number of items for each user; lists are shorter only if fewer items are allowed.
-            on_unknown: what unknown users get: an error ("raise"), no rows ("skip"), or the most popular
-                items ("popular").
+            on_unknown: unknown users get an error ("raise"), no rows ("skip"), or popular items ("popular").
             exclude_pairs: (requested users) × items sparse matrix of further pairs to exclude.
             progress: callback for the number of users done.
-            options: the fields of `ListOptions`: exclude, allow, where, exclude_seen, explore, diversify,
-                explain, seed.
+            options: the fields of `ListOptions`, such as exclude, where, explore, explain, seed.
 
         Returns:
-            A frame of user_id, item_id, score, rank, propensity (with `explore`), title (if known), and
-            reasons (with `explain`).
+            A frame of user_id, item_id, score, rank; propensity, title and reasons where there are any.
 
         Raises `UnknownIdError` for unknown users, `SettingError` for options that do not exist.
         """
@@ -226,8 +221,7 @@ class TrainedRecommender(RecommenderState):
         Args:
             items: one id, many ids, or None for all items.
             k: the number of neighbors; an item is not its own neighbor.
-            exclude, allow, where: as for `recommend`.
-            progress: callback for the number of items done.
+            exclude, allow, where, progress: as for `recommend`.
         """
         bits = self.filters.allowed(ListOptions(k, exclude=exclude, allow=allow, where=where))
         rows = self.items.require(self.items.series if items is None else as_series(items))
@@ -282,7 +276,7 @@ class TrainedRecommender(RecommenderState):
     def predict(self, users: Id | Iterable[Id], items: Id | Iterable[Id]) -> np.ndarray:
         """Return the scores (n,) float32 of n pairs of a user and an item; ratings for rating models.
 
-        Raises `UnknownIdError` for unknown ids, `DataError` if the numbers of users and items differ.
+        Raises `UnknownIdError` for unknown ids, `DataError` if the numbers differ.
         """
         rows, columns = self.users.require(as_series(users)), self.items.require(as_series(items))
         if len(rows) != len(columns):
@@ -323,8 +317,6 @@ class TrainedRecommender(RecommenderState):
                 from the trained items leads from the text to a vector; the new items are searchable, too.
             progress: callback for the texts encoded.
 
-        Metadata of items placed by features is null.
-
         Raises `DataError` for ids that exist already, row counts that differ, and if the model was trained
         without features or text; `SettingError` unless one of features and texts is given.
         """
@@ -342,9 +334,8 @@ class TrainedRecommender(RecommenderState):
     ) -> TrainedRecommender:
         """Return a recommender that includes new interactions, users and items, without a full training.
 
-        Users and items with new interactions are learned again from all of theirs (models trained by gradient
-        descent update only items with a sufficient share of new interactions); all other vectors are
-        unchanged. Rows keep their places; new users and items follow them.
+        Users and items with new interactions are learned again from all of theirs (gradient descent updates
+        only items with a sufficient share of new ones). Other vectors are unchanged; new rows come last.
 
         Args:
             interactions: the new interactions only.
@@ -363,8 +354,8 @@ class TrainedRecommender(RecommenderState):
     def feature_biases(self) -> pl.DataFrame:
         """Return the effect of each feature: side, column, value, bias and length of its vector.
 
-        The bias (null for models without biases) is what a feature adds to the score for all users; the
-        length measures how much its effect depends on the user. Identity features are left out.
+        The bias is what a feature adds to the score for all users, null for models without biases; the length
+        measures how much its effect depends on the user.
         """
         return feature_effects(self)
 

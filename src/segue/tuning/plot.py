@@ -8,7 +8,8 @@ import polars as pl
 
 from segue.evaluation import figures
 from segue.evaluation.figures import check_picture
-from segue.tuning.search import RATINGS, Tuned
+from segue.tuning.measuring import RATINGS
+from segue.tuning.search import Tuned
 
 
 def draw(tuned: Tuned, file: str | Path) -> None:

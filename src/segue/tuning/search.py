@@ -15,28 +15,18 @@ import numpy as np
 import polars as pl
 
 from segue.data.interactions import Interactions
-from segue.errors import DataError, SegueError, SettingError
-from segue.evaluation.metrics import measure, rating_errors
-from segue.models import MODELS, Embeddings, check_tunable
+from segue.errors import SegueError, SettingError
+from segue.models import MODELS, check_tunable
 from segue.models.search_space import Choices, Range, passes_field, resolve_space
-from segue.numerics.ranks import rank
 from segue.progress import NOTHING, Progress, silent
+from segue.tuning.measuring import RATINGS, Measuring, split_off
 from segue.tuning.study import Optuna, Study, opened
+from segue.tuning.trials import Settings, Values, default_of, trials_frame
 
 TRIALS = 30  # where neither a number nor a time is given
-HELD = 0.1  # the share of the interactions that settings are measured on
-FEW = 100  # users who can be measured, below which a split by time says too little
-MEASURED = 10_000  # users who are, at most
 SHARE = 4  # a first look at settings takes one pass in so many
 COMPARED = 4  # complete trials of a model, from which on its first looks are compared with theirs
-SPLITS = ("time", "last", "random")
 RANKING = ("precision", "recall", "ndcg", "map", "mrr", "hit_rate")
-RATINGS = ("rmse", "mae")  # the lower, the better
-SCHEMA: dict[str, Any] = {
-    "trial": pl.Int64, "model": pl.String, "default": pl.Boolean, "state": pl.String, "value": pl.Float64,
-    "error": pl.Float64, "first_look": pl.Float64, "seconds": pl.Float64, "settings": pl.String,
-    "problem": pl.String,
-}  # fmt: skip
 log = logging.getLogger("segue")
 
 
@@ -60,7 +50,7 @@ class Tuned:
             arguments of the model) and problem; the best first.
     """
 
-    settings: Any
+    settings: Settings
     model: str
     metric: str
     value: float
@@ -86,7 +76,7 @@ def tune(
     seconds: float | None = None,
     metric: str = "ndcg@10",
     by: str | None = None,
-    fixed: Mapping[str, Any] | None = None,
+    fixed: Values | None = None,
     study: str | Path | None = None,
     seed: int = 0,
     progress: Progress = silent,
@@ -135,7 +125,7 @@ class Plan:
 
     models: list[str]
     metric: str
-    fixed: dict[str, Any]
+    fixed: dict[str, object]
     seed: int
     trials: int | None
     seconds: float | None
@@ -153,7 +143,7 @@ class Plan:
         self._check_metric()
         self._check_fixed()
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """What must be the same for all who work on a study."""
         ranges = zlib.crc32(repr([MODELS[model].space for model in self.models]).encode())
         return {
@@ -184,75 +174,6 @@ class Plan:
         for model in self.models:
             if not set(MODELS[model].space) - set(self.fixed):
                 raise SettingError(f"all that could be tuned in {model} is fixed; leave something free")
-
-
-def split_off(
-    interactions: Interactions, by: str | None, seed: int, share: float = HELD
-) -> tuple[Interactions, Interactions, str]:
-    """Return what to learn from, what to measure on, and how the two were parted; see `tune` for `by`.
-
-    Raises `SettingError` for a split that holds out whole users, or that does not exist.
-    """
-    if by is not None and by not in SPLITS:
-        raise SettingError(
-            f"by={by!r} holds out nothing to tune on; there are {', '.join(map(repr, SPLITS))}",
-            arguments=("by",),
-        )
-    if by is None and interactions.times is None:
-        by = "random"
-    if by is None:
-        train, valid = interactions.split(share, by="time", seed=seed)
-        users = len(_informed(train, valid))
-        if users >= FEW:
-            return train, valid, "time"
-        log.info("a split by time leaves %s users to measure: each user's last are held out instead", users)
-        by = "last"
-    return *interactions.split(share, by=by, seed=seed), by
-
-
-class Measuring:
-    """A validation split and a metric: what settings are worth."""
-
-    def __init__(self, train: Interactions, valid: Interactions, metric: str, seed: int) -> None:
-        self.train, self.valid, self.metric = train, valid, metric
-        users = _informed(train, valid)
-        if not len(users):
-            raise DataError(
-                f"none of the {len(valid):,} interactions held out is of a user with others to learn from: "
-                "there is too little data, or by='time' held out newcomers only",
-                arguments=("by",),
-            )
-        self.users = np.sort(np.random.default_rng(seed).permutation(users)[:MEASURED])
-        self.lower = metric in RATINGS
-
-    def better(self, value: float, than: float) -> bool:
-        """Whether a value beats another."""
-        return value < than if self.lower else value > than
-
-    def __call__(self, settings: Any, progress: Progress) -> tuple[float, float]:
-        """Train with some settings; return the metric and its standard error."""
-        embeddings = settings.resolved(self.train).fit(self.train, progress=progress)
-        if self.lower:
-            value, error = self._rated(embeddings), float("nan")
-        else:
-            value, error = self._ranked(embeddings, progress)
-        if not np.isfinite(value):
-            raise DataError(f"{self.metric} is {value}: the model diverged, or there is nothing to measure")
-        return value, error
-
-    def _ranked(self, embeddings: Embeddings, progress: Progress) -> tuple[float, float]:
-        depth = int(self.metric.partition("@")[2] or 1)
-        ranks = rank(
-            lambda rows: embeddings.users[rows] @ embeddings.items.T,
-            self.users, self.valid.matrix, self.train.matrix, k=depth, progress=progress,
-        )  # fmt: skip
-        found = measure(ranks, depth)
-        return float(found[self.metric]), float(found.errors[self.metric])
-
-    def _rated(self, embeddings: Embeddings) -> float:
-        pairs = self.valid.matrix.tocoo()
-        predicted = np.einsum("ij,ij->i", embeddings.users[pairs.row], embeddings.items[pairs.col])
-        return rating_errors(predicted, pairs.data)[RATINGS.index(self.metric)]
 
 
 class _TimeOverError(Exception):
@@ -337,7 +258,7 @@ class Search:
         ]
         return len(others) >= COMPARED and self.measuring.better(float(np.median(others)), first)
 
-    def parameters(self, model: str) -> dict[str, Any]:
+    def parameters(self, model: str) -> dict[str, object]:
         """The default settings of a model, as the parameters of a trial."""
         settings = self.defaults[model].resolved(self.measuring.train)
         values = {f"{model}.{name}": getattr(settings, name) for name in self.spaces[model]}
@@ -368,13 +289,6 @@ class Search:
         self.progress("tuning, seconds", total if ended else min(total - 1, spent), total, told)
 
 
-def default_of(model: str, fixed: Mapping[str, Any]) -> Any:
-    """The settings of a model with its defaults, and what is fixed where it has it."""
-    kind = MODELS[model].settings
-    own = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in fixed.items() if name in own})
-
-
 def _suggested(trial: Optuna, name: str, setting: Range | Choices) -> Any:
     if not isinstance(setting, Range):
         return trial.suggest_categorical(name, list(setting))
@@ -402,11 +316,6 @@ def _described(interactions: Interactions) -> str:
     return f"{users} users × {items} items, {matrix.nnz} interactions, {sum32:08x}"
 
 
-def _informed(train: Interactions, valid: Interactions) -> np.ndarray:
-    """The rows of the users who have something to learn from and something held out."""
-    return np.flatnonzero((np.diff(train.matrix.indptr) > 0) & (np.diff(valid.matrix.indptr) > 0))
-
-
 def _found(frame: pl.DataFrame, plan: Plan, split: str, users: int, interrupted: bool) -> Tuned:
     """Put the answer together from all the trials that the study has, by this process and by others."""
     complete = frame.filter(pl.col("state") == "complete")
@@ -431,35 +340,3 @@ def _found(frame: pl.DataFrame, plan: Plan, split: str, users: int, interrupted:
         interrupted=interrupted,
         trials=frame,
     )
-
-
-def trials_frame(study: Study, fixed: Mapping[str, Any], *, lower: bool) -> pl.DataFrame:
-    """A row for each trial of a study, the best first; see `Tuned`."""
-    ends = study.ends()
-    rows = [_row(trial, fixed, ends.get(trial.number, {})) for trial in study.trials()]
-    sign = 1 if lower else -1
-
-    def place(row: dict[str, Any]) -> tuple[Any, ...]:
-        value = row["value"]
-        return value is None, sign * (value or 0.0), not row["default"], row["trial"]
-
-    return pl.DataFrame(sorted(rows, key=place), schema=SCHEMA)
-
-
-def _row(trial: Optuna, fixed: Mapping[str, Any], end: Mapping[str, Any]) -> dict[str, Any]:
-    told, state = trial.user_attrs, trial.state.name.lower()
-    model, error = told.get("model", told.get("default_of")), told.get("error")
-    own = {field.name for field in fields(MODELS[model].settings)} if model else set()
-    held = {name: value for name, value in fixed.items() if name in own}
-    return {
-        "trial": trial.number,
-        "model": model,
-        "default": "default_of" in told,
-        "state": "cut" if end.get("cut") else {"fail": "failed", "waiting": "running"}.get(state, state),
-        "value": trial.value if state == "complete" else None,
-        "error": None if error is None or np.isnan(error) else error,
-        "first_look": trial.intermediate_values.get(1),
-        "seconds": told.get("seconds"),
-        "settings": json.dumps({**held, **told.get("settings", {})}),
-        "problem": end.get("problem"),
-    }

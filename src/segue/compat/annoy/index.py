@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, overload
+from typing import Literal, NoReturn, TypeAlias, overload
 
 import numpy as np
 
@@ -25,6 +25,9 @@ DEFAULT_SEED = 1234567890987654321
 GROWTH = 1.3
 NO_QUERY, NO_WORDS = readonly(np.empty(0, np.float32)), readonly(np.empty(0, np.uint64))
 NO_NODES = np.empty(0, np.int32)
+
+
+Result: TypeAlias = list[int] | tuple[list[int], list[float]]  # with include_distances
 
 
 class AnnoyIndex:
@@ -248,7 +251,7 @@ class AnnoyIndex:
     def get_nns_by_item(
         self, i: int, n: int, search_k: int, include_distances: Literal[True]
     ) -> tuple[list[int], list[float]]: ...
-    def get_nns_by_item(self, i: int, n: int, search_k: int = -1, include_distances: bool = False) -> Any:
+    def get_nns_by_item(self, i: int, n: int, search_k: int = -1, include_distances: bool = False) -> Result:
         """Return the numbers of the `n` items nearest to the item `i`, itself included.
 
         Args:
@@ -279,12 +282,12 @@ class AnnoyIndex:
         n: int,
         search_k: int = -1,
         include_distances: bool = False,
-    ) -> Any:
+    ) -> Result:
         """Return the numbers of the `n` items nearest to a vector, as `get_nns_by_item` does."""
         dtype = np.uint64 if self._shape.kind == trees.BITS else np.float32
         return self._nearest(np.frombuffer(self._packer.pack(vector), dtype), n, search_k, include_distances)
 
-    def _nearest(self, values: np.ndarray, n: int, search_k: int, include_distances: bool) -> Any:
+    def _nearest(self, values: np.ndarray, n: int, search_k: int, include_distances: bool) -> Result:
         n, search_k = integer(n, "n"), integer(search_k, "search_k")
         examined = wrap_int32(n * len(self._roots)) if search_k == -1 else search_k
         count = self._items if n < 0 else min(n, self._items)
