@@ -123,7 +123,7 @@ def _without_items(
 
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> Arrays:
-    """The arrays whose names start with a prefix, without it."""
+    """The arrays with names that start with a prefix, without it."""
     return {name.removeprefix(prefix): arrays[name] for name in arrays if name.startswith(prefix)}
 
 
