@@ -34,7 +34,7 @@ CASES = {
     "reasons": {"explain": True},
     "explored reasons": {"explore": "rank_buckets:2", "seed": 1, "explain": True},
 }
-SERVED_NAMES = served_models()
+QUICK = {"biasedmf", "ials", "warp"}  # ratings, a posterior, biases; all others run in the full tier
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,12 @@ def data():
     return segue.data.simulate(50, 40, 700, seed=1)
 
 
-@pytest.fixture(scope="module", params=SERVED_NAMES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in served_models()
+    ],
+)
 def model(request):
     return request.param
 
