@@ -28,6 +28,7 @@ from segue.spark.session import check_java, check_spark, session
 from segue.spark.shards import MANIFEST, build_shards, open_shards, search_shards
 from segue.spark.train import fit
 from segue.spark.write import write
+from serving import free_port
 
 COLUMNS = ["user_id", "item_id", "score", "rank"]
 
@@ -574,7 +575,9 @@ def test_a_cluster_that_loses_a_worker(saved, tmp_path):
             time.sleep(0.1)
 
     try:
-        start("master.Master", "--port", "17077", "--webui-port", "0")
+        port = str(free_port())
+        url = f"spark://127.0.0.1:{port}"
+        start("master.Master", "--port", port, "--webui-port", "0")
         await_line("I have been elected leader")
         workers = [
             start(
@@ -585,7 +588,7 @@ def test_a_cluster_that_loses_a_worker(saved, tmp_path):
                 "1g",
                 "--webui-port",
                 "0",
-                "spark://127.0.0.1:17077",
+                url,
             )
             for _ in range(2)
         ]
@@ -594,7 +597,7 @@ def test_a_cluster_that_loses_a_worker(saved, tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         done = subprocess.run(
-            [sys.executable, "-c", JOB, "spark://127.0.0.1:17077", str(saved[0]), str(workers[0].pid)],
+            [sys.executable, "-c", JOB, url, str(saved[0]), str(workers[0].pid)],
             env=environment, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert done.stdout.strip() == "equal", done.stderr[-3000:]
